@@ -1,0 +1,176 @@
+"""Turns a text into token ids in plain Python: the reference that every other port must equal.
+
+The rules are closed: they are lists of code points in this file, not whatever Unicode version a
+platform has. TensorFlow, JavaScript, Kotlin and Swift can therefore give the same ids.
+
+1. Fold case: each code point of the Latin, Greek and Cyrillic blocks in `FOLDED_BLOCKS` becomes
+   its simple lower-case form (one code point to one code point). Others stay.
+2. Split: code points in `SEPARATORS` end a word and are dropped; each code point in `SINGLES`
+   (Chinese, Japanese, Korean, pictographs) is a word of its own; all others make up words.
+3. Look up: a word in the vocabulary has its index as id, any other word has id 1.
+4. Cut or fill with 0 on the right, to the length of the model's input.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+PAD = "<pad>"
+UNKNOWN = "<unk>"
+PAD_ID = 0
+UNKNOWN_ID = 1
+
+FOLDED_BLOCKS = (
+    (0x0041, 0x005A),  # ASCII
+    (0x00C0, 0x024F),  # Latin-1 letters, Latin Extended-A and -B
+    (0x0370, 0x03FF),  # Greek
+    (0x0400, 0x052F),  # Cyrillic
+    (0x1E00, 0x1EFF),  # Latin Extended Additional (Vietnamese)
+)
+
+SEPARATORS = (
+    (0x0000, 0x002F),  # controls, space, ASCII punctuation
+    (0x003A, 0x0040),
+    (0x005B, 0x0060),
+    (0x007B, 0x00A9),  # ASCII and Latin-1 punctuation
+    (0x00AB, 0x00B4),
+    (0x00B6, 0x00B9),
+    (0x00BB, 0x00BF),
+    (0x00D7, 0x00D7),  # multiplication sign
+    (0x00F7, 0x00F7),  # division sign
+    (0x1680, 0x1680),  # Ogham space
+    (0x2000, 0x206F),  # general punctuation, joiners
+    (0x20D0, 0x20FF),  # marks that enclose a symbol, as in keycaps
+    (0x2E00, 0x2E7F),  # supplemental punctuation
+    (0x3000, 0x3004),  # ideographic space and punctuation
+    (0x3008, 0x3020),
+    (0x3030, 0x3030),
+    (0xD800, 0xDFFF),  # halves of surrogate pairs, which no valid text has alone
+    (0xE000, 0xF8FF),  # private use
+    (0xFE00, 0xFE0F),  # variation selectors
+    (0xFE10, 0xFE6F),  # vertical and small punctuation
+    (0xFEFF, 0xFF0F),  # byte order mark, full-width punctuation
+    (0xFF1A, 0xFF20),
+    (0xFF3B, 0xFF40),
+    (0xFF5B, 0xFF65),
+    (0xFFE0, 0xFFFF),  # full-width signs, specials
+    (0xE0000, 0x10FFFF),  # tags, variation selectors, private use
+)
+
+SINGLES = (
+    (0x1100, 0x11FF),  # Hangul Jamo
+    (0x2190, 0x2BFF),  # arrows, technical signs, pictographs
+    (0x2E80, 0x2FFF),  # radicals
+    (0x3005, 0x3007),
+    (0x3021, 0x302F),
+    (0x3031, 0x9FFF),  # Kana, Bopomofo, enclosed signs, unified ideographs
+    (0xA960, 0xA97F),  # Hangul Jamo Extended-A
+    (0xAC00, 0xD7FF),  # Hangul syllables
+    (0xF900, 0xFAFF),  # compatibility ideographs
+    (0xFF66, 0xFFDF),  # half-width Katakana and Hangul
+    (0x1B000, 0x1B16F),  # Kana supplements
+    (0x1F000, 0x1FAFF),  # pictographs and emoji
+    (0x20000, 0x3FFFF),  # ideographs beyond the basic plane
+)
+
+
+def _fold_table() -> dict[int, int]:
+    """Code point -> its simple lower-case code point, for those that change."""
+    table = {}
+    for first, last in FOLDED_BLOCKS:
+        for code_point in range(first, last + 1):
+            lower = chr(code_point).lower()
+            if len(lower) == 1 and ord(lower) != code_point:
+                table[code_point] = ord(lower)
+    table[0x0130] = 0x0069  # I with dot: its full lower-case form has two code points
+    return table
+
+
+FOLD = _fold_table()
+
+
+def character_class(ranges: Sequence[tuple[int, int]], escape: str) -> str:
+    """Writes code point ranges as a regular expression's character class.
+
+    Args:
+        ranges: `(first, last)` code points, both included.
+        escape: How the dialect writes a code point, for example `r"\\U{:08X}"` for Python.
+
+    Returns:
+        The class, brackets included.
+    """
+    return "[" + "".join(f"{escape.format(a)}-{escape.format(b)}" for a, b in ranges) + "]"
+
+
+_PYTHON_ESCAPE = r"\U{:08X}"
+_SEPARATOR = re.compile(character_class(SEPARATORS, _PYTHON_ESCAPE) + "+")
+_SINGLE = re.compile("(" + character_class(SINGLES, _PYTHON_ESCAPE) + ")")
+
+
+def split_words(text: str) -> list[str]:
+    """Folds case and splits a text into words.
+
+    Args:
+        text: Any string; an empty one has no words.
+
+    Returns:
+        The words in order.
+
+    Examples:
+        >>> split_words("Don't PANIC: 茶杯 2x")
+        ['don', 't', 'panic', '茶', '杯', '2x']
+    """
+    folded = _SEPARATOR.sub(" ", text.translate(FOLD))
+    return _SINGLE.sub(r" \1 ", folded).split()
+
+
+def build_vocabulary(texts: Iterable[str], *, max_size: int = 2000) -> list[str]:
+    """Chooses the most frequent words of the training texts.
+
+    Args:
+        texts: Texts of the training split only: words of other splits would be a leak.
+        max_size: Largest number of entries, `<pad>` and `<unk>` included; at least 3.
+
+    Returns:
+        The vocabulary: `<pad>`, `<unk>`, then words by falling frequency, equal ones in
+        the order of their code points.
+    """
+    if max_size < 3:
+        raise ValueError(
+            f"`max_size`: at least 3, for <pad>, <unk> and one word. Received: max_size={max_size}."
+        )
+    counts = Counter(word for text in texts for word in split_words(text))
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return [PAD, UNKNOWN, *ranked[: max_size - 2]]
+
+
+class Tokenizer:
+    """Maps a text to a fixed number of token ids.
+
+    Args:
+        vocabulary: Words in the order of their ids; the first two are `<pad>` and `<unk>`.
+        length: Number of ids that a text becomes; at least 1.
+
+    Examples:
+        >>> tokenizer = Tokenizer(["<pad>", "<unk>", "red", "cup"], length=4)
+        >>> tokenizer("Red tea cup!")
+        [2, 1, 3, 0]
+    """
+
+    def __init__(self, vocabulary: Sequence[str], length: int):
+        if list(vocabulary[:2]) != [PAD, UNKNOWN] or len(set(vocabulary)) != len(vocabulary):
+            raise ValueError(
+                f"`vocabulary`: distinct words that begin with '{PAD}', '{UNKNOWN}'. "
+                f"Received: {len(vocabulary)} words beginning with {list(vocabulary[:2])}, "
+                f"{len(set(vocabulary))} of them distinct. Make it with build_vocabulary()."
+            )
+        if length < 1:
+            raise ValueError(f"`length`: at least 1. Received: length={length}.")
+        self.vocabulary = list(vocabulary)
+        self.length = length
+        self._ids = {word: index for index, word in enumerate(self.vocabulary) if index > 1}
+
+    def __call__(self, text: str) -> list[int]:
+        """Returns `length` ids: words beyond are cut, missing ones are 0."""
+        ids = [self._ids.get(word, UNKNOWN_ID) for word in split_words(text)[: self.length]]
+        return ids + [PAD_ID] * (self.length - len(ids))
