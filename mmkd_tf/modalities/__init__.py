@@ -1,0 +1,1 @@
+"""Modalities: all that one kind of input needs, from raw value to features."""

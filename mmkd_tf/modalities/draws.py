@@ -1,0 +1,33 @@
+"""Random numbers that belong to an example: the same seed gives the same view, in any batch."""
+
+import tensorflow as tf
+
+_MASK = 0xFFFFFFFF
+
+
+def uniform_draws(seeds: tf.Tensor, num_draws: int) -> tf.Tensor:
+    """Draws numbers for each example from its own seed, for a whole batch at once.
+
+    `tf.random.stateless_uniform` takes one seed a call; a call an example would cost more than
+    the small student's training step. Mixing the seed's bits is enough for augmentation.
+
+    Args:
+        seeds: int32 `[batch, 2]`, any values, for example (example index, view).
+        num_draws: Numbers wanted for each example.
+
+    Returns:
+        float32 `[batch, num_draws]` in [0, 1).
+    """
+    seeds = tf.cast(seeds, tf.int64)
+    state = _mix(seeds[:, :1] & _MASK)
+    state = _mix((state ^ seeds[:, 1:]) & _MASK)
+    counters = tf.range(1, num_draws + 1, dtype=tf.int64)[tf.newaxis]
+    state = _mix(_mix((state + counters * 0x9E3779B9) & _MASK))
+    return tf.cast(state // 2**8, tf.float32) / 2**24
+
+
+def _mix(bits: tf.Tensor) -> tf.Tensor:
+    """Spreads each input bit over 32 bits; int64 holds the products without overflow."""
+    for _ in range(2):
+        bits = ((bits ^ bits // 2**16) * 0x45D9F3B) & _MASK
+    return bits ^ bits // 2**16

@@ -1,0 +1,74 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mmkd_tf.modalities.image import Image
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, [4, 16, 16, 3], np.uint8)
+
+
+def test_augmentation_belongs_to_the_seed_not_to_the_batch(pictures):
+    image = Image(16)
+    seeds = np.array([[0, 1], [1, 1], [2, 1], [3, 1]], "int32")
+    together = image.augment(pictures, seeds).numpy()
+    for row in range(4):
+        alone = image.augment(pictures[row : row + 1], seeds[row : row + 1]).numpy()
+        np.testing.assert_array_equal(together[row], alone[0])
+    other_view = image.augment(pictures, seeds + np.array([0, 1])).numpy()
+    assert all((together[row] != other_view[row]).any() for row in range(4))
+    assert together.dtype == np.uint8
+
+
+def test_an_absent_picture_stays_absent():
+    absent = np.zeros([1, 16, 16, 3], np.uint8)
+    assert not Image(16).augment(absent, np.array([[5, 6]], "int32")).numpy().any()
+
+
+def test_augmentation_mirrors_about_half_and_keeps_the_colours():
+    # Left half red, right half blue: mirrored or not, both colours remain.
+    picture = np.zeros([16, 16, 3], np.uint8)
+    picture[:, :8, 0] = 200
+    picture[:, 8:, 2] = 200
+    batch = np.repeat(picture[np.newaxis], 200, axis=0)
+    seeds = np.stack([np.arange(200), np.zeros(200)], 1).astype("int32")
+    changed = Image(16).augment(batch, seeds).numpy()
+    mirrored = changed[:, 8, 1, 2] > changed[:, 8, 1, 0]
+    assert 0.35 < mirrored.mean() < 0.65
+    assert (changed[..., 0].max((1, 2)) > 150).all() and (changed[..., 2].max((1, 2)) > 150).all()
+
+
+def test_other_sizes_are_resized(pictures):
+    assert Image(8, 12).to_tensor(pictures).shape == (4, 8, 12, 3)
+    np.testing.assert_array_equal(Image(16).to_tensor(pictures), pictures)
+
+
+def test_encoders_give_named_features_and_the_student_is_20_times_smaller(pictures):
+    image = Image(16)
+    inputs = image.input()
+    teacher = keras.Model(inputs, image.teacher_encoder(inputs))
+    student = keras.Model(inputs, image.student_encoder(inputs))
+    assert teacher.count_params() >= 20 * student.count_params()
+    for model in (teacher, student):
+        assert model.get_layer("image_features").output.shape[1:] == model.output.shape[1:]
+        assert np.isfinite(model(pictures)).all()
+
+
+def test_refuses_a_tiny_size():
+    with pytest.raises(ValueError, match="`height`, `width`: at least 8"):
+        Image(4)
+
+
+def test_draws_are_uniform_and_independent():
+    from mmkd_tf.modalities.draws import uniform_draws
+
+    seeds = tf.stack([tf.range(4000), tf.fill([4000], 3)], axis=1)
+    draws = uniform_draws(seeds, 4).numpy()
+    assert 0 <= draws.min() and draws.max() < 1
+    counts = np.stack([np.histogram(column, bins=10, range=(0, 1))[0] for column in draws.T])
+    assert np.abs(counts - 400).max() < 100  # 400 expected, standard deviation 19
+    correlation = np.corrcoef(np.concatenate([draws, np.roll(draws, 1, axis=0)], 1).T)
+    assert np.abs(correlation - np.eye(8)).max() < 0.08

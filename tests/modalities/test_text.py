@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
+from mmkd_tf.modalities.text import Text
+
+# Each end of each range, and its neighbours, is where two implementations would part.
+EDGES = sorted(
+    {
+        chr(code_point)
+        for ranges in (SEPARATORS, SINGLES)
+        for first, last in ranges
+        for code_point in (first - 1, first, last, last + 1)
+        if 0 <= code_point <= 0x10FFFF and not 0xD800 <= code_point <= 0xDFFF
+    }
+)
+WORDS = ["<pad>", "<unk>", *sorted({w for c in [*EDGES, *map(chr, FOLD)] for w in split_words(c)})]
+TEXT = Text(WORDS, length=12)
+
+any_character = st.characters(exclude_categories=["Cs"])
+texts = st.lists(
+    st.text(st.one_of(any_character, st.sampled_from(EDGES), st.sampled_from(list(map(chr, FOLD))))),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(texts)
+@settings(deadline=None, max_examples=200)
+def test_tensorflow_gives_the_ids_of_the_plain_python_tokenizer(batch):
+    expected = [TEXT.tokenizer(text) for text in batch]
+    np.testing.assert_array_equal(TEXT.to_tensor(batch), expected)
+
+
+def test_every_code_point_alone():
+    characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
+    ids = TEXT.to_tensor(characters).numpy()
+    known = {word: index for index, word in enumerate(WORDS)}
+    words = [split_words(character) for character in characters]
+    first = [known.get(w[0], 1) if w else 0 for w in words]
+    np.testing.assert_array_equal(ids[:, 0], first)
+    assert not ids[:, 1:].any()
+    assert max(map(len, words)) == 1
+
+
+def test_bytes_that_are_no_utf8_are_separators():
+    text = Text(["<pad>", "<unk>", "a", "b"], length=3)
+    np.testing.assert_array_equal(text.to_tensor([b"a\xffb"]), [[2, 3, 0]])
+
+
+def test_an_empty_batch_keeps_its_shape():
+    assert Text(["<pad>", "<unk>"], length=5).to_tensor(np.array([], str)).shape == (0, 5)
+
+
+def test_length_is_what_most_training_texts_need():
+    assert Text.from_texts(["a b c"] * 99 + ["a"]).length == 3
+    assert Text.from_texts(["word " * 500]).length == 32
+    assert Text.from_texts(["", ""]).length == 1
+
+
+def test_augmentation_belongs_to_the_seed_and_keeps_padding():
+    text = Text(["<pad>", "<unk>", "a"], length=50)
+    batch = np.array([[2] * 40 + [0] * 10] * 4, "int32")
+    seeds = np.array([[7, 1], [7, 1], [7, 2], [8, 1]], "int32")
+    changed = text.augment(batch, seeds).numpy()
+    np.testing.assert_array_equal(changed[0], changed[1])
+    assert (changed[0] != changed[2]).any() and (changed[0] != changed[3]).any()
+    assert not changed[:, 40:].any()
+    assert set(np.unique(changed)) == {0, 1, 2}
+    assert 0.02 < (changed[:, :40] == 1).mean() < 0.35
+
+
+@pytest.mark.parametrize("vocabulary_size", [10, 50_000])
+def test_student_encoder_is_20_times_smaller_at_any_vocabulary(vocabulary_size):
+    import keras
+
+    text = Text(["<pad>", "<unk>", *map(str, range(vocabulary_size))], length=8)
+    inputs = text.input()
+    teacher = keras.Model(inputs, text.teacher_encoder(inputs)).count_params()
+    student = keras.Model(inputs, text.student_encoder(inputs)).count_params()
+    assert teacher >= 20 * student
