@@ -1,0 +1,13 @@
+"""Models: encoders, fusion and head as Functional Keras models that give logits."""
+
+from mmkd_tf.models.classifier import build_student, build_teacher, document_teacher
+from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
+
+__all__ = [
+    "Attention",
+    "Concatenation",
+    "WeightedSum",
+    "build_student",
+    "build_teacher",
+    "document_teacher",
+]

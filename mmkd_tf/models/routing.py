@@ -1,0 +1,58 @@
+"""Routing: a model is given the inputs that it names, whatever else a batch holds."""
+
+from collections.abc import Mapping
+
+import keras
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """Names of a Functional model's inputs, in the model's order.
+
+    Raises:
+        TypeError: If the model has no symbolic inputs (a subclassed model).
+    """
+    if not getattr(model, "inputs", None):
+        raise TypeError(
+            f"`model`: a Functional keras.Model, whose inputs have names. Received: "
+            f"{type(model).__name__} '{getattr(model, 'name', '?')}'. Wrap it: call it on a dict "
+            "of keras.Input and make keras.Model(inputs, outputs)."
+        )
+    if isinstance(model.input, Mapping):
+        return list(model.input)
+    return [tensor.name for tensor in model.inputs]
+
+
+def route(model: keras.Model, inputs):
+    """Picks a model's inputs out of a batch, in the structure that the model was built with.
+
+    Args:
+        model: A Functional model.
+        inputs: A dict of tensors by input name; a single tensor also serves a model with
+            one input.
+
+    Returns:
+        What to call the model with.
+
+    Raises:
+        ValueError: If inputs are missing, or several come without names.
+    """
+    names = input_names(model)
+    if not isinstance(inputs, Mapping):
+        if len(names) == 1 and not isinstance(inputs, list | tuple):
+            inputs = {names[0]: inputs}
+        else:
+            raise ValueError(
+                f"`x`: a dict of inputs by name, because positions are easily mixed up. Received: "
+                f"{type(inputs).__name__}. Model '{model.name}' wants {names}."
+            )
+    missing = [name for name in names if name not in inputs]
+    if missing:
+        raise ValueError(
+            f"`x`: an entry for each input of model '{model.name}', {names}. Received: "
+            f"{sorted(inputs)}; missing: {missing}. Name the keras.Input layers as the data."
+        )
+    if isinstance(model.input, Mapping):
+        return {name: inputs[name] for name in names}
+    if isinstance(model.input, list | tuple):
+        return type(model.input)(inputs[name] for name in names)
+    return inputs[names[0]]

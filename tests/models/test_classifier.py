@@ -1,0 +1,96 @@
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.text import Text
+from mmkd_tf.models import (
+    Attention,
+    Concatenation,
+    WeightedSum,
+    build_student,
+    build_teacher,
+    document_teacher,
+)
+from mmkd_tf.models.seeding import seeded
+
+
+def task(*names, num_words=300, num_classes=5):
+    words = ["<pad>", "<unk>", *map(str, range(num_words))]
+    modalities = {"image": Image(16), "text": Text(words, length=6)}
+    return SimpleNamespace(
+        modalities={name: modalities[name] for name in names or modalities},
+        num_classes=num_classes,
+    )
+
+
+def inputs(batch=3):
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.integers(1, 255, [batch, 16, 16, 3], np.uint8),
+        "text": rng.integers(1, 300, [batch, 6]).astype("int32"),
+    }
+
+
+def test_document_teacher_is_as_written():
+    model = document_teacher(num_classes=10)
+    assert model.count_params() == 4_644_042
+    assert {t.name: t.shape[1:] for t in model.inputs} == {"image": (224, 224, 3), "text": (100,)}
+    assert model.output.shape == (None, 10)
+
+
+@pytest.mark.parametrize("num_words", [50, 2000, 20_000])
+def test_student_is_20_times_smaller_than_the_teacher(num_words):
+    data = task(num_words=num_words)
+    assert build_teacher(data).count_params() >= 20 * build_student(data).count_params()
+
+
+def test_student_is_made_of_separable_convolutions_a_small_embedding_and_an_lstm():
+    kinds = {type(layer).__name__ for layer in build_student(task()).layers}
+    assert {"SeparableConv2D", "GlobalAveragePooling2D", "Embedding", "LSTM"} <= kinds
+    assert "Conv2D" not in kinds and "Flatten" not in kinds
+
+
+@pytest.mark.parametrize("build", [build_teacher, build_student])
+@pytest.mark.parametrize("names", [("image", "text"), ("image",), ("text",)])
+def test_models_name_what_others_may_want(build, names):
+    model = build(task(*names))
+    assert sorted(model.input) == sorted(names)
+    for name in (*(f"{name}_features" for name in names), "fused_features", "logits"):
+        assert model.get_layer(name)
+    logits = model({name: inputs()[name] for name in names})
+    assert logits.shape == (3, 5) and np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("fusion", [Concatenation, WeightedSum, Attention])
+@pytest.mark.parametrize("build", [build_teacher, build_student])
+def test_an_absent_modality_is_left_out(build, fusion):
+    model = build(task(), fusion=fusion(name="fusion"))
+    complete = inputs()
+    no_text = {**complete, "text": np.zeros_like(complete["text"])}
+    fused = keras.Model(model.input, model.get_layer("fused_features").output)
+    gap = np.abs(np.asarray(fused(complete)) - np.asarray(fused(no_text)))
+    assert gap.max() > 1e-4
+    if fusion is Concatenation:
+        assert not np.asarray(fused(no_text))[:, -model.get_layer("text_features").units :].any()
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another():
+    for fusion in (None, WeightedSum(name="fusion"), Attention(name="fusion")):
+        model = build_teacher(task(), fusion=fusion)
+        a, b, c = (seeded(model, seed=seed)(inputs()) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(a, b)
+        assert np.abs(np.asarray(a) - np.asarray(c)).max() > 1e-3
+
+
+def test_seeding_needs_no_global_state_and_leaves_none():
+    import random
+
+    model = build_student(task())
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    seeded(model, seed=3)
+    assert random.random() == expected
