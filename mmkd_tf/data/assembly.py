@@ -1,0 +1,159 @@
+"""Makes a Dataset of raw rows: checks them, divides them, turns them into tensors."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmkd_tf.data.checks import check_classes
+from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
+from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.rows import DataError, Rows, data_error
+from mmkd_tf.data.splitting import stratified_split
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.text import Text
+
+TOKENISED_AT_ONCE = 4096
+
+
+def assemble(
+    *,
+    name: str,
+    tables: Mapping[str, Rows],
+    fractions: Mapping[str, float],
+    options: DatasetOptions,
+    class_names: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """Makes a Dataset of raw rows.
+
+    Args:
+        name: What people call the data.
+        tables: Rows of `train` and of those other splits that have rows of their own, with the
+            problems that `check_rows` found.
+        fractions: For each of the other splits, the fraction of the training rows that it gets.
+        options: Sizes, seed and what to do about bad rows.
+        class_names: The classes in order; by default those of the labels, see `name_classes`.
+        notes: What people should know about the data beforehand.
+
+    Raises:
+        DataError: A `ValueError` that lists all problems of all rows.
+    """
+    tables, class_of, class_names, left_out = _check(name, tables, fractions, options, class_names)
+    splits = _divide(name, tables, fractions, class_of, options.seed)
+    notes = [*notes, *left_out, *_repeated_rows(splits)]
+    notes += _missing_classes(splits, class_of, class_names)
+    for note in notes:
+        warnings.warn(f"{name}: {note}", stacklevel=3)
+    modalities = {}
+    if splits["train"].pixels is not None:
+        modalities["image"] = Image(options.image_size)
+    if splits["train"].texts is not None:
+        modalities["text"] = Text.from_texts(
+            splits["train"].texts,
+            vocabulary_size=options.vocabulary_size,
+            length=options.text_length,
+        )
+    index_of = {label: class_names.index(class_name) for label, class_name in class_of.items()}
+    examples = {}
+    for split, rows in splits.items():
+        inputs = {}
+        if "image" in modalities:
+            inputs["image"] = rows.pixels
+        if "text" in modalities:
+            inputs["text"] = _token_ids(modalities["text"], rows.texts)
+        labels = np.array([index_of[label] for label in rows.labels], np.int32)
+        examples[split] = Examples(inputs, labels, rows.texts or ())
+    return Dataset(
+        name=name, splits=examples, class_names=class_names, modalities=modalities, notes=notes
+    )
+
+
+def _check(name, tables, fractions, options, class_names):
+    """Finds all problems; leaves bad rows out if that is wanted, and raises otherwise.
+
+    Returns:
+        The tables, the class name of each label, the class names and notes for people.
+    """
+    sizes = {split: len(rows) for split, rows in tables.items()}
+    while True:
+        if options.skip_bad_rows:
+            tables = {split: rows.without_problems() for split, rows in tables.items()}
+        class_of, names, general = check_classes(
+            tables, held_out=list(fractions), class_names=class_names
+        )
+        has_bad_rows = any(rows.problems for rows in tables.values())
+        if general or (has_bad_rows and not options.skip_bad_rows):
+            raise data_error(name, tables, general)
+        if not has_bad_rows:
+            break  # else some rows are to be left out, and with them maybe a class
+    notes = []
+    for split, rows in tables.items():
+        if left_out := sizes[split] - len(rows):
+            count = "1 bad row" if left_out == 1 else f"{left_out:,} bad rows"
+            notes.append(f"{count} of {rows.source} left out; {len(rows):,} remain.")
+    return tables, class_of, names, notes
+
+
+def _divide(name, tables, fractions, class_of, seed: int) -> dict[str, Rows]:
+    """Gives the rows of each split; rows with the same content and class stay together."""
+    splits = dict(tables)
+    train = tables["train"]
+    if fractions:
+        contents = {}
+        labels = [class_of[label] for label in train.labels]
+        groups = [
+            contents.setdefault(key, len(contents))
+            for key in zip(train.content_keys(), labels, strict=True)
+        ]
+        indices = stratified_split(labels, fractions=fractions, seed=seed, groups=groups)
+        splits |= {split: train.select(rows) for split, rows in indices.items()}
+    empty = [split for split in SPLITS if not len(splits[split])]
+    if empty:
+        raise DataError(
+            f"{name}: expected rows enough for every split. Received: {len(train):,} rows in "
+            f"{train.source}, which leave none for {' and '.join(empty)}: a class needs 3 "
+            "different rows to be in train, validation and test. Add rows, or give validation "
+            "and test data of their own.",
+            num_problems=1,
+        )
+    return {split: splits[split] for split in SPLITS}
+
+
+def _repeated_rows(splits: Mapping[str, Rows]) -> list[str]:
+    """Counts the held-out rows whose picture and text an earlier split has too."""
+    notes, seen = [], {}
+    for split, rows in splits.items():
+        keys = rows.content_keys()
+        for earlier, earlier_keys in seen.items():
+            count = sum(key in earlier_keys for key in keys)
+            if count:
+                notes.append(
+                    f"{count:,} of {len(rows):,} {split} rows are in {earlier} too (same picture "
+                    "and text); measured results will look better than they are."
+                )
+        seen[split] = set(keys)
+    return notes
+
+
+def _missing_classes(splits, class_of, class_names) -> list[str]:
+    """Names the classes that a split lacks."""
+    notes = []
+    for split, rows in splits.items():
+        present = {class_of[label] for label in rows.labels}
+        missing = [name for name in class_names if name not in present]
+        if missing:
+            shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+            count = "1 class" if len(missing) == 1 else f"{len(missing):,} classes"
+            notes.append(f"{split} has no rows of {count}: {shown}.")
+    return notes
+
+
+def _token_ids(text: Text, texts: Sequence[str]) -> np.ndarray:
+    """Tokenises all texts: int32 `[rows, length]`."""
+    return np.concatenate(
+        [
+            text.to_tensor(texts[start : start + TOKENISED_AT_ONCE]).numpy()
+            for start in range(0, len(texts), TOKENISED_AT_ONCE)
+        ]
+    )

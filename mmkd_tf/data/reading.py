@@ -1,0 +1,159 @@
+"""Reads a CSV file, a Parquet file or a DataFrame as columns of cells."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+import pandas as pd
+
+from mmkd_tf.data.cells import quote
+from mmkd_tf.data.encoding import TableError, decode
+
+DELIMITERS = (",", ";", "\t")
+MAGIC_OF_OTHERS = {
+    b"PK\x03\x04": "a spreadsheet or zip file; save it as 'CSV UTF-8'",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet; save it as 'CSV UTF-8'",
+    b"\x1f\x8b": "a compressed file; unpack it first",
+}
+
+
+@dataclass
+class Table:
+    """A table as columns of cells.
+
+    Attributes:
+        source: Path of the file, or "the DataFrame".
+        folder: Folder that picture paths are relative to.
+        counting: How `numbers` count, for messages.
+        numbers: Number of each row as people count.
+        columns: By name, the cells of a column.
+        broken: By index of a row, what is wrong with it as a whole.
+    """
+
+    source: str
+    folder: Path
+    counting: str
+    numbers: Sequence[int]
+    columns: dict[str, list]
+    broken: dict[int, str] = field(default_factory=dict)
+
+
+def read_table(table, columns: Sequence[str], *, folder: str | Path | None = None) -> Table:
+    """Reads some columns of a table.
+
+    Args:
+        table: Path of a CSV file (UTF-8; comma, semicolon or tab between cells) or of a Parquet
+            file, or a DataFrame.
+        columns: Names of the columns to read.
+        folder: Folder that picture paths are relative to; by default the file's own, for a
+            DataFrame the current one.
+
+    Raises:
+        TableError: A `ValueError`, if the table can't be read, is empty or lacks a column.
+        TypeError: If `table` is something else.
+    """
+    if isinstance(table, pd.DataFrame):
+        return _from_frame(table, columns, "the DataFrame", Path(folder or "."))
+    if not isinstance(table, (str, os.PathLike)):
+        raise TypeError(
+            "the path of a CSV or Parquet file, or a pandas DataFrame. "
+            f"Received: {type(table).__name__}."
+        )
+    path = Path(table)
+    if not path.is_file():
+        raise TableError(f"{path}: {_why_no_file(path)}")
+    folder = Path(folder or path.parent)
+    content = path.read_bytes()
+    for magic, kind in MAGIC_OF_OTHERS.items():
+        if content.startswith(magic):
+            raise TableError(f"{path}: expected a CSV or Parquet file, but this is {kind}.")
+    if not content.strip():
+        raise TableError(f"{path}: an empty file.")
+    if content.startswith(b"PAR1"):
+        try:
+            frame = pd.read_parquet(io.BytesIO(content))
+        except (OSError, ValueError) as error:
+            raise TableError(
+                f"{path}: a damaged Parquet file ({error}); save or copy it again."
+            ) from error
+        return _from_frame(frame, columns, str(path), folder)
+    return _from_csv(decode(content, path), columns, path, folder)
+
+
+def _from_frame(frame: pd.DataFrame, columns, source: str, folder: Path) -> Table:
+    names = [str(name).strip() for name in frame.columns]
+    positions = _find_columns(columns, names, source)
+    if not len(frame):
+        raise TableError(f"{source}: no rows, only column names.")
+    cells = {name: frame.iloc[:, at].tolist() for name, at in positions.items()}
+    counting = "rows counted from 0, as .iloc does"
+    return Table(source, folder, counting, range(len(frame)), cells)
+
+
+def _from_csv(text: str, columns, path: Path, folder: Path) -> Table:
+    limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
+    try:
+        records = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
+    except csv.Error as error:
+        raise TableError(f"{path}: not a CSV file ({error}).") from error
+    finally:
+        csv.field_size_limit(limit)
+    top = next(at for at, record in enumerate(records) if any(record))
+    header = [name.strip() for name in records[top]]
+    positions = _find_columns(columns, header, str(path))
+    # Numbered as spreadsheets do, which count empty rows too; those are no examples.
+    rows = [(at + 1, record) for at, record in enumerate(records) if at > top and any(record)]
+    if not rows:
+        raise TableError(f"{path}: no rows, only column names.")
+    broken = {
+        index: f"{len(record)} of {len(header)} cells; put quotation marks around a text that "
+        "holds the separator, and close each of them"
+        for index, (_, record) in enumerate(rows)
+        if len(record) != len(header)
+    }
+    cells = {
+        name: [record[at] if at < len(record) else "" for _, record in rows]
+        for name, at in positions.items()
+    }
+    numbers = [number for number, _ in rows]
+    return Table(str(path), folder, f"row {top + 1} is the header", numbers, cells, broken)
+
+
+def _delimiter(text: str) -> str:
+    """Gives the separator that occurs most often in the header, a comma in doubt."""
+    header = text.lstrip().splitlines()[0]
+    return max(DELIMITERS, key=header.count)
+
+
+def _find_columns(columns: Sequence[str], header: Sequence[str], source: str) -> dict[str, int]:
+    """Gives the position of each column."""
+    lower = {name.lower(): name for name in header}
+    wrong = []
+    for column in columns:
+        if header.count(column) > 1:
+            wrong.append(f"column '{column}' is there {header.count(column)} times")
+        elif column not in header:
+            close = get_close_matches(column.lower(), lower, n=1)
+            hint = f" (did you mean '{lower[close[0]]}'?)" if close else ""
+            wrong.append(f"no column '{column}'{hint}")
+    if wrong:
+        there = ", ".join(quote(name) for name in header)
+        raise TableError(
+            f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name yours with image=, "
+            "text= and label=; None for a picture or text that the data lacks."
+        )
+    return {column: header.index(column) for column in columns}
+
+
+def _why_no_file(path: Path) -> str:
+    if path.exists():
+        return "not a file."
+    folder = path.parent
+    if not folder.is_dir():
+        return f"no such file; the folder '{folder}' does not exist either."
+    close = get_close_matches(path.name, os.listdir(folder), n=1)
+    return "no such file." + (f" Did you mean '{folder / close[0]}'?" if close else "")

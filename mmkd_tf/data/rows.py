@@ -1,0 +1,114 @@
+"""Rows: what a table or a split holds, read but not yet checked or divided."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+LISTED_PROBLEMS = 20
+
+
+@dataclass
+class Rows:
+    """Rows in memory, with what is wrong with them.
+
+    Attributes:
+        source: What people call the table or split that they come from.
+        counting: How `numbers` count, for messages, such as "row 1 is the header".
+        numbers: Number of each row as people count.
+        labels: Label of each row as text; empty if it has none.
+        texts: Text of each row; empty if it has none. None if the data has no texts.
+        pixels: uint8 `[rows, size, size, 3]`, zeros where a picture is absent. None if the data
+            has no pictures.
+        problems: By index of a row, what is wrong with it.
+    """
+
+    source: str
+    counting: str
+    numbers: Sequence[int]
+    labels: list[str]
+    texts: list[str] | None
+    pixels: np.ndarray | None
+    problems: dict[int, list[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def add_problem(self, index: int, reason: str) -> None:
+        """Notes what is wrong with the row at an index."""
+        self.problems.setdefault(index, []).append(reason)
+
+    def select(self, indices: Sequence[int]) -> "Rows":
+        """Gives some of the rows, without their problems."""
+        return Rows(
+            source=self.source,
+            counting=self.counting,
+            numbers=[self.numbers[index] for index in indices],
+            labels=[self.labels[index] for index in indices],
+            texts=None if self.texts is None else [self.texts[index] for index in indices],
+            pixels=None if self.pixels is None else self.pixels[indices],
+        )
+
+    def without_problems(self) -> "Rows":
+        """Gives the rows that have no problem."""
+        if not self.problems:
+            return self
+        return self.select([index for index in range(len(self)) if index not in self.problems])
+
+    def content_keys(self) -> list[bytes]:
+        """Gives for each row a key that rows of the same picture and text share."""
+        keys = [b""] * len(self)
+        if self.pixels is not None:
+            keys = [hashlib.sha256(pixels).digest() for pixels in self.pixels]
+        if self.texts is not None:
+            keys = [key + text.encode() for key, text in zip(keys, self.texts, strict=True)]
+        return keys
+
+
+class DataError(ValueError):
+    """Data that can't be trained on; its message lists every problem found.
+
+    Attributes:
+        num_problems: How many there are.
+    """
+
+    def __init__(self, message: str, num_problems: int):
+        super().__init__(message)
+        self.num_problems = num_problems
+
+
+def data_error(name: str, tables: Mapping[str, Rows], general: Sequence[str]) -> DataError:
+    """Makes one error of all problems: the general ones and the first of those with rows.
+
+    Args:
+        name: What people call the data.
+        tables: The rows with their problems.
+        general: What is wrong with the data as a whole.
+    """
+    lines = [f"  {problem}" for problem in general]
+    num_listed, num_bad_rows = 0, 0
+    for rows in tables.values():
+        reasons = [
+            f"    row {rows.numbers[index]}: {reason}"
+            for index in sorted(rows.problems)
+            for reason in rows.problems[index]
+        ]
+        num_bad_rows += len(rows.problems)
+        shown = reasons[: max(0, LISTED_PROBLEMS - num_listed)]
+        if shown:
+            lines += [f"  {rows.source} ({rows.counting}):", *shown]
+        num_listed += len(reasons)
+    if num_listed > LISTED_PROBLEMS:
+        lines.append(f"  and {num_listed - LISTED_PROBLEMS:,} more.")
+    if num_bad_rows and not general:
+        rows_it = (
+            "the row, or go on without it"
+            if num_bad_rows == 1
+            else (f"the {num_bad_rows:,} rows, or go on without them")
+        )
+        lines.append(f"Mend {rows_it}: skip_bad_rows=True (on the command line --skip-bad-rows).")
+    num_problems = num_listed + len(general)
+    count = "1 problem" if num_problems == 1 else f"{num_problems:,} problems"
+    message = f"{name}: expected data that a classifier can learn from. Received: {count}:\n"
+    return DataError(message + "\n".join(lines), num_problems)
