@@ -1,0 +1,130 @@
+"""Training: one recipe for teacher, student alone and distilled student."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from mmkd_tf.data.batches import batches, num_steps, training_batches
+from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.distill.checkpoint import Checkpoint
+from mmkd_tf.distill.distiller import Distiller
+from mmkd_tf.distill.terms import SoftTargets
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained: AdamW, a short warm-up, then a cosine to zero.
+
+    There is no early stopping: every model gets the same budget, and the last weights of a
+    cosine are about its best.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Examples in a batch.
+        learning_rate: Highest learning rate.
+        weight_decay: Decoupled weight decay of AdamW.
+        augment: Whether pictures and texts are changed at random.
+        seed: Seed of order and augmentation.
+    """
+
+    epochs: int = 40
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    augment: bool = True
+    seed: int = 0
+
+
+def train(
+    model: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    backup: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> keras.Model:
+    """Trains a classifier on the labels.
+
+    Args:
+        model: A model that gives logits; changed in place.
+        dataset: The data; only its training and validation splits are read.
+        recipe: How to train.
+        backup: Folder where each epoch leaves its state; a training that finds a state there
+            goes on from it with the batches that it would have seen.
+        callbacks: Keras callbacks.
+
+    Returns:
+        The model.
+    """
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = _optimizer(dataset, recipe)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    _fit(model, dataset, recipe, backup, callbacks)
+    return model
+
+
+def distill(
+    *,
+    student: keras.Model,
+    teacher: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    terms: Sequence = (SoftTargets(),),
+    hard_label_weight: float = 0.1,
+    **arguments,
+) -> keras.Model:
+    """Trains a student on the labels and on what a teacher says of the same batches.
+
+    Args:
+        student: A model that gives logits; changed in place.
+        teacher: A trained model that gives logits; not changed.
+        dataset: The data; only its training and validation splits are read.
+        recipe: How to train; the same as for the student alone, for a fair comparison.
+        terms: What the student learns from the teacher.
+        hard_label_weight: Weight of the loss on the labels.
+        **arguments: `backup` and `callbacks`, as for `train`.
+
+    Returns:
+        The student.
+    """
+    distiller = Distiller(student=student, teacher=teacher)
+    distiller.compile(_optimizer(dataset, recipe), terms=terms, hard_label_weight=hard_label_weight)
+    _fit(distiller, dataset, recipe, **{"backup": None, "callbacks": (), **arguments})
+    return student
+
+
+def _optimizer(dataset: Dataset, recipe: Recipe) -> keras.optimizers.Optimizer:
+    steps = num_steps(dataset, recipe.batch_size) * recipe.epochs
+    warmup = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
+    )
+    # Clipping guards the LSTM's first steps; it is inactive later.
+    return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0)
+
+
+def _fit(model, dataset, recipe, backup, callbacks):
+    first_epoch, callbacks = 0, list(callbacks)
+    if backup is not None:
+        checkpoint = Checkpoint(backup)
+        first_epoch = checkpoint.restore(model)
+        callbacks.insert(0, checkpoint)
+    model.fit(
+        training_batches(
+            dataset,
+            epochs=recipe.epochs,
+            first_epoch=first_epoch,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            augment=recipe.augment,
+        ),
+        steps_per_epoch=num_steps(dataset, recipe.batch_size),
+        epochs=recipe.epochs,
+        initial_epoch=first_epoch,
+        validation_data=batches(dataset, "validation"),
+        callbacks=callbacks,
+        shuffle=False,  # the batches are shuffled already
+        verbose=0,
+    )

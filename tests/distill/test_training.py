@@ -1,0 +1,105 @@
+import keras
+import numpy as np
+import pytest
+
+from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.distill.training import Recipe, distill, train
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.text import Text
+from mmkd_tf.models import build_student, build_teacher
+from mmkd_tf.models.seeding import seeded
+
+
+def examples(count, seed):
+    """The class is told by the colour of the picture and, once more, by the text's word."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count).astype("int32")
+    pictures = rng.integers(0, 120, [count, 16, 16, 3])
+    pictures[np.arange(count), :, :, labels] += 100
+    texts = np.stack([labels + 2, np.zeros(count)], 1).astype("int32")
+    return Examples({"image": pictures.astype(np.uint8), "text": texts}, labels)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return Dataset(
+        name="colours",
+        splits={"train": examples(48, 0), "validation": examples(16, 1), "test": examples(16, 2)},
+        class_names=["red", "green", "blue"],
+        modalities={
+            "image": Image(16),
+            "text": Text(["<pad>", "<unk>", "r", "g", "b"], length=2),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def teacher(dataset):
+    return train(seeded(build_teacher(dataset), seed=0), dataset, Recipe(epochs=6, batch_size=16))
+
+
+class StopAt(keras.callbacks.Callback):
+    """Fails as a power cut does, after some epochs."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def accuracy(model, split):
+    logits = model.predict(dict(split.inputs), verbose=0)
+    return (logits.argmax(1) == split.labels).mean()
+
+
+def test_a_teacher_and_a_distilled_student_learn(dataset, teacher):
+    student = seeded(build_student(dataset), seed=1)
+    recipe = Recipe(epochs=20, batch_size=8, learning_rate=1e-2)
+    returned = distill(student=student, teacher=teacher, dataset=dataset, recipe=recipe)
+    assert returned is student
+    assert accuracy(teacher, dataset.splits["test"]) > 0.9
+    assert accuracy(student, dataset.splits["test"]) > 0.9
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_an_interrupted_training_ends_with_the_same_weights(dataset, teacher, tmp_path, distilled):
+    recipe = Recipe(epochs=4, batch_size=16, seed=5)
+
+    def fit(**where):
+        model = seeded(build_student(dataset), seed=1)
+        if not distilled:
+            return train(model, dataset, recipe, **where)
+        return distill(student=model, teacher=teacher, dataset=dataset, recipe=recipe, **where)
+
+    expected = fit().get_weights()
+    with pytest.raises(KeyboardInterrupt):
+        fit(backup=tmp_path, callbacks=[StopAt(2)])
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000002.npz"]
+    for a, b in zip(expected, fit(backup=tmp_path).get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_dropout_goes_on_too(dataset, tmp_path):
+    recipe = Recipe(epochs=3, batch_size=16)
+
+    def fit(**where):
+        return train(seeded(build_teacher(dataset), seed=1), dataset, recipe, **where)
+
+    expected = fit().get_weights()
+    with pytest.raises(KeyboardInterrupt):
+        fit(backup=tmp_path, callbacks=[StopAt(1)])
+    for a, b in zip(expected, fit(backup=tmp_path).get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(dataset):
+    def fit(seed):
+        recipe = Recipe(epochs=2, batch_size=16, seed=seed)
+        return train(seeded(build_student(dataset), seed=1), dataset, recipe).get_weights()
+
+    first, again, other = fit(0), fit(0), fit(1)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
