@@ -1,0 +1,5 @@
+"""Runs an exported file where neither TensorFlow nor Keras is installed."""
+
+from mmkd_tf.edge.classifier import Classifier, Prediction
+
+__all__ = ["Classifier", "Prediction"]

@@ -1,0 +1,124 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from mmkd_tf.export.parity import compare, difference, keras_logits
+
+
+@pytest.fixture(scope="module")
+def model():
+    image = keras.Input([4], name="series")
+    logits = layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=1))(image)
+    return keras.Model(image, logits)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return {"series": np.random.default_rng(0).normal(size=(50, 4)).astype("float32")}
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def test_logits_come_in_order(model, inputs):
+    kernel, bias = model.get_weights()
+    expected = inputs["series"] @ kernel + bias
+    np.testing.assert_allclose(keras_logits(model, inputs), expected, atol=1e-6)
+
+
+def test_difference_of_known_values():
+    logits = np.log([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]) + 7.0  # a constant changes nothing
+    probabilities = np.array([[0.4, 0.35, 0.25], [0.45, 0.45, 0.1]])
+    found = difference(logits=logits, probabilities=probabilities)
+    assert found.max_abs_logit_difference == pytest.approx(np.log(8))  # 0.8 against 0.1
+    assert found.top1_agreement == 0.5
+    errors = np.log([0.8, 1.4, 1.0, 4.5, 4.5, 0.125])
+    centred = np.log([0.5, 0.25, 0.25, 0.1, 0.1, 0.8])
+    centred = centred - np.repeat(centred.reshape(2, 3).mean(axis=1), 3)
+    assert found.relative_error == pytest.approx(np.sqrt(np.mean(errors**2) / np.mean(centred**2)))
+
+
+def test_lost_probabilities_and_ties_are_no_difference():
+    found = difference(
+        logits=np.array([[0.0, -200.0, -300.0], [1.0, 1.0, 0.0]]),
+        probabilities=np.array([[1.0, 0.0, 0.0], [0.42231879, 0.42231880, 0.15536241]]),
+    )
+    assert found.max_abs_logit_difference < 1e-6
+    assert found.top1_agreement == 1.0
+
+
+def test_bounds():
+    logits = np.random.default_rng(0).normal(size=(40, 5))
+    near = difference(logits=logits, probabilities=softmax(logits + 1e-3 * (logits > 0)))
+    assert near.exceeds(exact=True)
+    assert not near.exceeds(exact=False)
+    exact = difference(logits=logits, probabilities=softmax(logits).astype("float32"))
+    assert not exact.exceeds(exact=True)
+    far = difference(logits=logits, probabilities=softmax(logits[::-1]))
+    assert far.exceeds(exact=False)
+
+
+def test_nearly_equal_classes_need_no_agreement():
+    logits = 1e-3 * np.random.default_rng(0).normal(size=(40, 5))
+    noise = 5e-5 * np.random.default_rng(1).normal(size=(40, 5))
+    found = difference(logits=logits, probabilities=softmax(logits + noise))
+    assert found.relative_error < 0.1
+    assert not found.exceeds(exact=False)
+    uniform = difference(logits=logits, probabilities=np.full([40, 5], 0.2))
+    assert uniform.exceeds(exact=False)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_file_that_keeps_a_state_fails(model, inputs, exact):
+    state = np.zeros(3)
+
+    def run(tensors):
+        nonlocal state
+        rows = []
+        for logits in keras_logits(model, tensors):
+            state = 0.5 * state + logits
+            rows.append(state)
+        return softmax(np.array(rows))
+
+    with pytest.raises(RuntimeError, match="keeps a state"):
+        compare(model=model, run=run, inputs=inputs, exact=exact)
+
+
+def test_absent_modalities_are_compared(model, inputs):
+    def run(tensors):
+        probabilities = softmax(keras_logits(model, tensors))
+        absent = ~tensors["series"].any(axis=1)
+        return np.where(absent[:, None], [[0.9, 0.05, 0.05]], probabilities)
+
+    with pytest.raises(RuntimeError, match="On examples without series"):
+        compare(model=model, run=run, inputs=inputs, exact=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (layers.Softmax(), "rows that sum to 1, as after a softmax"),
+        (layers.Rescaling(np.nan), "NaN or infinity in Keras itself on the examples"),
+    ],
+)
+def test_unfit_outputs_are_refused(model, inputs, last, message):
+    unfit = keras.Model(model.inputs, last(model.outputs[0]))
+    with pytest.raises(ValueError, match=message):
+        compare(model=unfit, run=None, inputs=inputs, exact=True)
+
+
+def test_nan_for_an_absent_modality_is_refused():
+    series = keras.Input([4], name="series")
+    norm = keras.ops.sqrt(keras.ops.sum(series**2, axis=1, keepdims=True))
+    model = keras.Model(series, layers.Dense(3)(series / norm))
+    inputs = {"series": np.ones([3, 4], "float32")}
+    with pytest.raises(ValueError, match="Keras itself on examples without series"):
+        compare(
+            model=model,
+            run=lambda tensors: softmax(keras_logits(model, tensors)),
+            inputs=inputs,
+            exact=True,
+        )
