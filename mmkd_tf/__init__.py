@@ -1,0 +1,36 @@
+"""Knowledge distillation for multimodal fusion models on TensorFlow and Keras 3.
+
+The public names, each with its line; the modules are imported when a name is first used, so that
+`import mmkd_tf.edge` needs neither TensorFlow nor Keras.
+"""
+
+from importlib import import_module
+
+_PUBLIC = {
+    "Classifier": "mmkd_tf.edge.classifier",  # runs an exported file
+    "Dataset": "mmkd_tf.data.dataset",  # training, validation and test examples
+    "DatasetOptions": "mmkd_tf.data.options",  # how raw rows become a Dataset
+    "Distiller": "mmkd_tf.distill.distiller",  # the Keras model whose fit distils
+    "SoftTargets": "mmkd_tf.distill.terms",  # the term that imitates the teacher's probabilities
+    "build_student": "mmkd_tf.models.classifier",  # the small model
+    "build_teacher": "mmkd_tf.models.classifier",  # the large model
+    "document_teacher": "mmkd_tf.models.classifier",  # the teacher of the written method
+    "export_saved_model": "mmkd_tf.export.saved_model",  # raw pictures and texts -> class names
+    "export_tflite": "mmkd_tf.export.tflite",  # one file for a phone
+    "from_table": "mmkd_tf.data.table",  # a CSV, a Parquet file or a DataFrame -> Dataset
+    "from_tfds": "mmkd_tf.data.tfds",  # a TensorFlow Datasets name -> Dataset
+    "soft_target_loss": "mmkd_tf.losses.logits",  # the loss of distillation, one value an example
+    "training_batches": "mmkd_tf.data.batches",  # shuffled, augmented batches
+}
+
+__all__ = list(_PUBLIC)  # noqa: PLE0604
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mmkd_tf' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

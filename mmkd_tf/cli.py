@@ -1,0 +1,180 @@
+"""The command line: run, predict and export."""
+
+import errno
+import json
+import os
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Distils a large model for pictures and texts into a small one that runs on a phone.",
+)
+
+Flag = typer.Option
+
+
+@app.command()
+def run(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A CSV or Parquet table with columns for picture path, text and label, or a "
+            "TensorFlow Datasets name. By default the embedded emoji data.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[Path | None, Flag(help="A YAML file of settings; flags go first.")] = None,
+    output: Annotated[
+        Path | None, Flag(help="Folder for the results; by default below saved_models/.")
+    ] = None,
+    resume: Annotated[bool, Flag("--resume", help="Go on with an interrupted run.")] = False,
+    image: Annotated[str | None, Flag(help="Column of picture paths.")] = None,
+    text: Annotated[str | None, Flag(help="Column of texts.")] = None,
+    label: Annotated[str | None, Flag(help="Column of labels.")] = None,
+    validation: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
+    test: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
+    epochs: Annotated[int | None, Flag(help="Passes over the training rows.")] = None,
+    seed: Annotated[int | None, Flag(help="Seed of everything that is random.")] = None,
+    skip_bad_rows: Annotated[
+        bool | None, Flag("--skip-bad-rows", help="Go on without rows that can't be used.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Flag("--set", metavar="NAME=VALUE", help="Any other setting of the YAML file."),
+    ] = None,
+) -> None:
+    """Train a teacher, distil a student, evaluate, export."""
+    given = {"data": data, "image": image, "text": text, "label": label, "epochs": epochs}
+    given |= {"validation": validation, "test": test, "seed": seed, "skip_bad_rows": skip_bad_rows}
+    given = {name: value for name, value in given.items() if value is not None}
+    _quiet_tensorflow()
+    with _errors_for_people():
+        from mmkd_tf.config import make_config, parse_settings
+        from mmkd_tf.run_folder import RunFolder, default_folder
+
+        given |= parse_settings(settings or [])
+        if resume:
+            if output is None or config is not None:
+                raise ValueError(
+                    "`--resume`: needs --output, the folder of the run, which holds its settings; "
+                    "--config is not read."
+                )
+            folder = RunFolder(output)
+            made = folder.resume(given)
+        else:
+            made = make_config(given, config)
+            folder = RunFolder(output or default_folder(made.data))
+            folder.begin(made)
+        _run(made, folder)
+
+
+def _run(config, folder) -> None:
+    from mmkd_tf.report.progress import Reporter
+    from mmkd_tf.report.summary import summary
+    from mmkd_tf.run import run as run_job
+
+    reporter = Reporter()
+    go_on = f"Go on with: mmkd-tf run --output {folder.path} --resume"
+    try:
+        results = run_job(config, folder, reporter)
+    except KeyboardInterrupt:
+        reporter.say(f"Interrupted. {go_on}")
+        raise typer.Exit(130) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise ValueError(f"The disk is full: free some space. {go_on}") from None
+    except ValueError:
+        folder.give_up()
+        raise
+    typer.echo(summary(results))
+    typer.echo(f"Files: {folder.path}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a run.")],
+    image: Annotated[Path | None, Flag(help="A picture file.")] = None,
+    text: Annotated[str | None, Flag(help="A text.")] = None,
+    as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
+) -> None:
+    """Classify a picture, a text or both with an exported file."""
+    with _errors_for_people():
+        from mmkd_tf.edge import Classifier
+
+        file = model / "student.tflite" if model.is_dir() else model
+        prediction = Classifier(file).predict(image=image, text=text)
+    if as_json:
+        typer.echo(json.dumps(prediction.probabilities, ensure_ascii=False))
+        return
+    for name, probability in prediction.probabilities.items():
+        typer.echo(f"{probability:7.2%}  {name}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    output: Annotated[Path, Flag(help="Where the files go; they replace those of that name.")],
+    model: Annotated[
+        str, Flag(help="Which model of the run: student, student_alone or teacher.")
+    ] = "student",
+) -> None:
+    """Export a model of a run again: SavedModel, TFLite float32 and dynamic-range int8."""
+    _quiet_tensorflow()
+    with _errors_for_people():
+        from mmkd_tf.run import export_all, load_dataset
+        from mmkd_tf.run_folder import RunFolder
+
+        run_folder = RunFolder(folder)
+        config = run_folder.read_config()
+        loaded = run_folder.load_model(model)
+        if loaded is None:
+            raise ValueError(
+                f"`--model`: a model that the run has made. Received: {model}; the folder has "
+                f"{sorted(file.stem for file in folder.glob('*.keras'))}."
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        for made in export_all(loaded, load_dataset(config), output, name=model):
+            typer.echo(
+                f"{made['file']}: {made['bytes'] / 1024:,.0f} KiB, {made['latency_ms']:.3f} ms, "
+                f"same first class as Keras for {made['top1_agreement']:.1%}"
+            )
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+def _quiet_tensorflow() -> None:
+    """Keeps TensorFlow's start-up messages from people's terminals, unless they asked."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", module="keras|tensorflow|tensorflow_datasets")
+
+
+@contextmanager
+def _errors_for_people():
+    """Prints what a person did wrong without a traceback; other errors keep theirs."""
+
+    def show_warning(message, *_args, **_kwargs):
+        typer.echo(f"Note: {message}", err=True)
+
+    warnings.showwarning = show_warning
+    try:
+        yield
+    except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
+        if os.environ.get("MMKD_TF_TRACEBACK"):
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    main()

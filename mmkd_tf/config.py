@@ -1,0 +1,123 @@
+"""RunConfig: everything that a run can be told, from flags or a YAML file, checked at once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RunConfig(BaseModel):
+    """The settings of `mmkd-tf run`; each is also a key of the YAML file.
+
+    Values are checked when the object is made; unknown keys are refused. `data` is a table's
+    path or the name of a TensorFlow dataset.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str = Field("emoji", description="A CSV or Parquet table, or a TensorFlow Datasets name.")
+    image: str | None = Field("image", description="Column of picture paths.")
+    text: str | None = Field("text", description="Column of texts.")
+    label: str = Field("label", description="Column of class labels.")
+    validation: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
+    test: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
+    skip_bad_rows: bool = Field(False, description="Go on without rows that can't be used.")
+    allow_outside: bool = Field(False, description="Allow pictures outside the table's folder.")
+
+    image_size: int = Field(64, ge=8, le=1024, description="Picture height and width, pixels.")
+    text_length: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Words read of a text; by default what 99 % need, up to 32.",
+    )
+    vocabulary_size: int = Field(2000, ge=3, le=1_000_000, description="Most words kept.")
+
+    fusion: Literal["concatenation", "weighted_sum", "attention"] = Field(
+        "concatenation", description="How the modalities are merged."
+    )
+    temperature: float = Field(4.0, gt=0, le=1000, description="Softening of the teacher.")
+    hard_label_weight: Weight = Field(0.1, description="Weight of the labels.")
+    soft_target_weight: Weight = Field(0.9, description="Weight of the teacher's soft targets.")
+
+    epochs: int = Field(40, ge=1, description="Passes over the training rows, for each model.")
+    batch_size: int = Field(32, ge=1, description="Examples in a training step.")
+    learning_rate: float = Field(2e-3, gt=0, lt=10, description="Highest learning rate.")
+    weight_decay: Weight = Field(1e-3, description="Decoupled weight decay.")
+    augment: bool = Field(True, description="Change pictures and texts at random in training.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything that is random.")
+
+    @field_validator("validation", "test", mode="before")
+    @classmethod
+    def _share_or_table(cls, value):
+        """A flag gives a share as text."""
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return value
+
+    def model_post_init(self, _context) -> None:
+        """Checks what concerns several values."""
+        if self.hard_label_weight == 0 and self.soft_target_weight == 0:
+            raise ValueError("`hard_label_weight`, `soft_target_weight`: one must be above 0.")
+        if self.image is None and self.text is None:
+            raise ValueError("`image`, `text`: at least one column is needed.")
+
+    def to_yaml(self) -> str:
+        """Writes all values, defaults included, as YAML."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def make_config(values: dict, path: Path | None = None) -> RunConfig:
+    """Makes a config from a YAML file and from values that take precedence over it.
+
+    Args:
+        values: Values by name, as given by flags.
+        path: A YAML file with some of the keys of `RunConfig`.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        ValueError: If the file can't be read as YAML or values are wrong; all are listed.
+    """
+    settings = {}
+    if path is not None:
+        try:
+            settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ValueError(f"`--config`: a YAML file. Received: {path} ({error}).") from None
+        if not isinstance(settings, dict):
+            raise ValueError(
+                f"`--config`: a YAML file of `key: value` lines. Received: {path}, which holds a "
+                f"{type(settings).__name__}."
+            )
+    try:
+        return RunConfig(**{**settings, **values})
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        known = ", ".join(RunConfig.model_fields)
+        raise ValueError(
+            "The settings are not usable:\n" + "\n".join(lines) + f"\nSettings are: {known}."
+        ) from None
+
+
+def parse_settings(pairs: list[str]) -> dict:
+    """Reads `name=value` pairs, values as in YAML.
+
+    Raises:
+        ValueError: If a pair has no `=`.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise ValueError(f"`--set`: NAME=VALUE, for example batch_size=64. Received: {wrong}.")
+    return {pair.partition("=")[0]: yaml.safe_load(pair.partition("=")[2]) for pair in pairs}
+
+
+def _explain(problem) -> str:
+    place = str(problem["loc"][0]) if problem["loc"] else "settings"
+    return f"- `{place}`: {problem['msg']}. Received: {problem['input']!r}."

@@ -1,0 +1,110 @@
+"""The model card: what a released student is, for those who did not train it."""
+
+
+def model_card(results: dict) -> str:
+    """Writes the card of a run.
+
+    Args:
+        results: What `results.json` holds; see the README.
+
+    Returns:
+        Markdown.
+    """
+    dataset, student = results["dataset"], results["student"]
+    lines = [
+        f"# Student distilled on {dataset['name']}",
+        "",
+        "A classifier for "
+        + " and ".join(dataset["modalities"])
+        + f" into {len(dataset['class_names'])} classes: {', '.join(dataset['class_names'])}.",
+        "",
+        "## Use",
+        "`student.tflite` and `student_dynamic.tflite` run in any LiteRT interpreter without extra "
+        "operators; labels, vocabulary and a description of the inputs are inside. In Python:",
+        "",
+        "```python",
+        "from mmkd_tf.edge import Classifier",
+        "",
+        'classifier = Classifier("student.tflite")',
+        "classifier.predict(" + _arguments(dataset) + ")",
+        "```",
+        "",
+        "Leave out an input, or give an empty one, where it is missing. Inputs: "
+        + "; ".join(f"{name}: {text}" for name, text in dataset["modalities"].items())
+        + ".",
+        "",
+        "## How good it is",
+        f"On the {dataset['sizes']['test']:,} test examples, which were used for no choice:",
+        "",
+        "| model | parameters | accuracy | macro recall | macro F1 | calibration error |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        *[_row(title, results[name]) for name, title in MODELS.items()],
+        "",
+        gain(results),
+        f"It names the same class as its teacher for {student['agreement_with_teacher']:.1%}.",
+        "",
+        "| class | precision | recall | F1 | test examples |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        *[
+            f"| {c['name']} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | "
+            f"{c['support']} |"
+            for c in student["test"]["per_class"]
+        ],
+        "",
+        "## Files",
+        "| file | KiB | ms per call | largest logit difference | same first class as Keras |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        *[
+            f"| {e['file']} | {e['bytes'] / 1024:,.0f} | {e['latency_ms']:.3f} | "
+            f"{e['max_abs_logit_difference']:.2g} | {e['top1_agreement']:.1%} |"
+            for e in results["exports"]
+        ],
+        "",
+        "Latency: median, one thread, one example, on the machine of the run.",
+        "",
+        "## How it was made",
+        f"Training examples: {dataset['sizes']['train']:,}; validation: "
+        f"{dataset['sizes']['validation']:,}. Seed {results['seed']}. The teacher was trained on "
+        "the labels; the student on the labels (weight "
+        f"{results['config']['hard_label_weight']}) and on the teacher's soft targets (weight "
+        f"{results['config']['soft_target_weight']}, temperature "
+        f"{results['config']['temperature']}). All settings are in `config.yaml`, all figures in "
+        "`results.json`.",
+        *[f"\n{note}" for note in dataset["notes"]],
+        "",
+        "## Limits",
+        "It knows the classes above and nothing else: it names one of them for any input. A text "
+        "is read up to its first words, a picture is stretched to the input's size. One seed is "
+        "one draw: differences of a point or two on a small test split can be chance.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+MODELS = {"teacher": "teacher", "student_alone": "student alone", "student": "distilled student"}
+_EXAMPLES = {"image": 'image="picture.png"', "text": 'text="a few words"'}
+
+
+def _arguments(dataset: dict) -> str:
+    return ", ".join(_EXAMPLES[name] for name in dataset["modalities"])
+
+
+def _row(title: str, values: dict) -> str:
+    test = values["test"]
+    return (
+        f"| {title} | {values['parameters']:,} | {test['accuracy']:.3f} | "
+        f"{test['macro_recall']:.3f} | {test['macro_f1']:.3f} | "
+        f"{test['expected_calibration_error']:.3f} |"
+    )
+
+
+def gain(results: dict) -> str:
+    """Says plainly whether distillation helped."""
+    alone = results["student_alone"]["test"]["accuracy"]
+    points = 100 * (results["student"]["test"]["accuracy"] - alone)
+    if results["gap_closed"] is None:
+        share = "the teacher was no better than the student alone, so there was no gap to close"
+    else:
+        share = f"{results['gap_closed']:.0%} of the gap between the student alone and the teacher"
+    verb = "gained" if points > 0 else "did not help:"
+    return f"Distillation {verb} {points:+.1f} points of accuracy ({share})."

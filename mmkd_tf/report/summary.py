@@ -1,0 +1,35 @@
+"""The summary that a run prints at its end."""
+
+from mmkd_tf.report.model_card import MODELS, gain
+
+
+def summary(results: dict) -> str:
+    """Writes the comparison and the exported files as plain text.
+
+    Args:
+        results: What `results.json` holds.
+    """
+    lines = [
+        "",
+        f"{'test split':<20}{'parameters':>12}{'accuracy':>10}{'macro recall':>14}{'macro F1':>10}",
+    ]
+    for name, title in MODELS.items():
+        test = results[name]["test"]
+        lines.append(
+            f"{title:<20}{results[name]['parameters']:>12,}{test['accuracy']:>10.3f}"
+            f"{test['macro_recall']:>14.3f}{test['macro_f1']:>10.3f}"
+        )
+    lines += [gain(results), "", f"{'file':<26}{'KiB':>8}{'ms':>9}{'same class as Keras':>21}"]
+    for made in results["exports"]:
+        lines.append(
+            f"{made['file']:<26}{made['bytes'] / 1024:>8,.0f}{made['latency_ms']:>9.3f}"
+            f"{made['top1_agreement']:>21.1%}"
+        )
+    seconds = results["seconds"]
+    lines.append("")
+    lines.append(
+        f"{sum(seconds.values()):.0f} seconds ("
+        + ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items())
+        + f"), peak memory {results['peak_memory_mib']:,.0f} MiB"
+    )
+    return "\n".join(lines)

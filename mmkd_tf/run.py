@@ -1,0 +1,220 @@
+"""The main job from top to bottom: data, teacher, soft targets, student, evaluation, exports."""
+
+import json
+import platform
+import resource
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mmkd_tf.config import RunConfig
+from mmkd_tf.data.batches import batches
+from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.table import from_table
+from mmkd_tf.data.tfds import from_tfds
+from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.distill.training import Recipe, distill, train
+from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
+from mmkd_tf.export.saved_model import export_saved_model
+from mmkd_tf.export.tflite import export_tflite
+from mmkd_tf.models.classifier import build_student, build_teacher
+from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
+from mmkd_tf.models.routing import route
+from mmkd_tf.models.seeding import seeded
+from mmkd_tf.report.model_card import model_card
+from mmkd_tf.report.progress import Reporter
+from mmkd_tf.run_folder import RESULTS_FILE, RunFolder
+
+LABELS_FILE = "labels.txt"
+VOCABULARY_FILE = "vocabulary.txt"
+PACKAGES = ("mmkd-tf", "tensorflow", "keras", "numpy", "ai-edge-litert")
+
+
+def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
+    """Trains, distils, evaluates and exports; each stage that is done already is read instead.
+
+    Args:
+        config: The settings.
+        folder: Where the files go; `begin` or `resume` was called.
+        reporter: Tells a person what happens.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ValueError: If the data can't be used; nothing was trained then.
+    """
+    with _stage(folder, reporter, "data", "Reading the data"):
+        dataset = load_dataset(config)
+    reporter.say(repr(dataset))
+    models = _untrained(config, dataset)
+    folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
+    _write_lists(folder, dataset)
+
+    for name in ("teacher", "student_alone", "student"):
+        trained = folder.load_model(name)
+        if trained is None:
+            title = _TITLES[name].format(parameters=models[name].count_params())
+            with _stage(folder, reporter, name, title):
+                _train(name, models, dataset, config, folder, reporter)
+                folder.save_model(name, models[name])
+        else:
+            models[name] = trained
+
+    with _stage(folder, reporter, "evaluation", "Evaluating on the test split"):
+        evaluated = {name: evaluate(model, dataset) for name, model in models.items()}
+        evaluated["student"]["agreement_with_teacher"] = agreement(
+            teacher_logits=logits(models["teacher"], dataset, "test"),
+            student_logits=logits(models["student"], dataset, "test"),
+        )
+    with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
+        exports = export_all(models["student"], dataset, folder.path)
+
+    accuracy = {name: values["test"]["accuracy"] for name, values in evaluated.items()}
+    results = {
+        "dataset": _describe(dataset),
+        **evaluated,
+        "gap_closed": gap_closed(**accuracy),
+        "exports": exports,
+        "seconds": folder.seconds(),
+        "peak_memory_mib": _peak_memory_mib(),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "seed": config.seed,
+        "config": config.model_dump(),
+    }
+    folder.write_text("model_card.md", model_card(results))
+    folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    folder.finish()
+    return results
+
+
+_TITLES = {
+    "teacher": "Training the teacher ({parameters:,} parameters)",
+    "student_alone": "Training the student alone ({parameters:,} parameters), for comparison",
+    "student": "Distilling the student from the teacher ({parameters:,} parameters)",
+}
+_FUSIONS = {"concatenation": Concatenation, "weighted_sum": WeightedSum, "attention": Attention}
+
+
+def load_dataset(config: RunConfig) -> Dataset:
+    """Reads the table or TensorFlow dataset that a config names."""
+    options = DatasetOptions(
+        image_size=config.image_size,
+        text_length=config.text_length,
+        vocabulary_size=config.vocabulary_size,
+        seed=config.seed,
+        skip_bad_rows=config.skip_bad_rows,
+        allow_outside=config.allow_outside,
+    )
+    is_table = Path(config.data).suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")
+    read = from_table if is_table or Path(config.data).is_file() else from_tfds
+    columns = {"image": config.image, "text": config.text, "label": config.label}
+    return read(
+        config.data, **columns, validation=config.validation, test=config.test, options=options
+    )
+
+
+def _untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
+    """Builds the three models; both students begin with the same weights."""
+    fusion = _FUSIONS[config.fusion]
+    widths = ({}, {}) if fusion is Concatenation else ({"fused_dim": 128}, {"fused_dim": 32})
+    teacher = build_teacher(dataset, fusion=fusion(name="fusion", **widths[0]))
+    student = build_student(dataset, fusion=fusion(name="fusion", **widths[1]))
+    return {
+        "teacher": seeded(teacher, seed=2 * config.seed),
+        "student_alone": seeded(student, seed=2 * config.seed + 1),
+        "student": seeded(student, seed=2 * config.seed + 1),
+    }
+
+
+def _train(name, models, dataset, config, folder, reporter):
+    recipe = Recipe(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        augment=config.augment,
+        seed=config.seed,
+    )
+    where = {"backup": folder.state / name, "callbacks": [reporter.epochs(config.epochs)]}
+    if name != "student":
+        train(models[name], dataset, recipe, **where)
+        return
+    distill(
+        student=models["student"],
+        teacher=models["teacher"],
+        dataset=dataset,
+        recipe=recipe,
+        terms=[SoftTargets(config.temperature, config.soft_target_weight)],
+        hard_label_weight=config.hard_label_weight,
+        **where,
+    )
+
+
+def logits(model: keras.Model, dataset: Dataset, split: str) -> np.ndarray:
+    """Runs a model over a split: float32 `[examples, num_classes]`."""
+    parts = [model(route(model, inputs), training=False) for inputs, _ in batches(dataset, split)]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+
+
+def evaluate(model: keras.Model, dataset: Dataset) -> dict:
+    """Measures a model on validation and test."""
+    results = {"parameters": model.count_params()}
+    for split in ("validation", "test"):
+        metrics = classification_metrics(
+            labels=dataset.splits[split].labels,
+            logits=logits(model, dataset, split),
+            class_names=dataset.class_names,
+        )
+        results[split] = asdict(metrics)
+    return results
+
+
+def export_all(
+    model: keras.Model, dataset: Dataset, path: Path, *, name: str = "student"
+) -> list[dict]:
+    """Writes the SavedModel and both TFLite files, each compared with Keras on validation."""
+    examples = dataset.splits["validation"].inputs
+    text = dataset.modalities.get("text")
+    shared = {"class_names": dataset.class_names, "examples": examples}
+    lite = {**shared, "vocabulary": text.vocabulary if text else None}
+    exports = [
+        export_saved_model(
+            model, path / f"{name}_saved_model", modalities=dataset.modalities, **shared
+        ),
+        export_tflite(model, path / f"{name}.tflite", **lite),
+        export_tflite(model, path / f"{name}_dynamic.tflite", quantize="dynamic", **lite),
+    ]
+    return [{**asdict(export), "file": Path(export.file).name} for export in exports]
+
+
+def _stage(folder, reporter, name, title):
+    return reporter.stage(title, lambda seconds: folder.add_seconds(name, seconds))
+
+
+def _write_lists(folder: RunFolder, dataset: Dataset) -> None:
+    folder.write_text(LABELS_FILE, "\n".join(dataset.class_names) + "\n")
+    if "text" in dataset.modalities:
+        words = dataset.modalities["text"].vocabulary
+        folder.write_text(VOCABULARY_FILE, "\n".join(words) + "\n")
+
+
+def _describe(dataset: Dataset) -> dict:
+    return {
+        "name": dataset.name,
+        "sizes": dataset.sizes,
+        "class_names": dataset.class_names,
+        "class_counts": dataset.class_counts,
+        "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
+        "notes": list(dataset.notes),
+    }
+
+
+def _peak_memory_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,173 @@
+"""RunFolder: where a run leaves its files, and what it finds there when it is resumed."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import keras
+
+from mmkd_tf.config import RunConfig, make_config
+
+CONFIG_FILE = "config.yaml"
+RESULTS_FILE = "results.json"
+STATE_FOLDER = ".state"
+
+
+class RunFolder:
+    """The folder of one run. Each file is written whole or not at all.
+
+    Args:
+        path: The folder; made by `begin` or found by `resume`.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.state = self.path / STATE_FOLDER
+
+    def begin(self, config: RunConfig) -> None:
+        """Makes the folder and notes the settings.
+
+        Raises:
+            ValueError: If the folder holds anything already, or can't be made.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"`--output`: a folder. Received: the file {self.path}.")
+        found = sorted(entry.name for entry in self.path.glob("*")) if self.path.exists() else []
+        if RESULTS_FILE in found:
+            raise ValueError(
+                f"`--output`: a new or empty folder. Received: {self.path}, which holds a finished "
+                "run. Choose another folder, or remove this one."
+            )
+        if CONFIG_FILE in found:
+            raise ValueError(
+                f"`--output`: a new or empty folder. Received: {self.path}, which holds a run that "
+                "was interrupted. Go on with --resume, or choose another folder."
+            )
+        if found:
+            raise ValueError(
+                f"`--output`: a new or empty folder. Received: {self.path}, which holds "
+                f"{len(found)} other files ({', '.join(found[:5])}). Choose another folder."
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_text(CONFIG_FILE, config.to_yaml())
+        except OSError as error:
+            raise ValueError(
+                f"`--output`: a folder that can be written. Received: {self.path} "
+                f"({error.strerror}). Choose another folder."
+            ) from None
+
+    def resume(self, given: dict) -> RunConfig:
+        """Reads the settings of an interrupted run.
+
+        Args:
+            given: Settings given again; they must be as they were.
+
+        Returns:
+            The settings that the run began with.
+
+        Raises:
+            ValueError: If there is no such run or settings differ.
+        """
+        config = self.read_config()
+        if (self.path / RESULTS_FILE).is_file():
+            raise ValueError(
+                f"`--resume`: a run that was interrupted. Received: {self.path}, which is finished."
+            )
+        saved = config.model_dump()
+        changed = {
+            name: value for name, value in given.items() if name in saved and saved[name] != value
+        }
+        if changed:
+            lines = [f"- {name}: was {saved[name]!r}, now {changed[name]!r}" for name in changed]
+            raise ValueError(
+                "`--resume`: the settings that the run began with. Received other ones:\n"
+                + "\n".join(lines)
+                + "\nLeave them out, or begin a new run in another folder."
+            )
+        return config
+
+    def read_config(self) -> RunConfig:
+        """Reads the settings of the run in this folder.
+
+        Raises:
+            ValueError: If the folder holds no run.
+        """
+        file = self.path / CONFIG_FILE
+        if not file.is_file():
+            raise ValueError(
+                f"`{self.path}`: the folder of a run. Received: one without {CONFIG_FILE}. "
+                "Begin a run with mmkd-tf run."
+            )
+        return make_config({}, file)
+
+    def give_up(self) -> None:
+        """Removes the folder if nothing was made in it but the settings."""
+        if {entry.name for entry in self.path.iterdir()} <= {CONFIG_FILE, STATE_FOLDER}:
+            shutil.rmtree(self.path)
+
+    def check_space(self, num_bytes: int) -> None:
+        """Refuses to begin where the disk would fill up.
+
+        Raises:
+            ValueError: If less than `num_bytes` are free.
+        """
+        free = shutil.disk_usage(self.path).free
+        if free < num_bytes:
+            raise ValueError(
+                f"`--output`: a disk with at least {num_bytes / 2**20:,.0f} MiB free. Received: "
+                f"{self.path} with {free / 2**20:,.0f} MiB. Free some space or choose another disk."
+            )
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file; `name` may lie in a folder within."""
+        file = self.path / name
+        unfinished = file.with_name(f".{file.name}.unfinished")
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            os.replace(unfinished, file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def save_model(self, name: str, model: keras.Model) -> None:
+        """Writes `<name>.keras`."""
+        unfinished = self.path / f".{name}.unfinished.keras"
+        try:
+            model.save(unfinished)
+            os.replace(unfinished, self.path / f"{name}.keras")
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def load_model(self, name: str) -> keras.Model | None:
+        """Reads `<name>.keras`; None if it is not there yet."""
+        file = self.path / f"{name}.keras"
+        return keras.saving.load_model(file) if file.is_file() else None
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds that each stage has taken so far, interrupted runs included."""
+        file = self.state / "seconds.json"
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Notes time spent on a stage."""
+        self.state.mkdir(exist_ok=True)
+        total = self.seconds()
+        total[stage] = round(total.get(stage, 0.0) + seconds, 2)
+        self.write_text(f"{STATE_FOLDER}/seconds.json", json.dumps(total))
+
+    def finish(self) -> None:
+        """Removes what only an interrupted run needs."""
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
+def default_folder(data: str) -> Path:
+    """Finds a folder for a run that is not there yet: `saved_models/<data>`, `<data>-2` and so on.
+
+    Args:
+        data: The table or dataset that the run reads.
+    """
+    parent, name, number = Path("saved_models"), Path(data).stem, 1
+    while (path := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return path

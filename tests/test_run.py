@@ -1,0 +1,167 @@
+"""The main job on a small table of real files, by its command."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from mmkd_tf import run as run_module
+from mmkd_tf.cli import app
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
+WORDS = {"red": "cherry", "green": "leaf", "blue": "sky"}
+SMALL = ["--epochs", "6", "--set", "image_size=16", "--set", "batch_size=8"]
+
+
+def write_table(folder, rows_per_class=16):
+    rng = np.random.default_rng(0)
+    (folder / "pictures").mkdir()
+    lines = ["image,text,label"]
+    for index in range(rows_per_class):
+        for label, colour in COLOURS.items():
+            pixels = np.clip(rng.normal(colour, 30, [20, 24, 3]), 0, 255).astype(np.uint8)
+            path = f"pictures/{label}{index}.png"
+            Image.fromarray(pixels).save(folder / path)
+            lines.append(f"{path},a {WORDS[label]} number {index},{label}")
+    (folder / "items.csv").write_text("\n".join(lines) + "\n")
+    return folder / "items.csv"
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    table = write_table(folder)
+    result = invoke("run", table, "--output", folder / "out", *SMALL)
+    assert result.exit_code == 0, result.output
+    return folder, result
+
+
+def results_of(path):
+    return json.loads((path / "results.json").read_text())
+
+
+def test_leaves_what_it_promises(finished):
+    folder, result = finished
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        "config.yaml",
+        "labels.txt",
+        "model_card.md",
+        "results.json",
+        "student.keras",
+        "student.tflite",
+        "student_alone.keras",
+        "student_dynamic.tflite",
+        "student_saved_model",
+        "teacher.keras",
+        "vocabulary.txt",
+    ]
+    assert "distilled student" in result.output and "peak memory" in result.output
+    card = (folder / "out" / "model_card.md").read_text()
+    assert "red, " in card or ", red" in card
+
+
+def test_results_have_the_documented_keys_and_believable_values(finished):
+    results = results_of(finished[0] / "out")
+    assert results["dataset"]["class_names"] == ["blue", "green", "red"]
+    assert sum(results["dataset"]["sizes"].values()) == 48
+    for name in ("teacher", "student_alone", "student"):
+        test = results[name]["test"]
+        assert {"accuracy", "macro_recall", "macro_f1", "confusion_matrix"} <= set(test)
+        assert np.sum(test["confusion_matrix"]) == results["dataset"]["sizes"]["test"]
+    assert results["teacher"]["test"]["accuracy"] > 0.8
+    assert results["teacher"]["parameters"] >= 20 * results["student"]["parameters"]
+    assert results["student"]["parameters"] == results["student_alone"]["parameters"]
+    assert 0 <= results["student"]["agreement_with_teacher"] <= 1
+    assert [made["file"] for made in results["exports"]] == [
+        "student_saved_model",
+        "student.tflite",
+        "student_dynamic.tflite",
+    ]
+    for made in results["exports"]:
+        assert made["bytes"] > 0 and made["latency_ms"] > 0 and made["top1_agreement"] > 0.9
+    assert results["exports"][1]["max_abs_logit_difference"] < 1e-4
+    stages = {"data", "teacher", "student_alone", "student", "evaluation", "exports"}
+    assert set(results["seconds"]) == stages
+    assert results["seed"] == 0 and results["config"]["epochs"] == 6
+    assert {"python", "tensorflow", "keras"} <= set(results["versions"])
+
+
+def test_predict_answers_from_the_exported_file(finished):
+    folder, _ = finished
+    picture = folder / "pictures" / "red1.png"
+    result = invoke("predict", folder / "out", "--image", picture, "--text", "a cherry", "--json")
+    probabilities = json.loads(result.stdout)
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+    assert sorted(probabilities) == ["blue", "green", "red"]
+    text_only = invoke("predict", folder / "out" / "student.tflite", "--text", "leaf")
+    assert text_only.exit_code == 0 and "%" in text_only.stdout
+    nothing = invoke("predict", folder / "out")
+    assert nothing.exit_code == 2 and "at least one" in nothing.output
+
+
+def test_export_makes_the_same_files_again(finished, tmp_path):
+    folder, _ = finished
+    result = invoke("export", folder / "out", "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    again = (tmp_path / "student.tflite").read_bytes()
+    assert again == (folder / "out" / "student.tflite").read_bytes()
+    result = invoke("export", folder / "out", "--output", tmp_path, "--model", "grandmother")
+    assert result.exit_code == 2 and "student_alone" in result.output
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_to_the_same_figures(finished, monkeypatch):
+    folder, _ = finished
+    distil = run_module.distill
+
+    def interrupted(**arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "distill", interrupted)
+    first = invoke("run", folder / "items.csv", "--output", folder / "again", *SMALL)
+    assert first.exit_code == 130 and "--resume" in first.output
+    assert (folder / "again" / "student_alone.keras").is_file()
+    assert not (folder / "again" / "results.json").exists()
+
+    monkeypatch.setattr(run_module, "distill", distil)
+    monkeypatch.setattr(run_module, "train", None)  # both are trained already
+    second = invoke("run", "--output", folder / "again", "--resume")
+    assert second.exit_code == 0, second.output
+    expected, resumed = results_of(folder / "out"), results_of(folder / "again")
+    for name in ("teacher", "student_alone", "student"):
+        assert resumed[name] == expected[name]
+    assert not (folder / "again" / ".state").exists()
+
+
+def test_bad_rows_stop_a_run_before_it_leaves_anything(tmp_path):
+    table = write_table(tmp_path)
+    lines = table.read_text().splitlines()
+    (tmp_path / "pictures" / "red0.png").write_bytes(b"\x89PNG broken")
+    lines[2] = "pictures/absent.png,a leaf,green"
+    lines[3] = "../../etc/passwd,a sky,blue"
+    table.write_text("\n".join(lines) + "\n")
+    result = invoke("run", table, "--output", tmp_path / "out", *SMALL)
+    assert result.exit_code == 2
+    for words in ("row 2", "row 3", "row 4", "absent.png"):
+        assert words in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_refused_and_kept(tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    result = invoke("run", "--output", tmp_path)
+    assert result.exit_code == 2 and "note.txt" in result.output
+    assert os.listdir(tmp_path) == ["note.txt"]
+
+
+def test_help_names_every_command():
+    result = invoke("--help")
+    for command in ("run", "predict", "export"):
+        assert command in result.output

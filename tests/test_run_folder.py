@@ -1,0 +1,78 @@
+import shutil
+
+import pytest
+
+from mmkd_tf.config import RunConfig
+from mmkd_tf.run_folder import RunFolder, default_folder
+
+
+def test_begin_notes_the_settings_and_resume_reads_them(tmp_path):
+    folder = RunFolder(tmp_path / "deep" / "run")
+    folder.begin(RunConfig(epochs=3))
+    assert folder.resume({}) == RunConfig(epochs=3)
+    assert folder.resume({"epochs": 3}) == RunConfig(epochs=3)
+    with pytest.raises(ValueError, match="epochs: was 3, now 4"):
+        folder.resume({"epochs": 4})
+
+
+def test_refuses_a_folder_that_holds_something(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=r"holds 1 other files \(thesis.tex\)"):
+        RunFolder(tmp_path).begin(RunConfig())
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(ValueError, match="the file"):
+        RunFolder(tmp_path / "thesis.tex").begin(RunConfig())
+
+
+def test_tells_a_finished_run_from_an_interrupted_one(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.begin(RunConfig())
+    with pytest.raises(ValueError, match="interrupted. Go on with --resume"):
+        folder.begin(RunConfig())
+    folder.write_text("results.json", "{}")
+    with pytest.raises(ValueError, match="holds a finished run"):
+        folder.begin(RunConfig())
+    with pytest.raises(ValueError, match="which is finished"):
+        folder.resume({})
+
+
+def test_resume_needs_a_run(tmp_path):
+    with pytest.raises(ValueError, match="one without config.yaml"):
+        RunFolder(tmp_path).resume({})
+
+
+def test_refuses_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 2**20))
+    with pytest.raises(ValueError, match="at least 100 MiB free.*with 1 MiB"):
+        RunFolder(tmp_path).check_space(100 * 2**20)
+
+
+def test_a_file_that_can_not_be_written_whole_leaves_the_old_one(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_text("labels.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        folder.write_text("labels.txt", "new \ud800")
+    assert (tmp_path / "labels.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.txt"]
+
+
+def test_give_up_removes_only_what_a_run_made(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(RunConfig())
+    folder.add_seconds("data", 1.5)
+    folder.add_seconds("data", 1.0)
+    assert folder.seconds() == {"data": 2.5}
+    folder.give_up()
+    assert not (tmp_path / "run").exists()
+    folder.begin(RunConfig())
+    folder.write_text("labels.txt", "")
+    folder.give_up()
+    assert (tmp_path / "run" / "config.yaml").is_file()
+
+
+def test_default_folder_is_a_new_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(default_folder("data/items.csv")) == "saved_models/items"
+    (tmp_path / "saved_models" / "items").mkdir(parents=True)
+    assert str(default_folder("data/items.csv")) == "saved_models/items-2"
