@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
+
 FORMAT = 1
-TOKENIZER_RULES = 1  # of mmkd_tf.edge.tokenizer; to be raised when its rules change
 
 LABELS_FILE = "labels.txt"
 VOCABULARY_FILE = "vocab.txt"

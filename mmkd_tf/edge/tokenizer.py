@@ -20,6 +20,8 @@ UNKNOWN = "<unk>"
 PAD_ID = 0
 UNKNOWN_ID = 1
 
+TOKENIZER_RULES = 1  # number of the rules above, kept in exported files; raise it with a change
+
 FOLDED_BLOCKS = (
     (0x0041, 0x005A),  # ASCII
     (0x00C0, 0x024F),  # Latin-1 letters, Latin Extended-A and -B
@@ -90,7 +92,7 @@ FOLD = _fold_table()
 
 
 def character_class(ranges: Sequence[tuple[int, int]], escape: str) -> str:
-    """Writes code point ranges as a regular expression's character class.
+    r"""Writes code point ranges as a regular expression's character class.
 
     Args:
         ranges: `(first, last)` code points, both included.

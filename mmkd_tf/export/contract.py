@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from mmkd_tf.models.routing import route
+
 MAX_EXAMPLES = 200
 
 
@@ -59,10 +61,7 @@ def call_by_name(model: keras.Model, inputs: Mapping):
     Returns:
         The model's one output, `[batch, num_classes]`.
     """
-    if isinstance(model, keras.Sequential) or isinstance(model.input, keras.KerasTensor):
-        inputs = inputs[model.inputs[0].name]  # Keras warns of a dict, though it takes it
-        return keras.tree.flatten(model(inputs, training=False))[0]
-    return keras.tree.flatten(model(dict(inputs), training=False))[0]
+    return keras.tree.flatten(model(route(model, inputs), training=False))[0]
 
 
 def _model_problems(model: keras.Model) -> list[str]:

@@ -14,9 +14,9 @@ from mmkd_tf.edge.model_file import (
     DESCRIPTION_FILE,
     FORMAT,
     LABELS_FILE,
-    TOKENIZER_RULES,
     VOCABULARY_FILE,
 )
+from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
 from mmkd_tf.export.metadata_tables import model_metadata
 
 _METADATA_NAME = b"TFLITE_METADATA"

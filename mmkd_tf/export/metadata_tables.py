@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import flatbuffers
 
-from mmkd_tf.edge.model_file import LABELS_FILE, TOKENIZER_RULES, VOCABULARY_FILE
+from mmkd_tf.edge.model_file import LABELS_FILE, VOCABULARY_FILE
+from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
 
 _FILE_IDENTIFIER = b"M001"
 _MIN_PARSER_VERSION = "1.0.1"  # the first that knows vocabulary files

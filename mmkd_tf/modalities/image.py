@@ -86,8 +86,8 @@ class Image:
         return layers.Dense(128, activation="relu", name="image_features")(x)
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Four separable convolutions with stride 2: features `[batch, 64]`."""
-        x = _convolutions(inputs, layers.SeparableConv2D, (16, 32, 48, 64))
+        """Four separable convolutions with stride 2: features `[batch, 112]`."""
+        x = _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 112))
         return layers.Activation("linear", name="image_features")(x)
 
     def describe(self) -> str:
@@ -107,6 +107,7 @@ def _convolutions(inputs, convolution, filters):
             use_bias=False,
             name=f"image_conv{index}",
         )(x)
-        x = layers.BatchNormalization(name=f"image_norm{index}")(x)
+        # Keras' momentum of .99 needs more steps than a small table gives.
+        x = layers.BatchNormalization(momentum=0.9, name=f"image_norm{index}")(x)
         x = layers.ReLU(name=f"image_relu{index}")(x)
     return layers.GlobalAveragePooling2D(name="image_pooling")(x)

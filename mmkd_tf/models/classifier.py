@@ -31,7 +31,7 @@ def build_teacher(dataset: Task, *, fusion: layers.Layer | None = None) -> keras
 
 
 def build_student(dataset: Task, *, fusion: layers.Layer | None = None) -> keras.Model:
-    """Builds the small model, at most 1/20 of the teacher's parameters.
+    """Builds the small model, at most 1/20 of the teacher's parameters up to 200 classes.
 
     Args:
         dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
@@ -41,10 +41,12 @@ def build_student(dataset: Task, *, fusion: layers.Layer | None = None) -> keras
         A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
     """
     encoders = {name: m.student_encoder for name, m in dataset.modalities.items()}
-    return _classifier(dataset, encoders, fusion, dropout=0.0, name="student")
+    # With many classes the last layer would be most of the student: then it has low rank.
+    head_dim = 16 if dataset.num_classes > 20 else None
+    return _classifier(dataset, encoders, fusion, head_dim=head_dim, name="student")
 
 
-def _classifier(dataset, encoders, fusion, *, dropout, name):
+def _classifier(dataset, encoders, fusion, *, dropout=0.0, head_dim=None, name):
     inputs = {key: modality.input() for key, modality in dataset.modalities.items()}
     features = {key: encoders[key](inputs[key]) for key in inputs}
     presence = {key: Presence(name=f"{key}_presence")(inputs[key]) for key in inputs}
@@ -52,6 +54,8 @@ def _classifier(dataset, encoders, fusion, *, dropout, name):
     fused = layers.Activation("linear", name="fused_features")(fused)
     if dropout:
         fused = layers.Dropout(dropout, name="fused_dropout")(fused)
+    if head_dim:
+        fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
     # Logits in float32 also under mixed precision: a softmax over half precision loses classes.
     logits = layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
     return keras.Model(inputs, logits, name=name)

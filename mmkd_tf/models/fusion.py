@@ -146,9 +146,7 @@ def _dense(layer, units, index, **kwargs):
     """A dense layer whose initial weights follow from the fusion's seed."""
     seed = None if layer.seed is None else layer.seed + index
     initializer = keras.initializers.GlorotUniform(seed)
-    return layers.Dense(
-        units, kernel_initializer=initializer, dtype=layer.dtype_policy, **kwargs
-    )
+    return layers.Dense(units, kernel_initializer=initializer, dtype=layer.dtype_policy, **kwargs)
 
 
 def _masked_softmax(scores, there):

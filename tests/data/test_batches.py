@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmkd_tf.data.batches import batches, num_steps, training_batches
+from mmkd_tf.data.batches import batches, drop_modalities, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
@@ -65,8 +65,23 @@ def test_order_and_views_follow_from_seed_and_epoch(dataset):
 def test_augmentation_changes_words_of_some_epochs_only_when_asked(dataset):
     words = [word for step in read(dataset, epochs=20) for word in step[1]]
     assert 0.05 < np.mean(np.array(words) == 1) < 0.3
+    assert 0.01 < np.mean(np.array(words) == 0) < 0.1  # absent
     words = [word for step in read(dataset, epochs=5, augment=False) for word in step[1]]
     assert 1 not in words
+
+
+def test_a_share_of_the_examples_loses_one_modality_and_never_all():
+    batch = {"image": np.ones([4000, 2, 2, 3], np.uint8), "text": np.ones([4000, 3], np.int32)}
+    batch["text"][:1000] = 0
+    seeds = np.stack([np.arange(4000), np.full(4000, 7)], 1).astype("int32")
+    dropped = drop_modalities(batch, seeds, rate=0.2)
+    image, text = (dropped[name].numpy().reshape(4000, -1).any(1) for name in ("image", "text"))
+    assert image[:1000].all()
+    assert (image | text).all()
+    for there in (image, text):
+        assert 0.07 < 1 - there[1000:].mean() < 0.13
+    again = drop_modalities(batch, seeds, rate=0.2)
+    np.testing.assert_array_equal(dropped["text"], again["text"])
 
 
 def test_evaluation_batches_keep_the_order(dataset):

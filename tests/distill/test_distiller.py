@@ -30,9 +30,7 @@ def data():
 
 
 def distiller(student=None, teacher=None, **arguments):
-    model = Distiller(
-        student=student or classifier(5), teacher=teacher or classifier(9, seed=7)
-    )
+    model = Distiller(student=student or classifier(5), teacher=teacher or classifier(9, seed=7))
     model.compile(keras.optimizers.SGD(0.1), **arguments)
     return model
 
@@ -163,9 +161,7 @@ def test_evaluate_and_predict_are_the_plain_students(data):
     )
     plain = model.student.evaluate(x, y, verbose=0, return_dict=True)
     assert results == pytest.approx(plain, rel=1e-5)
-    np.testing.assert_array_equal(
-        model.predict(x, verbose=0), model.student.predict(x, verbose=0)
-    )
+    np.testing.assert_array_equal(model.predict(x, verbose=0), model.student.predict(x, verbose=0))
 
 
 def test_a_student_may_lack_an_input_of_the_teacher(data):

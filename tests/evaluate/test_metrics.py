@@ -63,9 +63,7 @@ def test_gap_closed():
 
 def test_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match=r"shape \(2, 2\) for 2 labels and 3 class names"):
-        classification_metrics(
-            labels=np.array([0, 1]), logits=np.zeros([2, 2]), class_names=NAMES
-        )
+        classification_metrics(labels=np.array([0, 1]), logits=np.zeros([2, 2]), class_names=NAMES)
     with pytest.raises(ValueError, match="NaN or infinity in 1 of 2 rows"):
         classification_metrics(
             labels=np.array([0, 1]), logits=np.array([[0, 0, np.nan], [0, 1, 0]]), class_names=NAMES

@@ -21,7 +21,9 @@ TEXT = Text(WORDS, length=12)
 
 any_character = st.characters(exclude_categories=["Cs"])
 texts = st.lists(
-    st.text(st.one_of(any_character, st.sampled_from(EDGES), st.sampled_from(list(map(chr, FOLD))))),
+    st.text(
+        st.one_of(any_character, st.sampled_from(EDGES), st.sampled_from(list(map(chr, FOLD))))
+    ),
     min_size=1,
     max_size=20,
 )

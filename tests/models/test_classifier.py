@@ -42,8 +42,10 @@ def test_document_teacher_is_as_written():
 
 
 @pytest.mark.parametrize("num_words", [50, 2000, 20_000])
-def test_student_is_20_times_smaller_than_the_teacher(num_words):
-    data = task(num_words=num_words)
+@pytest.mark.parametrize("num_classes", [2, 20, 200])
+@pytest.mark.parametrize("names", [("image", "text"), ("image",), ("text",)])
+def test_student_is_20_times_smaller_than_the_teacher(num_words, num_classes, names):
+    data = task(*names, num_words=num_words, num_classes=num_classes)
     assert build_teacher(data).count_params() >= 20 * build_student(data).count_params()
 
 
