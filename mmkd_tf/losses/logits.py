@@ -1,33 +1,64 @@
 """Losses between a teacher's and a student's logits, one value an example, in log space."""
 
-import math
-
 from keras import ops
 
+from mmkd_tf.losses.checks import (
+    check_same_classes,
+    check_temperature,
+    logits_problems,
+    refuse,
+    temperature_problems,
+)
+from mmkd_tf.losses.divergences import categorical_divergence
 
-def soft_target_loss(*, teacher_logits, student_logits, temperature: float = 4.0):
+__all__ = [
+    "check_same_classes",
+    "check_temperature",
+    "soft_target_cross_entropy",
+    "soft_target_loss",
+]
+
+# Logits that spread less than this are divided by it: a head that starts at zero still gets a
+# gradient, and one that fits half precision.
+_LEAST_STANDARD_DEVIATION = 1e-3
+
+
+def soft_target_loss(
+    *, teacher_logits, student_logits, temperature: float = 4.0, standardize: bool = False
+):
     """Divergence of the student's softened probabilities from the teacher's.
 
     `temperature**2 * KL(softmax(teacher_logits / temperature) ||
     softmax(student_logits / temperature))`. The square keeps the size of the gradient
     independent of the temperature, so the weight beside the hard labels keeps its meaning.
 
+    With `standardize`, each example's logits are first replaced by
+    `(logits - mean(logits)) / std(logits)`, so that the student learns the teacher's relations
+    between classes and not the size of its logits. The standard deviation is the unbiased one
+    (divided by `num_classes - 1`), as in the authors' code; the biased one, which `tf.math` and
+    NumPy give by default, is another loss. A standard deviation below 1e-3 counts as 1e-3.
+
     It is computed from log-probabilities without clipping: right for any gap between logits.
     Half precision is computed in float32.
+
+    Public implementations disagree: some leave out the square, some average over the classes
+    instead of summing, and some clip the probabilities, which stops the gradient at large gaps.
 
     Args:
         teacher_logits: float `[batch, num_classes]`, unnormalised; no gradient is stopped
             here, the caller decides.
         student_logits: float `[batch, num_classes]`, unnormalised.
-        temperature: Softening, above 0; 1 compares the plain probabilities.
+        temperature: Softening, above 0; 1 compares the plain probabilities. A scalar tensor,
+            as a schedule gives, is taken as it is.
+        standardize: Whether logits are standardised before they are softened.
 
     Returns:
         float32 `[batch]`, nats times `temperature**2`, 0 or more; 0 if and only if the logits
-        are equal up to a constant for each example.
+        are equal up to a constant for each example (and, standardised, up to a factor).
 
     Raises:
-        ValueError: If the temperature is not a positive finite number or the numbers of
-            classes differ.
+        ValueError: If the temperature is not a positive finite number, the shapes or the
+            numbers of classes differ, or there is only one class.
 
     Examples:
         >>> import numpy as np
@@ -43,33 +74,65 @@ def soft_target_loss(*, teacher_logits, student_logits, temperature: float = 4.0
         Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015 (section 2;
         the paper writes the cross-entropy, which differs by the teacher's entropy and has the
         same gradient).
+        Sun, Ren, Li, Wang, Cao: Logit Standardization in Knowledge Distillation, 2024.
     """
-    check_temperature(temperature)
     teacher_logits = ops.cast(teacher_logits, "float32")
     student_logits = ops.cast(student_logits, "float32")
-    check_same_classes(teacher_logits.shape, student_logits.shape)
-    teacher_log_probs = ops.log_softmax(teacher_logits / temperature, axis=-1)
-    student_log_probs = ops.log_softmax(student_logits / temperature, axis=-1)
-    gaps = teacher_log_probs - student_log_probs
-    divergence = ops.sum(ops.exp(teacher_log_probs) * gaps, axis=-1)
+    refuse(
+        temperature_problems(temperature) + logits_problems(teacher_logits, student_logits),
+    )
+    if standardize:
+        teacher_logits, student_logits = map(_standardized, (teacher_logits, student_logits))
+    temperature = ops.cast(temperature, "float32")
+    divergence = categorical_divergence(
+        teacher_logits=teacher_logits / temperature, student_logits=student_logits / temperature
+    )
     return temperature**2 * divergence
 
 
-def check_temperature(temperature: float) -> None:
-    """Refuses a temperature that is not a positive finite number."""
-    if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
-        raise ValueError(
-            "`temperature`: a finite number above 0 (1 leaves the probabilities as they are, "
-            f"2 to 8 soften them). Received: temperature={temperature!r}."
-        )
+def soft_target_cross_entropy(*, teacher_logits, student_logits, temperature: float = 4.0):
+    """Cross-entropy of the student's softened probabilities with the teacher's soft targets.
+
+    `-temperature**2 * sum(softmax(teacher_logits / temperature) *
+    log_softmax(student_logits / temperature))`: the form that is published. It is
+    `soft_target_loss` plus the teacher's entropy times `temperature**2`, so the student's
+    gradient is the same; only the value does not end at zero, which makes it harder to read.
+
+    Args:
+        teacher_logits: float `[batch, num_classes]`, unnormalised.
+        student_logits: float `[batch, num_classes]`, unnormalised.
+        temperature: Softening, above 0, or a scalar tensor.
+
+    Returns:
+        float32 `[batch]`, nats times `temperature**2`, at least the teacher's entropy times
+        `temperature**2`.
+
+    Raises:
+        ValueError: As `soft_target_loss`.
+
+    Examples:
+        >>> import numpy as np
+        >>> same = np.array([[0.0, 0.0]])
+        >>> loss = soft_target_cross_entropy(
+        ...     teacher_logits=same, student_logits=same, temperature=1.0
+        ... )
+        >>> round(float(loss[0]), 3)
+        0.693
+
+    References:
+        Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015.
+    """
+    teacher_logits = ops.cast(teacher_logits, "float32")
+    student_logits = ops.cast(student_logits, "float32")
+    refuse(temperature_problems(temperature) + logits_problems(teacher_logits, student_logits))
+    temperature = ops.cast(temperature, "float32")
+    soft_targets = ops.softmax(teacher_logits / temperature, axis=-1)
+    student_log_probs = ops.log_softmax(student_logits / temperature, axis=-1)
+    return -(temperature**2) * ops.sum(soft_targets * student_log_probs, axis=-1)
 
 
-def check_same_classes(teacher_shape, student_shape) -> None:
-    """Refuses logits over different numbers of classes."""
-    if teacher_shape[-1] != student_shape[-1]:
-        raise ValueError(
-            "`teacher_logits`, `student_logits`: the same number of classes in the same order. "
-            f"Received: teacher_logits of shape {tuple(teacher_shape)}, student_logits of shape "
-            f"{tuple(student_shape)}. Build the student's last layer with "
-            f"{teacher_shape[-1]} units."
-        )
+def _standardized(logits):
+    centred = logits - ops.mean(logits, axis=-1, keepdims=True)
+    degrees = ops.cast(ops.shape(logits)[-1] - 1, "float32")
+    variance = ops.sum(ops.square(centred), axis=-1, keepdims=True) / degrees
+    return centred / ops.sqrt(ops.maximum(variance, _LEAST_STANDARD_DEVIATION**2))
