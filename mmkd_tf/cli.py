@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import warnings
 from contextlib import contextmanager
@@ -154,9 +155,20 @@ def main() -> None:
 
 
 def _quiet_tensorflow() -> None:
-    """Keeps TensorFlow's start-up messages from people's terminals, unless they asked."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Imports TensorFlow without its start-up messages, unless people asked for them."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="keras|tensorflow|tensorflow_datasets")
+    # Some come from C++ before it reads the level.
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr), os.close(nowhere)
 
 
 @contextmanager

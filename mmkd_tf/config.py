@@ -44,7 +44,7 @@ class RunConfig(BaseModel):
     hard_label_weight: Weight = Field(0.1, description="Weight of the labels.")
     soft_target_weight: Weight = Field(0.9, description="Weight of the teacher's soft targets.")
 
-    epochs: int = Field(40, ge=1, description="Passes over the training rows, for each model.")
+    epochs: int = Field(32, ge=1, description="Passes over the training rows, for each model.")
     batch_size: int = Field(32, ge=1, description="Examples in a training step.")
     learning_rate: float = Field(2e-3, gt=0, lt=10, description="Highest learning rate.")
     weight_decay: Weight = Field(1e-3, description="Decoupled weight decay.")

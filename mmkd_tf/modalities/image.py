@@ -87,7 +87,9 @@ class Image:
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Four separable convolutions with stride 2: features `[batch, 112]`."""
-        x = _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 112))
+        # A separable convolution has one filter a channel; of RGB alone that would be three.
+        first = {"depth_multiplier": 8}
+        x = _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 112), **first)
         return layers.Activation("linear", name="image_features")(x)
 
     def describe(self) -> str:
@@ -95,7 +97,7 @@ class Image:
         return f"uint8 RGB, {self.height} x {self.width} pixels"
 
 
-def _convolutions(inputs, convolution, filters):
+def _convolutions(inputs, convolution, filters, **first):
     """Convolution, normalisation and relu, each halving the picture; then the mean over it."""
     x = layers.Rescaling(1 / 127.5, offset=-1, name="image_rescaling")(inputs)
     for index, num_filters in enumerate(filters):
@@ -106,6 +108,7 @@ def _convolutions(inputs, convolution, filters):
             padding="same",
             use_bias=False,
             name=f"image_conv{index}",
+            **(first if index == 0 else {}),
         )(x)
         # Keras' momentum of .99 needs more steps than a small table gives.
         x = layers.BatchNormalization(momentum=0.9, name=f"image_norm{index}")(x)

@@ -72,4 +72,5 @@ class _EpochBar(keras.callbacks.Callback):
             self.console.print(f"  epoch {done}/{self.total}: {text}", markup=False)
 
     def on_train_end(self, logs=None):
-        self.bar.stop()
+        if self.console.is_terminal:
+            self.bar.stop()
