@@ -58,6 +58,7 @@ def run(
     _quiet_tensorflow()
     with _errors_for_people():
         from mmkd_tf.config import make_config, parse_settings
+        from mmkd_tf.data.table import table_name
         from mmkd_tf.run_folder import RunFolder, default_folder
 
         given |= parse_settings(settings or [])
@@ -71,7 +72,7 @@ def run(
             made = folder.resume(given)
         else:
             made = make_config(given, config)
-            folder = RunFolder(output or default_folder(made.data))
+            folder = RunFolder(output or default_folder(table_name(made.data)))
             folder.begin(made)
         _run(made, folder)
 

@@ -22,6 +22,7 @@ from mmkd_tf.distill.training import Recipe, distill, train
 from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
 from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import export_tflite
+from mmkd_tf.losses import dist_loss, soft_target_loss
 from mmkd_tf.models.classifier import build_student, build_teacher
 from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
 from mmkd_tf.models.routing import route
@@ -98,6 +99,7 @@ _TITLES = {
     "student_alone": "Training the student alone ({parameters:,} parameters), for comparison",
     "student": "Distilling the student from the teacher ({parameters:,} parameters)",
 }
+_LOSSES = {"divergence": soft_target_loss, "dist": dist_loss}
 _FUSIONS = {"concatenation": Concatenation, "weighted_sum": WeightedSum, "attention": Attention}
 
 
@@ -150,7 +152,13 @@ def _train(name, models, dataset, config, folder, reporter):
         teacher=models["teacher"],
         dataset=dataset,
         recipe=recipe,
-        terms=[SoftTargets(config.temperature, config.soft_target_weight)],
+        terms=[
+            SoftTargets(
+                config.temperature,
+                config.soft_target_weight,
+                _LOSSES[config.soft_target_loss],
+            )
+        ],
         hard_label_weight=config.hard_label_weight,
         **where,
     )

@@ -161,13 +161,13 @@ class RunFolder:
         shutil.rmtree(self.state, ignore_errors=True)
 
 
-def default_folder(data: str) -> Path:
-    """Finds a folder for a run that is not there yet: `saved_models/<data>`, `<data>-2` and so on.
+def default_folder(name: str) -> Path:
+    """Finds a folder for a run that is not there yet: `saved_models/<name>`, `<name>-2` and so on.
 
     Args:
-        data: The table or dataset that the run reads.
+        name: What the data are called.
     """
-    parent, name, number = Path("saved_models"), Path(data).stem, 1
+    parent, number = Path("saved_models"), 1
     while (path := parent / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return path

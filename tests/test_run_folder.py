@@ -73,6 +73,6 @@ def test_give_up_removes_only_what_a_run_made(tmp_path):
 
 def test_default_folder_is_a_new_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert str(default_folder("data/items.csv")) == "saved_models/items"
+    assert str(default_folder("items")) == "saved_models/items"
     (tmp_path / "saved_models" / "items").mkdir(parents=True)
-    assert str(default_folder("data/items.csv")) == "saved_models/items-2"
+    assert str(default_folder("items")) == "saved_models/items-2"

@@ -72,7 +72,7 @@ def from_table(
     columns = list(dict.fromkeys(name for name in (image, text, label) if name is not None))
     tables = _read_all(sources, columns, options.folder)
     rows = {split: _rows(one, image, text, label, options) for split, one in tables.items()}
-    return assemble(name=_name(table), tables=rows, fractions=fractions, options=options)
+    return assemble(name=table_name(table), tables=rows, fractions=fractions, options=options)
 
 
 def _is_number(value) -> bool:
@@ -120,7 +120,7 @@ def _rows(table: Table, image, text, label, options: DatasetOptions) -> Rows:
     return rows
 
 
-def _name(table) -> str:
+def table_name(table) -> str:
     """Gives the data a name: the file's, or its folder's if the file is only called train."""
     if isinstance(table, pd.DataFrame):
         return "table"

@@ -6,6 +6,7 @@ from keras import layers
 
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.losses import dist_loss, soft_target_loss
 
 CLASSES = 4
 
@@ -220,12 +221,14 @@ def test_one_device_and_two_replicas_give_the_same_weights(data):
     assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-4)
 
 
-def test_a_saved_distiller_goes_on_training(data, tmp_path):
+@pytest.mark.parametrize("loss", [soft_target_loss, dist_loss])
+def test_a_saved_distiller_goes_on_training(data, tmp_path, loss):
     x, y = data
-    model = distiller(terms=[SoftTargets(temperature=3.0, weight=0.5)], hard_label_weight=0.5)
+    model = distiller(terms=[SoftTargets(3.0, 0.5, loss)], hard_label_weight=0.5)
     model.fit(x, y, verbose=0)
     model.save(tmp_path / "distiller.keras")
     loaded = keras.models.load_model(tmp_path / "distiller.keras")
+    assert loaded.terms[0].loss is loss
     assert loaded.evaluate(x, y, verbose=0) == pytest.approx(model.evaluate(x, y, verbose=0))
     for m in (model, loaded):
         m.fit(x, y, shuffle=False, verbose=0)
