@@ -86,10 +86,10 @@ class Image:
         return layers.Dense(128, activation="relu", name="image_features")(x)
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Four separable convolutions with stride 2: features `[batch, 112]`."""
+        """Four separable convolutions with stride 2: features `[batch, 96]`."""
         # A separable convolution has one filter a channel; of RGB alone that would be three.
         first = {"depth_multiplier": 8}
-        x = _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 112), **first)
+        x = _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 96), **first)
         return layers.Activation("linear", name="image_features")(x)
 
     def describe(self) -> str:

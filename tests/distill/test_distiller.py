@@ -259,11 +259,11 @@ def test_a_student_learns_its_teachers_answers():
     x = {name: rng.normal(size=(512, 6)).astype("float32") for name in ("image", "text")}
     teacher = classifier(64, seed=5)
     y = np.zeros(512, int)  # labels say nothing: all that is learned comes from the teacher
-    model = Distiller(student=classifier(32), teacher=teacher)
+    model = Distiller(student=classifier(64), teacher=teacher)
     model.compile(keras.optimizers.Adam(0.01), hard_label_weight=0.0)
     teacher_says = teacher.predict(x, verbose=0).argmax(1)
     before = (model.predict(x, verbose=0).argmax(1) == teacher_says).mean()
-    model.fit(x, y, epochs=20, verbose=0)
+    model.fit(x, y, epochs=40, shuffle=False, verbose=0)  # shuffling draws from a global seed
     after = (model.predict(x, verbose=0).argmax(1) == teacher_says).mean()
     assert after > 0.9 > before
 
