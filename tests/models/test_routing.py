@@ -1,0 +1,39 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from mmkd_tf.models.routing import input_names, route
+
+BATCH = {name: np.full([1, 2], number) for number, name in enumerate(("image", "text", "sound"))}
+
+
+def model(structure):
+    text, image = keras.Input([2], name="text"), keras.Input([2], name="image")
+    inputs = {"list": [text, image], "dict": {"text": text, "image": image}}[structure]
+    return keras.Model(inputs, layers.Concatenate()([text, image]))
+
+
+@pytest.mark.parametrize("structure", ["list", "dict"])
+def test_inputs_are_bound_by_name(structure):
+    built = model(structure)
+    assert input_names(built) == ["text", "image"]
+    np.testing.assert_array_equal(built(route(built, BATCH)), [[1, 1, 0, 0]])
+
+
+def test_one_input_may_come_without_a_name():
+    inputs = keras.Input([2], name="text")
+    for built in (
+        keras.Model(inputs, layers.Dense(3)(inputs)),
+        keras.Sequential([keras.Input([2], name="text"), layers.Dense(3)]),
+    ):
+        np.testing.assert_array_equal(route(built, BATCH), BATCH["text"])
+        np.testing.assert_array_equal(route(built, BATCH["sound"]), BATCH["sound"])
+
+
+def test_refuses_a_model_without_symbolic_inputs():
+    class Subclassed(keras.Model):
+        pass
+
+    with pytest.raises(TypeError, match="a Functional keras.Model.*Subclassed"):
+        input_names(Subclassed())
