@@ -36,8 +36,8 @@ def run(
         Path | None, Flag(help="Folder for the results; by default below saved_models/.")
     ] = None,
     resume: Annotated[bool, Flag("--resume", help="Go on with an interrupted run.")] = False,
-    image: Annotated[str | None, Flag(help="Column of picture paths.")] = None,
-    text: Annotated[str | None, Flag(help="Column of texts.")] = None,
+    image: Annotated[str | None, Flag(help="Column of picture paths; none without.")] = None,
+    text: Annotated[str | None, Flag(help="Column of texts; none without.")] = None,
     label: Annotated[str | None, Flag(help="Column of labels.")] = None,
     validation: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
     test: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
@@ -55,6 +55,9 @@ def run(
     given = {"data": data, "image": image, "text": text, "label": label, "epochs": epochs}
     given |= {"validation": validation, "test": test, "seed": seed, "skip_bad_rows": skip_bad_rows}
     given = {name: value for name, value in given.items() if value is not None}
+    for name in ("data", "validation", "test"):  # a run may be resumed from another folder
+        if name in given and Path(given[name]).is_file():
+            given[name] = str(Path(given[name]).resolve())
     _quiet_tensorflow()
     with _errors_for_people():
         from mmkd_tf.config import make_config, parse_settings
@@ -89,12 +92,10 @@ def _run(config, folder) -> None:
     except KeyboardInterrupt:
         reporter.say(f"Interrupted. {go_on}")
         raise typer.Exit(130) from None
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise ValueError(f"The disk is full: free some space. {go_on}") from None
-    except ValueError:
+    except Exception as error:
         folder.give_up()
+        if _is_full_disk(error):
+            raise ValueError(f"The disk is full: free some space. {go_on}") from None
         raise
     typer.echo(summary(results))
     typer.echo(f"Files: {folder.path}")
@@ -142,8 +143,9 @@ def export(
                 f"`--model`: a model that the run has made. Received: {model}; the folder has "
                 f"{sorted(file.stem for file in folder.glob('*.keras'))}."
             )
-        output.mkdir(parents=True, exist_ok=True)
-        for made in export_all(loaded, load_dataset(config), output, name=model):
+        dataset = load_dataset(config)
+        run_folder.check_same_data(dataset.fingerprint())
+        for made in export_all(loaded, dataset, output, name=model):
             typer.echo(
                 f"{made['file']}: {made['bytes'] / 1024:,.0f} KiB, {made['latency_ms']:.3f} ms, "
                 f"same first class as Keras for {made['top1_agreement']:.1%}"
@@ -160,7 +162,8 @@ def _quiet_tensorflow() -> None:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="keras|tensorflow|tensorflow_datasets")
     # Some come from C++ before it reads the level.
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -180,13 +183,22 @@ def _errors_for_people():
         typer.echo(f"Note: {message}", err=True)
 
     warnings.showwarning = show_warning
+    # The notes on a Dataset are shown with it.
+    warnings.filterwarnings("ignore", module=r"mmkd_tf\.(data|run)")
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
-        if os.environ.get("MMKD_TF_TRACEBACK"):
+    except Exception as error:
+        mistakes = (ValueError, TypeError, OSError, ImportError)
+        full = _is_full_disk(error)
+        if os.environ.get("MMKD_TF_TRACEBACK") or not (full or isinstance(error, mistakes)):
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo("Error: the disk is full." if full else f"Error: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Python has an error number for it, HDF5 and TensorFlow have words."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str = Field("emoji", description="A CSV or Parquet table, or a TensorFlow Datasets name.")
-    image: str | None = Field("image", description="Column of picture paths.")
-    text: str | None = Field("text", description="Column of texts.")
+    image: str | None = Field("image", description="Column of picture paths; none for no pictures.")
+    text: str | None = Field("text", description="Column of texts; none for no texts.")
     label: str = Field("label", description="Column of class labels.")
     validation: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
     test: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
@@ -72,6 +72,12 @@ class RunConfig(BaseModel):
         if self.image is None and self.text is None:
             raise ValueError("`image`, `text`: at least one column is needed.")
 
+    @field_validator("image", "text", mode="before")
+    @classmethod
+    def _none_is_no_column(cls, value):
+        """A flag can't give null."""
+        return None if value == "none" else value
+
     def to_yaml(self) -> str:
         """Writes all values, defaults included, as YAML."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
@@ -120,7 +126,16 @@ def parse_settings(pairs: list[str]) -> dict:
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
         raise ValueError(f"`--set`: NAME=VALUE, for example batch_size=64. Received: {wrong}.")
-    return {pair.partition("=")[0]: yaml.safe_load(pair.partition("=")[2]) for pair in pairs}
+    settings = {}
+    for name, _, value in (pair.partition("=") for pair in pairs):
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(
+                f"`--set`: NAME=VALUE with a value as in YAML. Received: {name}={value}. Put "
+                "quotation marks around the value."
+            ) from None
+    return settings
 
 
 def _explain(problem) -> str:

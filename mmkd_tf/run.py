@@ -53,6 +53,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     with _stage(folder, reporter, "data", "Reading the data"):
         dataset = load_dataset(config)
     reporter.say(repr(dataset))
+    folder.check_same_data(dataset.fingerprint())
     models = _untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)

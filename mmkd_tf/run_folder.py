@@ -12,6 +12,7 @@ from mmkd_tf.config import RunConfig, make_config
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
 STATE_FOLDER = ".state"
+FINGERPRINT_FILE = "data.sha256"
 
 
 class RunFolder:
@@ -24,6 +25,7 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = Path(path)
         self.state = self.path / STATE_FOLDER
+        self.made = False
 
     def begin(self, config: RunConfig) -> None:
         """Makes the folder and notes the settings.
@@ -49,6 +51,7 @@ class RunFolder:
                 f"`--output`: a new or empty folder. Received: {self.path}, which holds "
                 f"{len(found)} other files ({', '.join(found[:5])}). Choose another folder."
             )
+        self.made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_text(CONFIG_FILE, config.to_yaml())
@@ -103,9 +106,30 @@ class RunFolder:
         return make_config({}, file)
 
     def give_up(self) -> None:
-        """Removes the folder if nothing was made in it but the settings."""
+        """Removes what `begin` made, if nothing came of the run; a folder that was there stays."""
         if {entry.name for entry in self.path.iterdir()} <= {CONFIG_FILE, STATE_FOLDER}:
-            shutil.rmtree(self.path)
+            shutil.rmtree(self.state, ignore_errors=True)
+            (self.path / CONFIG_FILE).unlink(missing_ok=True)
+            if self.made:
+                self.path.rmdir()
+
+    def check_same_data(self, fingerprint: str) -> None:
+        """Notes what the run's data are, or compares them with what was noted.
+
+        Args:
+            fingerprint: See `Dataset.fingerprint`.
+
+        Raises:
+            ValueError: If the run began with other data.
+        """
+        file = self.path / FINGERPRINT_FILE
+        if not file.is_file():
+            self.write_text(FINGERPRINT_FILE, fingerprint + "\n")
+        elif file.read_text(encoding="utf-8").strip() != fingerprint:
+            raise ValueError(
+                f"`{self.path}`: the data that the run began with. Received: data whose rows, "
+                "classes, split or vocabulary have changed since. Restore them, or begin a new run."
+            )
 
     def check_space(self, num_bytes: int) -> None:
         """Refuses to begin where the disk would fill up.
@@ -157,8 +181,13 @@ class RunFolder:
         self.write_text(f"{STATE_FOLDER}/seconds.json", json.dumps(total))
 
     def finish(self) -> None:
-        """Removes what only an interrupted run needs."""
+        """Removes what only an interrupted run needs, and what a kill left half-written."""
         shutil.rmtree(self.state, ignore_errors=True)
+        for leftover in self.path.glob(".*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def default_folder(name: str) -> Path:

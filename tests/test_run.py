@@ -51,6 +51,7 @@ def test_leaves_what_it_promises(finished):
     folder, result = finished
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
         "config.yaml",
+        "data.sha256",
         "labels.txt",
         "model_card.md",
         "results.json",
@@ -64,7 +65,7 @@ def test_leaves_what_it_promises(finished):
     ]
     assert "distilled student" in result.output and "peak memory" in result.output
     card = (folder / "out" / "model_card.md").read_text()
-    assert "red, " in card or ", red" in card
+    assert "3 classes: blue; green; red" in card
 
 
 def test_results_have_the_documented_keys_and_believable_values(finished):
@@ -114,6 +115,51 @@ def test_export_makes_the_same_files_again(finished, tmp_path):
     assert again == (folder / "out" / "student.tflite").read_bytes()
     result = invoke("export", folder / "out", "--output", tmp_path, "--model", "grandmother")
     assert result.exit_code == 2 and "student_alone" in result.output
+
+
+def test_export_and_resume_refuse_a_table_that_has_changed(finished, tmp_path):
+    folder, _ = finished
+    table = folder / "items.csv"
+    original = table.read_text()
+    try:
+        table.write_text(original.replace(",red\n", ",zebra\n"))
+        result = invoke("export", folder / "out", "--output", tmp_path)
+        assert (
+            result.exit_code == 2 and "classes, split or vocabulary have changed" in result.output
+        )
+        assert not list(tmp_path.iterdir())
+        unfinished = tmp_path / "unfinished"
+        unfinished.mkdir()
+        for name in ("config.yaml", "data.sha256"):
+            (unfinished / name).write_bytes((folder / "out" / name).read_bytes())
+        result = invoke("run", "--output", unfinished, "--resume")
+        assert result.exit_code == 2 and "have changed since" in result.output
+    finally:
+        table.write_text(original)
+
+
+def test_mistakes_give_one_line_and_no_traceback(finished, tmp_path):
+    folder, _ = finished
+    table = folder / "items.csv"
+    for arguments, words in (
+        (["run", table, "--set", "x=["], "--set"),
+        (["export", folder / "out", "--output", table], "Error"),
+        (["run", table, "--image", "none", "--text", "none"], "at least one column"),
+    ):
+        result = invoke(*arguments)
+        assert result.exit_code == 2 and words in result.output, result.output
+
+
+def test_a_full_disk_is_said_in_one_line(finished, monkeypatch, tmp_path):
+    folder, _ = finished
+
+    def full(*args, **kwargs):
+        raise RuntimeError("write failed: No space left on device")
+
+    monkeypatch.setattr(run_module, "train", full)
+    result = invoke("run", folder / "items.csv", "--output", tmp_path / "out", *SMALL)
+    assert result.exit_code == 2
+    assert "disk is full" in result.output and "--resume" in result.output
 
 
 @pytest.mark.slow

@@ -65,10 +65,33 @@ def test_give_up_removes_only_what_a_run_made(tmp_path):
     assert folder.seconds() == {"data": 2.5}
     folder.give_up()
     assert not (tmp_path / "run").exists()
+    (tmp_path / "empty").mkdir()
+    kept = RunFolder(tmp_path / "empty")
+    kept.begin(RunConfig())
+    kept.give_up()
+    assert (tmp_path / "empty").is_dir() and not list((tmp_path / "empty").iterdir())
     folder.begin(RunConfig())
     folder.write_text("labels.txt", "")
     folder.give_up()
     assert (tmp_path / "run" / "config.yaml").is_file()
+
+
+def test_finish_removes_what_a_kill_left(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.add_seconds("data", 1.0)
+    (tmp_path / ".student_saved_model.17.tmp").mkdir()
+    (tmp_path / ".labels.txt.unfinished").write_text("")
+    folder.write_text("labels.txt", "a")
+    folder.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.txt"]
+
+
+def test_data_are_known_again(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.check_same_data("abc")
+    folder.check_same_data("abc")
+    with pytest.raises(ValueError, match="the data that the run began with"):
+        folder.check_same_data("abd")
 
 
 def test_default_folder_is_a_new_one(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Dataset: the training, validation and test examples of one task, ready for models."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -99,6 +100,22 @@ class Dataset:
     def test(self) -> tf.data.Dataset:
         """Single test examples in a fixed order."""
         return self._examples("test")
+
+    def fingerprint(self) -> str:
+        """A checksum of all examples in their order, their split, and the class names.
+
+        Returns:
+            64 hexadecimal digits; the same for the same data on any machine.
+        """
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        for split in SPLITS:
+            examples = self.splits[split]
+            for values in (*map(examples.inputs.get, sorted(examples.inputs)), examples.labels):
+                digest.update(str((values.dtype, values.shape)).encode())
+                digest.update(np.ascontiguousarray(values))
+        for modality in self.modalities.values():
+            digest.update("\n".join(getattr(modality, "vocabulary", ())).encode())
+        return digest.hexdigest()
 
     def _examples(self, split: str) -> tf.data.Dataset:
         examples = self.splits[split]

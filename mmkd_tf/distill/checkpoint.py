@@ -1,6 +1,7 @@
 """Checkpoint: the state of a training after each epoch, so that an interrupt costs one epoch."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import keras
@@ -35,9 +36,16 @@ class Checkpoint(keras.callbacks.Callback):
         if not states:
             return 0
         model.optimizer.build(model.trainable_variables)
-        with np.load(states[-1]) as state:
-            for index, variable in enumerate(_variables(model)):
-                variable.assign(state[str(index)])
+        try:
+            with np.load(states[-1]) as state:
+                values = [state[str(index)] for index in range(len(state))]
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+            raise ValueError(
+                f"`{states[-1]}`: the state of an interrupted training. Received: a damaged file "
+                f"({error}). Remove it: this training then begins anew."
+            ) from None
+        for variable, value in zip(_variables(model), values, strict=True):
+            variable.assign(value)
         return int(states[-1].stem.removeprefix("epoch-"))
 
     def on_epoch_end(self, epoch, logs=None):

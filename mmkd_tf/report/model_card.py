@@ -16,7 +16,9 @@ def model_card(results: dict) -> str:
         "",
         "A classifier for "
         + " and ".join(dataset["modalities"])
-        + f" into {len(dataset['class_names'])} classes: {', '.join(dataset['class_names'])}.",
+        + f" into {len(dataset['class_names'])} classes: "
+        + "; ".join(map(_escape, dataset["class_names"]))
+        + ".",
         "",
         "## Use",
         "`student.tflite` and `student_dynamic.tflite` run in any LiteRT interpreter without extra "
@@ -41,12 +43,13 @@ def model_card(results: dict) -> str:
         *[_row(title, results[name]) for name, title in MODELS.items()],
         "",
         gain(results),
+        chance(results),
         f"It names the same class as its teacher for {student['agreement_with_teacher']:.1%}.",
         "",
         "| class | precision | recall | F1 | test examples |",
         "| --- | ---: | ---: | ---: | ---: |",
         *[
-            f"| {c['name']} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | "
+            f"| {_escape(c['name'])} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | "
             f"{c['support']} |"
             for c in student["test"]["per_class"]
         ],
@@ -66,7 +69,8 @@ def model_card(results: dict) -> str:
         f"Training examples: {dataset['sizes']['train']:,}; validation: "
         f"{dataset['sizes']['validation']:,}. Seed {results['seed']}. The teacher was trained on "
         "the labels; the student on the labels (weight "
-        f"{results['config']['hard_label_weight']}) and on the teacher's soft targets (weight "
+        f"{results['config']['hard_label_weight']}) and on the teacher's soft targets (loss "
+        f"{results['config']['soft_target_loss']}, weight "
         f"{results['config']['soft_target_weight']}, temperature "
         f"{results['config']['temperature']}). All settings are in `config.yaml`, all figures in "
         "`results.json`.",
@@ -74,8 +78,7 @@ def model_card(results: dict) -> str:
         "",
         "## Limits",
         "It knows the classes above and nothing else: it names one of them for any input. A text "
-        "is read up to its first words, a picture is stretched to the input's size. One seed is "
-        "one draw: differences of a point or two on a small test split can be chance.",
+        "is read up to its first words, a picture is stretched to the input's size.",
         "",
     ]
     return "\n".join(lines)
@@ -99,12 +102,29 @@ def _row(title: str, values: dict) -> str:
 
 
 def gain(results: dict) -> str:
-    """Says plainly whether distillation helped."""
-    alone = results["student_alone"]["test"]["accuracy"]
-    points = 100 * (results["student"]["test"]["accuracy"] - alone)
+    """Says plainly whether distillation helped, and how much of that can be chance."""
+    num_test = results["dataset"]["sizes"]["test"]
+    alone, student = (results[name]["test"]["accuracy"] for name in ("student_alone", "student"))
+    examples = round((student - alone) * num_test)
+    verb = "gained" if examples > 0 else "did not help:"
+    text = f"Distillation {verb} {100 * (student - alone):+.1f} points of accuracy ({examples:+d} "
+    text += f"of {num_test:,} test examples)."
     if results["gap_closed"] is None:
-        share = "the teacher was no better than the student alone, so there was no gap to close"
-    else:
-        share = f"{results['gap_closed']:.0%} of the gap between the student alone and the teacher"
-    verb = "gained" if points > 0 else "did not help:"
-    return f"Distillation {verb} {points:+.1f} points of accuracy ({share})."
+        return text + " The teacher was no better than the student alone: no gap to close."
+    return f"{text} {results['gap_closed']:.0%} of the gap to the teacher was closed."
+
+
+def chance(results: dict) -> str:
+    """Says how far an accuracy on this test split can be off by the draw of its examples."""
+    accuracy = results["student"]["test"]["accuracy"]
+    num_test = results["dataset"]["sizes"]["test"]
+    margin = 196 * (accuracy * (1 - accuracy) / num_test) ** 0.5
+    return (
+        f"One seed on {num_test:,} test examples: each accuracy is known to about "
+        f"{margin:.1f} points either way (95 %)."
+    )
+
+
+def _escape(name: str) -> str:
+    """Keeps a class name from breaking the card's tables."""
+    return name.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,6 +1,6 @@
 """The summary that a run prints at its end."""
 
-from mmkd_tf.report.model_card import MODELS, gain
+from mmkd_tf.report.model_card import MODELS, chance, gain
 
 
 def summary(results: dict) -> str:
@@ -19,7 +19,12 @@ def summary(results: dict) -> str:
             f"{title:<20}{results[name]['parameters']:>12,}{test['accuracy']:>10.3f}"
             f"{test['macro_recall']:>14.3f}{test['macro_f1']:>10.3f}"
         )
-    lines += [gain(results), "", f"{'file':<26}{'KiB':>8}{'ms':>9}{'same class as Keras':>21}"]
+    lines += [
+        gain(results),
+        chance(results),
+        "",
+        f"{'file':<26}{'KiB':>8}{'ms':>9}{'same class as Keras':>21}",
+    ]
     for made in results["exports"]:
         lines.append(
             f"{made['file']:<26}{made['bytes'] / 1024:>8,.0f}{made['latency_ms']:>9.3f}"

@@ -82,6 +82,12 @@ def test_an_interrupted_training_ends_with_the_same_weights(dataset, teacher, tm
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_a_damaged_state_is_named(dataset, tmp_path):
+    (tmp_path / "epoch-000001.npz").write_bytes(b"PK damaged")
+    with pytest.raises(ValueError, match="epoch-000001.npz.*damaged file"):
+        train(build_student(dataset), dataset, Recipe(epochs=2), backup=tmp_path)
+
+
 def test_dropout_goes_on_too(dataset, tmp_path):
     recipe = Recipe(epochs=3, batch_size=16)
 
