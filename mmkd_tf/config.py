@@ -51,7 +51,8 @@ class RunConfig(BaseModel):
 
     epochs: int = Field(32, ge=1, description="Passes over the training rows, for each model.")
     batch_size: int = Field(32, ge=1, description="Examples in a training step.")
-    learning_rate: float = Field(2e-3, gt=0, lt=10, description="Highest learning rate.")
+    learning_rate: float = Field(2e-3, gt=0, lt=10, description="The teacher's highest.")
+    student_learning_rate: float = Field(4e-3, gt=0, lt=10, description="The students' highest.")
     weight_decay: Weight = Field(1e-3, description="Decoupled weight decay.")
     augment: bool = Field(True, description="Change pictures and texts at random in training.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything that is random.")

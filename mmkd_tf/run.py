@@ -136,10 +136,11 @@ def _untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
 
 
 def _train(name, models, dataset, config, folder, reporter):
+    rate = config.learning_rate if name == "teacher" else config.student_learning_rate
     recipe = Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
+        learning_rate=rate,
         weight_decay=config.weight_decay,
         augment=config.augment,
         seed=config.seed,
