@@ -4,6 +4,7 @@ import json
 import platform
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -69,10 +70,14 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             models[name] = trained
 
     with _stage(folder, reporter, "evaluation", "Evaluating on the test split"):
-        evaluated = {name: evaluate(model, dataset) for name, model in models.items()}
+        predicted = {name: predict(model, dataset) for name, model in models.items()}
+        evaluated = {
+            name: {"parameters": models[name].count_params(), **evaluate(predicted[name], dataset)}
+            for name in models
+        }
         evaluated["student"]["agreement_with_teacher"] = agreement(
-            teacher_logits=logits(models["teacher"], dataset, "test"),
-            student_logits=logits(models["student"], dataset, "test"),
+            teacher_logits=predicted["teacher"]["test"],
+            student_logits=predicted["student"]["test"],
         )
     with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
         exports = export_all(models["student"], dataset, folder.path)
@@ -166,23 +171,27 @@ def _train(name, models, dataset, config, folder, reporter):
     )
 
 
-def logits(model: keras.Model, dataset: Dataset, split: str) -> np.ndarray:
-    """Runs a model over a split: float32 `[examples, num_classes]`."""
-    parts = [model(route(model, inputs), training=False) for inputs, _ in batches(dataset, split)]
-    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
-
-
-def evaluate(model: keras.Model, dataset: Dataset) -> dict:
-    """Measures a model on validation and test."""
-    results = {"parameters": model.count_params()}
+def predict(model: keras.Model, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Runs a model over validation and test: by split, float32 logits `[examples, num_classes]`."""
+    logits = {}
     for split in ("validation", "test"):
-        metrics = classification_metrics(
-            labels=dataset.splits[split].labels,
-            logits=logits(model, dataset, split),
-            class_names=dataset.class_names,
+        parts = [model(route(model, x), training=False) for x, _ in batches(dataset, split)]
+        logits[split] = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+    return logits
+
+
+def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:
+    """Measures a model on the splits for which its logits are given."""
+    return {
+        split: asdict(
+            classification_metrics(
+                labels=dataset.splits[split].labels,
+                logits=values,
+                class_names=dataset.class_names,
+            )
         )
-        results[split] = asdict(metrics)
-    return results
+        for split, values in logits.items()
+    }
 
 
 def export_all(
