@@ -2,21 +2,8 @@
 
 from keras import ops
 
-from mmkd_tf.losses.checks import (
-    check_same_classes,
-    check_temperature,
-    logits_problems,
-    refuse,
-    temperature_problems,
-)
+from mmkd_tf.losses.checks import logits_problems, refuse, temperature_problems
 from mmkd_tf.losses.divergences import categorical_divergence
-
-__all__ = [
-    "check_same_classes",
-    "check_temperature",
-    "soft_target_cross_entropy",
-    "soft_target_loss",
-]
 
 # Logits that spread less than this are divided by it: a head that starts at zero still gets a
 # gradient, and one that fits half precision.
