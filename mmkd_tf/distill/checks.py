@@ -1,26 +1,92 @@
 """Checks of what a Distiller is given, before any step is made."""
 
+from collections.abc import Mapping
+
 import keras
 
-from mmkd_tf.distill.terms import check_weight
+from mmkd_tf.distill.schedules import greatest_value, schedule_problems
+from mmkd_tf.losses.checks import refuse, weight_problems
+from mmkd_tf.models.outputs import check_gives_logits
+
+ON_WRONG_TEACHER = ("keep", "skip", "correct")
 
 
-def check_pair(*, student: keras.Model, teacher: keras.Model) -> None:
-    """Refuses models over different classes, and a student that shares the teacher's weights."""
-    num_student, num_teacher = student.output_shape[-1], teacher.output_shape[-1]
-    if num_student != num_teacher:
-        raise ValueError(
-            "`student`, `teacher`: the same classes in the same order. Received: student "
-            f"'{student.name}' with {num_student} classes, teacher '{teacher.name}' with "
-            f"{num_teacher}. Build the student's last layer with {num_teacher} units."
-        )
+def check_models(*, student: keras.Model, teachers: Mapping) -> None:
+    """Refuses models that can't be distilled into each other; all problems at once.
+
+    Args:
+        student: The student.
+        teachers: By name, models or caches.
+
+    Raises:
+        TypeError: If a model has no symbolic inputs.
+        ValueError: If there is no teacher, a model does not give logits, the numbers of classes
+            differ, weights are shared, or a teacher's weights are not finite.
+    """
+    if not teachers:
+        raise ValueError("`teacher`: at least one. Received: none.")
+    refuse(_name_problems(teachers))
+    # A list, because a teacher may be called 'student'.
+    models = [("student", student)]
+    for name, teacher in teachers.items():
+        if not isinstance(getattr(teacher, "outputs", None), Mapping):  # not a cache
+            models.append((name, teacher))
+    problems, kinds = [], set()
+    for name, model in models:
+        try:
+            check_gives_logits(model, argument=name)
+        except (TypeError, ValueError) as error:
+            problems.append(str(error))
+            kinds.add(type(error))
+    if problems:
+        raise (kinds.pop() if len(kinds) == 1 else ValueError)("\n".join(problems))
+    for name, model in models[1:]:
+        problems += _class_problems(student, name, model.outputs[0].shape[-1])
+        problems += _weight_problems(student, name, model)
+    for name, cache in teachers.items():
+        if name not in dict(models[1:]):
+            problems += _class_problems(student, name, cache.outputs["logits"].shape[-1])
+    refuse(problems)
+
+
+def _name_problems(names) -> list[str]:
+    unusable = [name for name in names if not isinstance(name, str) or not name or "/" in name]
+    if not unusable:
+        return []
+    return [
+        "`teacher`: names that are strings without '/', which separates a teacher's name from "
+        f"that of its layer. Received: {unusable}."
+    ]
+
+
+def _class_problems(student, name: str, num_teacher: int) -> list[str]:
+    num_student = student.outputs[0].shape[-1]
+    if num_student == num_teacher:
+        return []
+    return [
+        f"`student`, `{name}`: the same classes in the same order. Received: student "
+        f"'{student.name}' with {num_student} classes, {name} with {num_teacher}. Build the "
+        f"student's last layer with {num_teacher} units."
+    ]
+
+
+def _weight_problems(student, name: str, teacher) -> list[str]:
+    problems = []
     shared = {id(weight) for weight in student.weights} & {id(w) for w in teacher.weights}
     if shared:
-        raise ValueError(
+        problems.append(
             "`student`: a model with weights of its own, because training it would change the "
             f"teacher. Received: student '{student.name}', which shares {len(shared)} weights "
-            f"with teacher '{teacher.name}'. Use keras.models.clone_model for the shared part."
+            f"with {name} '{teacher.name}'. Use keras.models.clone_model for the shared part."
         )
+    broken = [w.path for w in teacher.weights if not keras.ops.all(keras.ops.isfinite(w))]
+    if broken:
+        problems.append(
+            f"`{name}`: a trained model whose weights are finite numbers. Received: model "
+            f"'{teacher.name}' with NaN or infinity in {broken[:5]}. Train it again with a lower "
+            "learning rate or with gradient clipping."
+        )
+    return problems
 
 
 def check_loss(loss) -> None:
@@ -40,18 +106,72 @@ def check_loss(loss) -> None:
         )
 
 
-def check_terms(terms, hard_label_weight: float) -> None:
-    """Refuses weights that are negative or all zero, and terms that can't be told apart."""
-    check_weight(hard_label_weight, argument="hard_label_weight")
-    names = [term.name for term in terms]
-    if len(set(names)) != len(names):
-        raise ValueError(
-            f"`terms`: terms with different names, since losses are logged by name. Received: "
-            f"{names}."
+def check_terms(terms, hard_label_weight) -> None:
+    """Refuses weights that are negative or all zero, and terms that can't be told apart.
+
+    Raises:
+        TypeError: If these are no terms.
+        ValueError: If weights or names are unusable.
+    """
+    if not (isinstance(terms, list | tuple) and all(map(_is_term, terms))):
+        raise TypeError(
+            "`terms`: a list of SoftTargets, Hint, Relation, ModalityTerm or objects like them. "
+            f"Received: terms={terms!r}."
         )
-    if hard_label_weight == 0 and not any(term.weight for term in terms):
-        raise ValueError(
+    problems = schedule_problems(hard_label_weight, argument="hard_label_weight", above_zero=False)
+    names = [term.name for term in terms]
+    if len({"hard_label", *names}) != len(names) + 1:
+        problems.append(
+            "`terms`: terms with different names, since losses are logged by name, and none "
+            f"called 'hard_label'. Received: {names}. Give them a `name`."
+        )
+    weights = [hard_label_weight, *(term.weight for term in terms)]
+    if not problems and not any(greatest_value(weight) for weight in weights):
+        problems.append(
             "`terms`, `hard_label_weight`: at least one weight above 0, or there is nothing to "
             f"learn. Received: hard_label_weight={hard_label_weight}, weights of the terms "
-            f"{[term.weight for term in terms]}."
+            f"{weights[1:]}."
         )
+    refuse(problems)
+
+
+def _is_term(term) -> bool:
+    attributes = ("name", "weight", "teacher", "teacher_layers", "student_layers", "projection")
+    return callable(term) and all(hasattr(term, attribute) for attribute in attributes)
+
+
+def check_keras_arguments(arguments: Mapping) -> None:
+    """Refuses an argument of `keras.Model.compile` that would have no effect."""
+    if "loss_weights" in arguments:
+        raise ValueError(
+            "`loss_weights`: none, because each loss has its own weight. Received: loss_weights="
+            f"{arguments['loss_weights']!r}. Use `hard_label_weight` and the terms' `weight`."
+        )
+
+
+def check_teaching(teacher_weights, on_wrong_teacher: str, names, terms) -> None:
+    """Refuses weights of teachers that name others, or that say nothing."""
+    problems = []
+    shared = len(names) > 1 and any(term.teacher is None for term in terms)
+    if on_wrong_teacher not in ON_WRONG_TEACHER:
+        problems.append(
+            f"`on_wrong_teacher`: one of {ON_WRONG_TEACHER}. Received: {on_wrong_teacher!r}."
+        )
+    if teacher_weights is not None and not shared:
+        problems.append(
+            "`teacher_weights`: None where no term listens to several teachers, because the share "
+            f"of one is 1 in any case. Received: {teacher_weights!r}."
+        )
+    elif isinstance(teacher_weights, Mapping):
+        if set(teacher_weights) != set(names):
+            problems.append(
+                f"`teacher_weights`: a weight for each teacher, {sorted(names)}. Received: "
+                f"{dict(teacher_weights)}."
+            )
+        problems += weight_problems(**teacher_weights)
+    elif teacher_weights not in (None, "confidence", "label_loss"):
+        problems.append(
+            "`teacher_weights`: None, 'confidence', 'label_loss' or a dict of weights by teacher. "
+            f"Received: {teacher_weights!r}."
+        )
+    refuse(problems)

@@ -1,14 +1,24 @@
-"""Distiller: trains a student on hard labels and on what a teacher says of the same batch."""
+"""Distiller: trains a student on hard labels and on what teachers say of the same batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from mmkd_tf.distill.checks import check_loss, check_pair, check_terms
+from mmkd_tf.distill.checks import (
+    check_keras_arguments,
+    check_loss,
+    check_models,
+    check_teaching,
+    check_terms,
+)
+from mmkd_tf.distill.forward import LOGITS, multi_output, output_shapes
+from mmkd_tf.distill.reduction import mean_over_batch
+from mmkd_tf.distill.schedules import value_at
+from mmkd_tf.distill.teachers import Teachers, finite_teachers, named_teachers
+from mmkd_tf.distill.teaching import Teaching, heard_by, projection_name
 from mmkd_tf.distill.terms import SoftTargets
-from mmkd_tf.models.outputs import check_gives_logits
 from mmkd_tf.models.routing import route
 
 
@@ -16,25 +26,29 @@ from mmkd_tf.models.routing import route
 class Distiller(keras.Model):
     """A Keras model whose `fit` trains a student by knowledge distillation.
 
-    In each step the teacher reads the batch (in inference mode, outside the gradient), then the
-    student, and the student's weights follow the gradient of
+    In each step every teacher reads the batch once (in inference mode, outside the gradient),
+    then the student once, and the student's weights follow the gradient of
 
     `hard_label_weight * loss(labels, student_logits) + sum(term.weight * term) + regularisers`.
 
-    The teacher is never changed, is not among the Distiller's weights, and is not part of
-    `distiller.student`, which is what you save, export and ship. `predict` and `evaluate` are
-    the student's alone and do not run the teacher; `val_loss` is the student's plain loss on
-    the labels, comparable with that of a student trained without a teacher.
+    Teachers are never changed, are not among the Distiller's weights, and are not part of
+    `distiller.student`, which is what you save, export and ship. Neither are the projections
+    that hints may need, which are trained with the student. `predict` and `evaluate` are the
+    student's alone and run no teacher; `val_loss` is the student's plain loss on the labels,
+    comparable with that of a student trained without a teacher.
 
-    Each model is given the inputs that it names: a student may lack an input of the teacher.
+    Each model is given the inputs that it names: a student may lack an input of the teacher, and
+    a teacher may read one modality only.
 
     Args:
         student: Functional model that gives logits `[batch, num_classes]`.
-        teacher: Functional model that gives logits of the same classes, trained.
+        teacher: Functional model that gives logits of the same classes, trained; or what
+            `cache_soft_targets` kept of one; or several of these in a dict by name or a list.
 
     Raises:
         TypeError: If a model has no symbolic inputs.
-        ValueError: If a model ends in a softmax or the numbers of classes differ.
+        ValueError: If a model ends in a softmax, the numbers of classes differ, weights are
+            shared, or a teacher's weights are not finite.
 
     Examples:
         >>> import keras
@@ -51,22 +65,23 @@ class Distiller(keras.Model):
         ['accuracy', 'hard_label_loss', 'loss', 'soft_target_loss']
     """
 
-    def __init__(self, *, student: keras.Model, teacher: keras.Model, **kwargs):
-        super().__init__(**kwargs)
-        check_gives_logits(teacher, argument="teacher")
-        check_gives_logits(student, argument="student")
-        check_pair(student=student, teacher=teacher)
+    def __init__(self, *, student: keras.Model, teacher, **kwargs):
+        teachers = named_teachers(teacher)
+        check_models(student=student, teachers=teachers)
+        # Keras scales the loss by the policy of the model that is compiled; inputs are the
+        # student's to cast.
+        super().__init__(**{"dtype": student.dtype_policy, "autocast": False, **kwargs})
         self.student = student
-        # Held out of Keras' sight: a tracked teacher would be among the weights to train, to
-        # regularise and to place under `distiller.trainable = True`.
-        self._held = _Held(teacher)
+        self._held = _Held(given=teacher, teachers=Teachers(teachers))
+        self.projections = {}
+        self.part_trackers = []
         self.loss_tracker = keras.metrics.Mean("loss")
         self.built = True
 
     @property
-    def teacher(self) -> keras.Model:
-        """The teacher, as it was given."""
-        return self._held.model
+    def teacher(self):
+        """The teacher or teachers, as they were given."""
+        return self._held.given
 
     def compile(
         self,
@@ -75,8 +90,9 @@ class Distiller(keras.Model):
         metrics: Sequence | None = ("accuracy",),
         *,
         terms: Sequence | None = None,
-        hard_label_weight: float = 0.1,
-        jit_compile: bool = False,
+        hard_label_weight=0.1,
+        teacher_weights: Mapping[str, float] | str | None = None,
+        on_wrong_teacher: str = "keep",
         **kwargs,
     ):
         """Configures training; the defaults are correct distillation of a classifier.
@@ -86,42 +102,76 @@ class Distiller(keras.Model):
             loss: A Keras loss of labels and logits; by default sparse categorical
                 cross-entropy `from_logits=True`, for integer labels.
             metrics: As in Keras, for the student's logits.
-            terms: What the student learns from the teacher; `[SoftTargets()]` by default.
-            hard_label_weight: Factor of `loss`, 0 or more.
-            jit_compile: Whether XLA compiles the step. Off by default, also where Keras would
-                choose it: on CPUs its depthwise convolutions are several times slower.
+            terms: What the student learns from the teachers; `[SoftTargets()]` by default.
+            hard_label_weight: Factor of `loss`, 0 or more: a number or a schedule.
+            teacher_weights: How several teachers share a term: equally (None), by a weight for
+                each name, or for each example by their `"confidence"` or their `"label_loss"`.
+            on_wrong_teacher: What becomes of an example whose label is not a teacher's first
+                class: `"keep"` it as it is, `"skip"` this teacher there, or `"correct"` its
+                logits by exchanging those of the label and of its first class.
             **kwargs: Passed to `keras.Model.compile`: `steps_per_execution`, `run_eagerly`,
-                `weighted_metrics`, `auto_scale_loss`.
+                `weighted_metrics`, `auto_scale_loss`, `jit_compile`. The last is off by default,
+                also where Keras would choose it: on CPUs XLA's depthwise convolutions are
+                several times slower.
 
         Raises:
-            ValueError: If the loss takes probabilities, a weight is negative, or nothing has
-                a weight.
+            TypeError: If the loss is not a Keras loss or the terms are no list of terms.
+            ValueError: If the loss takes probabilities, a weight is negative, nothing has a
+                weight, an argument would have no effect, or a term names a teacher or a layer
+                that is not there. The Distiller then stays as it was compiled before.
         """
         if loss is None:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        terms = [SoftTargets()] if terms is None else list(terms)
+        terms = [SoftTargets()] if terms is None else terms
+        metrics = None if metrics is None else list(metrics)
+        check_keras_arguments(kwargs)
         check_loss(loss)
         check_terms(terms, hard_label_weight)
-        super().compile(
-            optimizer=optimizer,
-            metrics=None if metrics is None else list(metrics),
-            jit_compile=jit_compile,
-            **kwargs,
-        )
-        self._arguments = {
+        check_teaching(teacher_weights, on_wrong_teacher, self._held.teachers.teachers, terms)
+        terms = list(terms)
+        kwargs = {"jit_compile": False, **kwargs}
+        # Variables belong to all replicas also where `compile` is called outside their scope.
+        with self.distribute_strategy.scope():
+            teachers, outputs, projections = self._prepared(terms)
+            names = ["hard_label", *(term.name for term in terms)]
+            trackers = [keras.metrics.Mean(f"{name}_loss") for name in names]
+        super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
+        # Only now, so that a refused call leaves all as it was compiled before.
+        self._held.teachers, self._held.student_outputs = teachers, outputs
+        self.projections.clear()  # in place: Keras goes on tracking what is merely replaced
+        self.projections.update(projections)
+        self.part_trackers.clear()
+        self.part_trackers.extend(trackers)
+        self.teaching = Teaching(terms, self.projections, teacher_weights, on_wrong_teacher)
+        self._held.arguments = {
             **kwargs,
             "optimizer": self.optimizer,
             "loss": loss,
-            "metrics": None if metrics is None else list(metrics),
+            "metrics": metrics,
             "terms": terms,
             "hard_label_weight": hard_label_weight,
-            "jit_compile": jit_compile,
+            "teacher_weights": teacher_weights,
+            "on_wrong_teacher": on_wrong_teacher,
         }
         self.hard_label_loss = loss
         self.hard_label_weight = hard_label_weight
         self.terms = terms
-        names = ["hard_label", *(term.name for term in terms)]
-        self.part_trackers = [keras.metrics.Mean(f"{name}_loss") for name in names]
+
+    def _prepared(self, terms) -> tuple:
+        """Makes one forward pass of each model for what the terms read, and their projections."""
+        layers = [layer for term in terms for layer in term.student_layers]
+        outputs = multi_output(self.student, layers, argument="student")
+        teachers = Teachers(self._held.teachers.teachers)
+        teachers.listen(terms)
+        projections = {}
+        for term in terms:
+            for name in heard_by(term, teachers.teachers):
+                projection = term.projection(
+                    teacher_shapes=teachers.shapes(name), student_shapes=output_shapes(outputs)
+                )
+                if projection is not None:
+                    projections[projection_name(term, name)] = projection
+        return teachers, outputs, projections
 
     def call(self, inputs, training=None):
         """Gives the student's logits."""
@@ -130,22 +180,41 @@ class Distiller(keras.Model):
     def train_step(self, data):
         """Makes one step of distillation on `(x, y)` or `(x, y, sample_weight)`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        teacher_logits = self.teacher(route(self.teacher, x), training=False)
+        said = self._held.teachers(x)
+        step = self.optimizer.iterations
+        student = self._held.student_outputs
         with tf.GradientTape() as tape:
-            logits = self(x, training=True)
-            parts = [self.hard_label_loss(y, logits, sample_weight)]
-            for term in self.terms:
-                values = term(teacher_logits=teacher_logits, student_logits=logits)
-                parts.append(_mean(values, sample_weight))
+            outputs = student(route(student, x), training=True)
+            parts = [self.hard_label_loss(y, outputs[LOGITS], sample_weight)]
+            taught = self.teaching(teachers=said, student=outputs, labels=y, step=step)
+            parts += [mean_over_batch(values, sample_weight) for values in taught]
             weights = [self.hard_label_weight, *(term.weight for term in self.terms)]
-            loss = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+            loss = sum(
+                value_at(weight, step) * part for weight, part in zip(weights, parts, strict=True)
+            )
             loss += self._regularisation()
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
 
+        logits = outputs[LOGITS]
         self._track([self.loss_tracker, *self.part_trackers], [loss, *parts], logits)
         return self.compute_metrics(x, y, logits, sample_weight)
+
+    def fit(self, *args, **kwargs):
+        """Trains the student, as `keras.Model.fit`.
+
+        Raises:
+            ValueError: If a teacher gives NaN or infinity for an example. Under
+                `jit_compile=True` it shows as a loss of NaN, because XLA leaves checks out.
+        """
+        with finite_teachers():
+            return super().fit(*args, **kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
+        """Makes one step, as `keras.Model.train_on_batch`; raises as `fit`."""
+        with finite_teachers():
+            return super().train_on_batch(*args, **kwargs)
 
     def test_step(self, data):
         """Measures the student alone: its loss on the labels and its metrics."""
@@ -162,7 +231,8 @@ class Distiller(keras.Model):
 
     def _regularisation(self):
         # Gradients are summed over replicas, and each replica has the same weights to regularise.
-        return ops.sum(self.losses) / self._num_replicas() if self.losses else 0.0
+        # Those of activities may be in half precision beside weights in full.
+        return sum(ops.cast(loss, "float32") for loss in self.losses) / self._num_replicas()
 
     def _track(self, trackers, values, logits):
         """Adds to the running means, undoing the division by the number of replicas."""
@@ -170,21 +240,21 @@ class Distiller(keras.Model):
             tracker.update_state(value * self._num_replicas(), sample_weight=ops.shape(logits)[0])
 
     def get_config(self):
-        """Both models, so that a saved Distiller can go on training."""
+        """All models, so that a saved Distiller can go on training."""
         serialize = keras.saving.serialize_keras_object
         models = {"student": serialize(self.student), "teacher": serialize(self.teacher)}
         return {**super().get_config(), **models}
 
     @classmethod
     def from_config(cls, config):
-        """Rebuilds both models; their weights are loaded by Keras."""
+        """Rebuilds the models; their weights are loaded by Keras."""
         deserialize = keras.saving.deserialize_keras_object
         models = {name: deserialize(config.pop(name)) for name in ("student", "teacher")}
         return cls(**models, **config)
 
     def get_compile_config(self):
         """The arguments of `compile`, so that a loaded Distiller can go on training."""
-        return keras.saving.serialize_keras_object(self._arguments) if self.compiled else {}
+        return keras.saving.serialize_keras_object(self._held.arguments) if self.compiled else {}
 
     def compile_from_config(self, config):
         """Compiles as before saving."""
@@ -193,22 +263,10 @@ class Distiller(keras.Model):
 
 
 class _Held:
-    """Holds a model where Keras does not look for layers."""
+    """Holds models and the arguments of `compile` where Keras does not look for layers."""
 
-    def __init__(self, model: keras.Model):
-        self.model = model
-
-
-class _Mean(keras.losses.Loss):
-    """Reduces a term's values as Keras reduces its own losses, distribution included."""
-
-    def call(self, y_true, y_pred):
-        return y_pred
-
-
-_mean_loss = _Mean(name="term")
-
-
-def _mean(values, sample_weight):
-    """Weighted sum over the batch divided by its size, for values of shape `[batch]`."""
-    return _mean_loss(values, values, sample_weight)
+    def __init__(self, *, given, teachers: Teachers):
+        self.given = given
+        self.teachers = teachers
+        self.student_outputs = None
+        self.arguments = {}

@@ -1,16 +1,32 @@
-"""Terms: what a distillation consists of beside the hard labels, each with its weight."""
+"""Terms: what a distillation consists of beside the hard labels, each with its weight.
 
-import math
-from collections.abc import Callable
+A term is an object with
+
+- `name`: what its loss is logged as, `<name>_loss`;
+- `weight`: factor of its loss in the sum, a number or a schedule;
+- `teacher`: name of the one teacher that it listens to, or None for all;
+- `teacher_layers`, `student_layers`: names of the layers that it reads beside the logits;
+- `projection(teacher_shapes=, student_shapes=)`: a layer that is trained with the student, or
+  None; shapes by layer name, without the batch;
+- `__call__(*, teacher, student, labels, step, projection)`: its loss of each example, `[batch]`.
+  `teacher` and `student` are dicts with `logits` and the layers by name, `labels` int32
+  `[batch]`, `step` the number of steps made so far.
+
+Terms keep no state, so one can be used in several Distillers.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
 
 import keras
 
-from mmkd_tf.losses import dist_loss, soft_target_cross_entropy, soft_target_loss
-from mmkd_tf.losses.checks import check_temperature
+from mmkd_tf import losses
+from mmkd_tf.distill.schedules import schedule_problems, value_at
+from mmkd_tf.losses.checks import refuse
 
 # So that a saved Distiller finds them again.
-for _loss in (soft_target_loss, soft_target_cross_entropy, dist_loss):
-    keras.saving.register_keras_serializable("mmkd_tf")(_loss)
+for _name in losses.__all__:
+    keras.saving.register_keras_serializable("mmkd_tf")(getattr(losses, _name))
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -18,57 +34,136 @@ class SoftTargets:
     """The student imitates the teacher's softened class probabilities.
 
     Args:
-        temperature: Softening of both models' logits, above 0.
-        weight: Factor of the loss in the sum, 0 or more.
-        loss: A loss of `mmkd_tf.losses` with arguments `teacher_logits`, `student_logits` and
-            `temperature`. `soft_target_loss` asks for the teacher's probabilities; `dist_loss`
-            for their correlation, which leaves the student its own scale: better where the
-            teacher is far more certain than the student can become.
+        temperature: Softening of both models' logits, above 0: a number, a schedule, or None
+            for a loss that has no temperature.
+        weight: Factor of the loss in the sum, 0 or more: a number or a schedule.
+        loss: A loss of `mmkd_tf.losses` with arguments `teacher_logits` and `student_logits`.
+            `soft_target_loss` asks for the teacher's probabilities; `dist_loss` for their
+            correlation, which leaves the student its own scale: better where the teacher is far
+            more certain than the student can become; `decoupled_loss` weighs the label's
+            probability and the order of the other classes apart.
+        loss_options: Further arguments of the loss, such as `{"standardize": True}`.
+        teacher: Name of the teacher to listen to; None for all there are.
+        name: What the loss is logged as, with `_loss` added.
+
+    Raises:
+        ValueError: If a number is out of its range or an argument would have no effect; all
+            problems are listed.
 
     References:
         Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015.
         Huang, You, Wang, Qian, Xu: Knowledge Distillation from A Stronger Teacher, 2022 (DIST).
+        Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, 2022.
     """
 
-    name = "soft_target"
+    teacher_layers = ()
+    student_layers = ()
 
     def __init__(
         self,
-        temperature: float = 4.0,
-        weight: float = 0.9,
-        loss: Callable = soft_target_loss,
+        temperature=4.0,
+        weight=0.9,
+        loss: Callable = losses.soft_target_loss,
+        *,
+        loss_options: Mapping | None = None,
+        teacher: str | None = None,
+        name: str = "soft_target",
     ):
-        check_temperature(temperature)
-        check_weight(weight, argument="weight")
+        self.loss_options = dict(loss_options or {})
+        problems = schedule_problems(weight, argument="weight", above_zero=False)
+        roles = {"teacher_logits", "student_logits"}
+        unusable = loss_problems(loss, self.loss_options, roles, given={"temperature", "labels"})
+        refuse(problems + (unusable or _temperature_problems(temperature, loss)))
         self.temperature = temperature
         self.weight = weight
         self.loss = loss
+        self.teacher = teacher
+        self.name = name
 
-    def __call__(self, *, teacher_logits, student_logits):
+    def projection(self, *, teacher_shapes, student_shapes):
+        """Needs none."""
+
+    def __call__(self, *, teacher, student, labels, step, projection=None):
         """Returns the loss of each example, float32 `[batch]`, before weighting."""
+        arguments = dict(self.loss_options)
+        if self.temperature is not None:
+            arguments["temperature"] = value_at(self.temperature, step)
+        if "labels" in arguments_of(self.loss):
+            arguments["labels"] = labels
         return self.loss(
-            teacher_logits=teacher_logits,
-            student_logits=student_logits,
-            temperature=self.temperature,
+            teacher_logits=teacher["logits"], student_logits=student["logits"], **arguments
         )
 
     def get_config(self) -> dict:
         """Mirrors `__init__`."""
-        return {
-            "temperature": self.temperature,
-            "weight": self.weight,
-            "loss": keras.saving.serialize_keras_object(self.loss),
-        }
+        return serialized(self, "temperature", "weight", "loss", "loss_options", "teacher", "name")
 
     @classmethod
     def from_config(cls, config: dict) -> "SoftTargets":
         """Mirrors `get_config`."""
-        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
+        return cls(**deserialized(config))
 
 
-def check_weight(weight: float, *, argument: str) -> None:
-    """Refuses a weight that is negative or not finite."""
-    if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
-        raise ValueError(
-            f"`{argument}`: a finite number, 0 or more. Received: {argument}={weight!r}."
+def serialized(term, *names: str) -> dict:
+    """Collects a term's arguments, schedules, losses and layers in Keras' form."""
+    return {name: keras.saving.serialize_keras_object(getattr(term, name)) for name in names}
+
+
+def deserialized(config: dict) -> dict:
+    """Undoes `serialized`."""
+    return {name: keras.saving.deserialize_keras_object(value) for name, value in config.items()}
+
+
+def arguments_of(loss: Callable) -> set[str]:
+    """Names of a loss's arguments."""
+    return set(inspect.signature(loss).parameters)
+
+
+def loss_problems(loss: Callable, options: Mapping, roles: set, *, given: set = frozenset()):
+    """What keeps a term from calling its loss, as messages.
+
+    Args:
+        loss: The loss.
+        options: Further arguments for it.
+        roles: Names of the teacher's and the student's argument.
+        given: What the term gives beside these to a loss that has it.
+
+    Returns:
+        A list of messages.
+    """
+    name = getattr(loss, "__name__", repr(loss))
+    if not (callable(loss) and roles <= arguments_of(loss)):
+        other = "Hint or Relation" if "teacher_logits" in roles else "SoftTargets"
+        wanted = " and ".join(f"`{role}`" for role in sorted(roles, reverse=True))
+        return [
+            f"`loss`: a function with arguments {wanted}. Received: loss={name}. Take one of "
+            f"mmkd_tf.losses; those of the other kind are for {other}."
+        ]
+    parameters = inspect.signature(loss).parameters.values()
+    needed = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    possible = arguments_of(loss) - roles - given
+    problems = []
+    if set(options) - possible:
+        problems.append(
+            f"`loss_options`: arguments of {name}, which has {sorted(possible)}. Received: "
+            f"{sorted(set(options) - possible)}."
         )
+    if needed - roles - given - set(options):
+        problems.append(
+            f"`loss`: a function that this term has all arguments for. Received: loss={name}, "
+            f"which needs {sorted(needed - roles - given - set(options))} too. Give them in "
+            "`loss_options`, or to learn `log_scale` take Hint."
+        )
+    return problems
+
+
+def _temperature_problems(temperature, loss: Callable) -> list[str]:
+    takes_it = "temperature" in arguments_of(loss)
+    if takes_it:
+        return schedule_problems(temperature, argument="temperature", above_zero=True)
+    if temperature is None:
+        return []
+    return [
+        f"`temperature`: None, because {loss.__name__} has no temperature. Received: "
+        f"temperature={temperature!r}."
+    ]

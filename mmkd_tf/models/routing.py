@@ -17,7 +17,7 @@ def input_names(model: keras.Model) -> list[str]:
             f"{type(model).__name__} '{getattr(model, 'name', '?')}'. Wrap it: call it on a dict "
             "of keras.Input and make keras.Model(inputs, outputs)."
         )
-    structure = _structure(model)
+    structure = input_structure(model)
     if isinstance(structure, Mapping):
         return list(structure)
     return [tensor.name for tensor in model.inputs]
@@ -52,7 +52,7 @@ def route(model: keras.Model, inputs):
             f"`x`: an entry for each input of model '{model.name}', {names}. Received: "
             f"{sorted(inputs)}; missing: {missing}. Name the keras.Input layers as the data."
         )
-    structure = _structure(model)
+    structure = input_structure(model)
     if isinstance(structure, Mapping):
         return {name: inputs[name] for name in names}
     if isinstance(structure, list | tuple):
@@ -60,6 +60,6 @@ def route(model: keras.Model, inputs):
     return inputs[names[0]]
 
 
-def _structure(model: keras.Model):
+def input_structure(model: keras.Model):
     """How a model nests its inputs; a Sequential one has no `input` until it is called."""
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input

@@ -1,0 +1,135 @@
+"""Teachers: what one or several of them say of a batch, and how much each counts."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from mmkd_tf.distill.forward import LOGITS, multi_output, output_shapes
+from mmkd_tf.losses.checks import refuse
+from mmkd_tf.models.routing import route
+
+ONLY_TEACHER = "teacher"
+_NOT_FINITE = "A teacher gives values that are not finite"
+
+
+def named_teachers(teacher) -> dict:
+    """Gives every teacher a name: its key, its place in a list, or `teacher` if there is one."""
+    if isinstance(teacher, Mapping):
+        return dict(teacher)
+    if isinstance(teacher, list | tuple):
+        return {f"teacher_{index}": model for index, model in enumerate(teacher)}
+    return {ONLY_TEACHER: teacher}
+
+
+class Teachers:
+    """Runs teachers, or reads what was cached of them, once a batch.
+
+    Held by a Distiller out of Keras' sight: a tracked teacher would be among the weights to
+    train, to regularise and to place under `distiller.trainable = True`.
+
+    Args:
+        teachers: By name, models that give logits, or caches of what they gave.
+    """
+
+    def __init__(self, teachers: Mapping):
+        self.teachers = dict(teachers)
+        self.layers = {name: () for name in teachers}
+        self.models = {}
+        self.listen([])
+
+    def listen(self, terms) -> None:
+        """Prepares one forward pass a teacher for the layers that terms read.
+
+        Raises:
+            ValueError: If a term names a teacher or a layer that is not there.
+        """
+        problems = [
+            f"`terms`: teachers that the Distiller has, {list(self.teachers)}. Received: term "
+            f"'{term.name}' with teacher={term.teacher!r}."
+            for term in terms
+            if term.teacher is not None and term.teacher not in self.teachers
+        ]
+        refuse(problems)
+        for name, teacher in self.teachers.items():
+            wanted = [term.teacher_layers for term in terms if term.teacher in (None, name)]
+            self.layers[name] = tuple(dict.fromkeys(layer for some in wanted for layer in some))
+            if isinstance(teacher, keras.Model):
+                model = multi_output(teacher, self.layers[name], argument=name)
+                self.models[name] = model
+            else:
+                problems += _not_cached(name, teacher, self.layers[name])
+        refuse(problems)
+
+    def shapes(self, name: str) -> dict[str, tuple]:
+        """Shapes of a teacher's outputs by layer, without the batch."""
+        if name in self.models:
+            return output_shapes(self.models[name])
+        outputs = self.teachers[name].outputs
+        return {layer: tuple(values.shape[2:]) for layer, values in outputs.items()}
+
+    def __call__(self, x) -> dict[str, dict]:
+        """What each teacher says of a batch: by teacher, by layer; no gradient flows.
+
+        Raises:
+            tf.errors.InvalidArgumentError: If it is not finite; XLA leaves this check out.
+        """
+        said = {}
+        for name in self.teachers:
+            if name in self.models:
+                model = self.models[name]
+                outputs = model(route(model, x), training=False)
+            else:
+                outputs = _read(name, (LOGITS, *self.layers[name]), x)
+            outputs = {**outputs, LOGITS: ops.cast(outputs[LOGITS], "float32")}
+            said[name] = {
+                layer: _checked(ops.stop_gradient(values), f"{_NOT_FINITE}: '{name}/{layer}'")
+                for layer, values in outputs.items()
+            }
+        return said
+
+
+@contextmanager
+def finite_teachers() -> Iterator[None]:
+    """Says in words of ours what the graph found in a teacher's outputs."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(f"{_NOT_FINITE}: ('.*?')", str(error))
+        if not found:
+            raise
+        raise ValueError(
+            "`teacher`: finite values for every example. Received: NaN or infinity in a batch of "
+            f"{found[1]} (teacher/layer). Look for NaN in the data and in what the teacher "
+            "predicts."
+        ) from None
+
+
+def _checked(values, message: str):
+    is_float = keras.backend.is_float_dtype(values.dtype)
+    return tf.debugging.check_numerics(values, message) if is_float else values
+
+
+def _read(name: str, layers, x) -> dict:
+    keys = {layer: f"{name}/{layer}" for layer in layers}
+    missing = [key for key in keys.values() if not isinstance(x, Mapping) or key not in x]
+    if missing:
+        raise ValueError(
+            f"`x`: the cached outputs of teacher '{name}' beside the inputs. Received: a batch "
+            f"without {missing}. Make batches with training_batches(..., soft_targets=cache) or "
+            "cache.zip(batches)."
+        )
+    return {layer: x[key] for layer, key in keys.items()}
+
+
+def _not_cached(name: str, cache, layers) -> list[str]:
+    missing = [layer for layer in layers if layer not in cache.outputs]
+    if not missing:
+        return []
+    return [
+        f"`{name}`: a cache with the layers that the terms name. Received: one without {missing}; "
+        f"it holds {list(cache.outputs)}. Make it again with layers={list(layers)}."
+    ]
