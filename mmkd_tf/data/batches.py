@@ -1,11 +1,11 @@
 """Batches: what `fit` and `evaluate` read, from the examples of a Dataset."""
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.modalities.draws import uniform_draws
-
-ABSENCE_RATE = 0.1
+from mmkd_tf.data.views import view_maker
 
 
 def training_batches(
@@ -16,6 +16,7 @@ def training_batches(
     batch_size: int = 32,
     seed: int = 0,
     augment: bool = True,
+    soft_targets=None,
 ) -> tf.data.Dataset:
     """Makes shuffled, augmented batches of the training split for several epochs in a row.
 
@@ -31,57 +32,40 @@ def training_batches(
         seed: Seed of order and augmentation.
         augment: Whether modalities are changed at random, see `Modality.augment`, and one of
             them is left out of a tenth of the examples, see `drop_modalities`.
+        soft_targets: What a teacher says of these data, made by `cache_soft_targets`, or a dict
+            of several by teacher name; one alone is named `teacher`, those of a list `teacher_0`
+            and so on, as in the Distiller. Epoch e then shows view `e % views`, the only ones
+            that the teacher has seen, in an order of its own.
 
     Returns:
-        Batches of `({modality: tensor}, int32 labels)`.
+        Batches of `({modality: tensor}, int32 labels)`; with soft targets the inputs also hold
+        `<teacher name>/logits`, float32 `[batch, num_classes]`, and so for each cached layer.
+
+    Raises:
+        ValueError: If soft targets are of other data, another seed or other augmentation.
     """
-    examples = dataset.splits["train"]
-    # The arrays become tensors once; batches are gathered by index, so shuffling is complete
-    # and costs an index an example.
-    inputs = {name: tf.constant(values) for name, values in examples.inputs.items()}
-    labels = tf.constant(examples.labels)
+    caches = _by_teacher_name(soft_targets)
+    _check_caches(caches, dataset, seed=seed, augment=augment)
+    views = next((cache.views for cache in caches.values()), None)
+    readers = {name: cache.reader() for name, cache in caches.items()}
+    make_view = view_maker(dataset, seed=seed, augment=augment)
 
     def epoch_indices(epoch):
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(examples)), [seed, epoch])
+        order = tf.range(dataset.sizes["train"])
+        order = tf.random.experimental.stateless_shuffle(order, [seed, epoch])
         indices = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return indices.map(lambda index: (epoch, index))
 
-    def gather(epoch, index):
-        batch = {name: tf.gather(values, index) for name, values in inputs.items()}
-        if augment:
-            seeds = tf.stack([index, tf.fill(tf.shape(index), seed * 65_537 + epoch)], axis=1)
-            batch = {name: dataset.modalities[name].augment(batch[name], seeds) for name in batch}
-            batch = drop_modalities(batch, seeds, rate=ABSENCE_RATE)
-        return batch, tf.gather(labels, index)
+    def make_batch(epoch, index):
+        view = epoch if views is None else epoch % views
+        batch, labels = make_view(view, index)
+        for teacher_name, read in readers.items():
+            outputs = read(view, index)
+            batch |= {f"{teacher_name}/{name}": values for name, values in outputs.items()}
+        return batch, labels
 
     steps = tf.data.Dataset.range(first_epoch, epochs, output_type=tf.int32).flat_map(epoch_indices)
-    return steps.map(gather, num_parallel_calls=2, deterministic=True).prefetch(2)
-
-
-def drop_modalities(
-    batch: dict[str, tf.Tensor], seeds: tf.Tensor, *, rate: float
-) -> dict[str, tf.Tensor]:
-    """Makes one modality absent in some examples, so that a model learns to do without it.
-
-    Args:
-        batch: By modality, tensors `[batch, ...]`; all zeros is absent.
-        seeds: int32 `[batch, 2]`; the same seed gives the same choice.
-        rate: Share of the examples that lose a modality, 0 to 1.
-
-    Returns:
-        The batch; an example that has one modality only keeps it.
-    """
-    if len(batch) < 2:
-        return batch
-    draws = uniform_draws(seeds ^ 0x5EED, 1)[:, 0]  # other numbers than augmentation takes
-    chosen = tf.cast(tf.floor(draws / rate * len(batch)), tf.int32)
-    present = [tf.reduce_any(tf.reshape(x, [tf.shape(x)[0], -1]) != 0, 1) for x in batch.values()]
-    complete = tf.reduce_all(tf.stack(present), axis=0)
-    kept = {}
-    for index, (name, values) in enumerate(batch.items()):
-        dropped = tf.reshape((chosen == index) & complete, [-1] + [1] * (len(values.shape) - 1))
-        kept[name] = tf.where(dropped, tf.zeros_like(values), values)
-    return kept
+    return steps.map(make_batch, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def num_steps(dataset: Dataset, batch_size: int) -> int:
@@ -92,3 +76,36 @@ def num_steps(dataset: Dataset, batch_size: int) -> int:
 def batches(dataset: Dataset, split: str, *, batch_size: int = 256) -> tf.data.Dataset:
     """Makes batches of a split as they stand, in their fixed order, for evaluation."""
     return getattr(dataset, split).batch(batch_size).prefetch(2)
+
+
+def _by_teacher_name(soft_targets) -> dict:
+    if soft_targets is None:
+        return {}
+    if isinstance(soft_targets, Mapping):
+        return dict(soft_targets)
+    if isinstance(soft_targets, list | tuple):
+        return {f"teacher_{index}": cache for index, cache in enumerate(soft_targets)}
+    return {"teacher": soft_targets}
+
+
+def _check_caches(caches: Mapping, dataset: Dataset, *, seed: int, augment: bool) -> None:
+    """Refuses soft targets that are not about these batches."""
+    problems = []
+    asked = {"augment": augment, "num_examples": dataset.sizes["train"]}
+    asked |= {"seed": seed} if augment else {}  # without augmentation it makes only the order
+    fingerprint = dataset.fingerprint() if caches else ""
+    for name, cache in caches.items():
+        made = {argument: getattr(cache, argument) for argument in asked}
+        differing = [key for key in asked if made[key] != asked[key]]
+        problems += [f"'{name}' has {key}={made[key]!r}, not {asked[key]!r}" for key in differing]
+        if not differing and cache.fingerprint != fingerprint:
+            problems.append(f"'{name}' is of other data, though as many")
+    views = {name: cache.views for name, cache in caches.items()}
+    if len(set(views.values())) > 1:
+        problems.append(f"views={views}, which can't all be those of an epoch")
+    if problems:
+        raise ValueError(
+            "`soft_targets`: made by cache_soft_targets from the same data with the same seed, "
+            f"augment and views. Received: {'; '.join(problems)}. Make them again for this "
+            "training, or train as they were made."
+        )

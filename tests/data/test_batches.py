@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from mmkd_tf.data.batches import batches, drop_modalities, num_steps, training_batches
+from mmkd_tf.data.batches import batches, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
@@ -70,20 +73,6 @@ def test_augmentation_changes_words_of_some_epochs_only_when_asked(dataset):
     assert 1 not in words
 
 
-def test_a_share_of_the_examples_loses_one_modality_and_never_all():
-    batch = {"image": np.ones([4000, 2, 2, 3], np.uint8), "text": np.ones([4000, 3], np.int32)}
-    batch["text"][:1000] = 0
-    seeds = np.stack([np.arange(4000), np.full(4000, 7)], 1).astype("int32")
-    dropped = drop_modalities(batch, seeds, rate=0.2)
-    image, text = (dropped[name].numpy().reshape(4000, -1).any(1) for name in ("image", "text"))
-    assert image[:1000].all()
-    assert (image | text).all()
-    for there in (image, text):
-        assert 0.07 < 1 - there[1000:].mean() < 0.13
-    again = drop_modalities(batch, seeds, rate=0.2)
-    np.testing.assert_array_equal(dropped["text"], again["text"])
-
-
 def test_evaluation_batches_keep_the_order(dataset):
     numbers = [x["image"][:, 0, 0, 0].numpy() for x, _ in batches(dataset, "test", batch_size=2)]
     assert np.concatenate(numbers).tolist() == [30, 31, 32, 33, 34]
@@ -107,3 +96,77 @@ def test_repr_tells_what_is_in_it(dataset):
 def test_refuses_missing_splits():
     with pytest.raises(ValueError, match="`splits`: one entry for each of train, validation, test"):
         Dataset(name="x", splits={"train": examples(3)}, class_names=["a"], modalities={})
+
+
+def said(dataset, *, views=2, **changes):
+    """Soft targets that tell the view and the example that they are for."""
+
+    def reader():
+        return lambda view, index: {
+            "logits": tf.cast(tf.stack([tf.fill(tf.shape(index), view), index], 1), tf.float32)
+        }
+
+    made = {"seed": 0, "augment": True, "num_examples": 10, "fingerprint": dataset.fingerprint()}
+    return SimpleNamespace(views=views, reader=reader, **{**made, **changes})
+
+
+def test_soft_targets_come_with_their_examples_and_views_take_turns(dataset):
+    arguments = {"batch_size": 4, "augment": False, "soft_targets": said(dataset, augment=False)}
+    steps = list(training_batches(dataset, epochs=5, **arguments))
+    views = [x["teacher/logits"][0, 0].numpy() for x, _ in steps[::3]]
+    assert views == [0, 1, 0, 1, 0]
+    for x, _ in steps:
+        # The pictures' colour is their index, from 1.
+        np.testing.assert_array_equal(x["teacher/logits"][:, 1], x["image"][:, 0, 0, 0] - 1)
+    resumed = list(training_batches(dataset, first_epoch=3, epochs=5, **arguments))
+    for (x, y), (expected_x, expected_y) in zip(resumed, steps[9:], strict=True):
+        np.testing.assert_array_equal(x["teacher/logits"], expected_x["teacher/logits"])
+        np.testing.assert_array_equal(y, expected_y)
+
+
+def test_views_of_the_examples_take_turns_too_but_not_their_order(dataset):
+    cached = read(dataset, epochs=3, soft_targets=said(dataset, views=1))
+    live = read(dataset, epochs=1)
+    orders = [sum((step[2].tolist() for step in cached[i : i + 3]), []) for i in (0, 3, 6)]
+    assert orders[0] != orders[1] and orders[1] != orders[2]
+    assert [step[:2] for step in cached[:3]] == [step[:2] for step in live]
+
+    def seen(steps):
+        return sorted((a, b) for step in steps for a, b in zip(*step[:2], strict=True))
+
+    assert seen(cached[:3]) == seen(cached[3:6]) == seen(cached[6:])
+    live = read(dataset, epochs=3)
+    assert len({str(seen(live[i : i + 3])) for i in (0, 3, 6)}) > 1
+
+
+def test_several_teachers_come_by_name(dataset):
+    caches = {"large": said(dataset), "old": said(dataset)}
+    x, _ = next(iter(training_batches(dataset, epochs=1, soft_targets=caches)))
+    assert sorted(x) == ["image", "large/logits", "old/logits", "text"]
+    x, _ = next(iter(training_batches(dataset, epochs=1, soft_targets=list(caches.values()))))
+    assert sorted(x) == ["image", "teacher_0/logits", "teacher_1/logits", "text"]
+
+
+def test_soft_targets_of_something_else_are_refused_with_all_reasons(dataset):
+    caches = {
+        "a": said(dataset, seed=5, num_examples=9),
+        "b": said(dataset, fingerprint="of other data", views=3),
+        "c": said(dataset, augment=False),
+    }
+    with pytest.raises(ValueError) as error:
+        training_batches(dataset, epochs=1, soft_targets=caches)
+    for reason in (
+        "`soft_targets`",
+        "'a' has seed=5, not 0",
+        "'a' has num_examples=9, not 10",
+        "'b' is of other data",
+        "'c' has augment=False, not True",
+        "views={'a': 2, 'b': 3, 'c': 2}",
+    ):
+        assert reason in str(error.value)
+
+
+def test_the_seed_of_soft_targets_does_not_matter_without_augmentation(dataset):
+    cache = said(dataset, views=1, augment=False, seed=None)
+    batches = training_batches(dataset, epochs=1, seed=3, augment=False, soft_targets=cache)
+    assert "teacher/logits" in next(iter(batches))[0]
