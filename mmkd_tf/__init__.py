@@ -11,18 +11,24 @@ _PUBLIC = {
     "Dataset": "mmkd_tf.data.dataset",  # training, validation and test examples
     "DatasetOptions": "mmkd_tf.data.options",  # how raw rows become a Dataset
     "Distiller": "mmkd_tf.distill.distiller",  # the Keras model whose fit distils
+    "Hint": "mmkd_tf.distill.feature_terms",  # the term that imitates a layer's features
+    "ModalityTerm": "mmkd_tf.distill.modality_term",  # the same, encoder to encoder
+    "Relation": "mmkd_tf.distill.feature_terms",  # the term that imitates relations in a batch
     "SoftTargets": "mmkd_tf.distill.terms",  # the term that imitates the teacher's probabilities
+    "born_again": "mmkd_tf.distill.generations",  # self-distillation, generation by generation
     "build_student": "mmkd_tf.models.classifier",  # the small model
     "build_teacher": "mmkd_tf.models.classifier",  # the large model
+    "cache_batches": "mmkd_tf.distill.soft_targets",  # the same for any tf.data batches
+    "cache_soft_targets": "mmkd_tf.distill.soft_targets",  # what a teacher says, kept on disk
     "document_teacher": "mmkd_tf.models.classifier",  # the teacher of the written method
     "export_saved_model": "mmkd_tf.export.saved_model",  # raw pictures and texts -> class names
     "export_tflite": "mmkd_tf.export.tflite",  # one file for a phone
     "from_table": "mmkd_tf.data.table",  # a CSV, a Parquet file or a DataFrame -> Dataset
     "from_tfds": "mmkd_tf.data.tfds",  # a TensorFlow Datasets name -> Dataset
-    "soft_target_loss": "mmkd_tf.losses.logits",  # the loss of distillation, one value an example
+    "learn_mutually": "mmkd_tf.distill.mutual",  # students that teach each other
+    "soft_target_loss": "mmkd_tf.losses.logits",  # the loss of distillation
     "training_batches": "mmkd_tf.data.batches",  # shuffled, augmented batches
 }
-
 __all__ = list(_PUBLIC)  # noqa: PLE0604
 
 

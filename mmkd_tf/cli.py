@@ -1,8 +1,7 @@
-"""The command line: run, predict and export."""
+"""The command line: run, study, predict, export and benchmark."""
 
 import errno
 import json
-import logging
 import os
 import warnings
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mmkd_tf.quiet import quiet_tensorflow
 
 app = typer.Typer(
     add_completion=False,
@@ -58,7 +59,7 @@ def run(
     for name in ("data", "validation", "test"):  # a run may be resumed from another folder
         if name in given and Path(given[name]).is_file():
             given[name] = str(Path(given[name]).resolve())
-    _quiet_tensorflow()
+    quiet_tensorflow()
     with _errors_for_people():
         from mmkd_tf.config import make_config, parse_settings
         from mmkd_tf.data.table import table_name
@@ -102,6 +103,68 @@ def _run(config, folder) -> None:
 
 
 @app.command()
+def study(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A table or TensorFlow Datasets name, as for run, where the YAML file names no "
+            "datasets.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[Path | None, Flag(help="A YAML file: datasets, recipes, settings.")] = None,
+    output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")] = ...,
+    seeds: Annotated[int | None, Flag(help="Number of seeds; 5 by default.")] = None,
+    jobs: Annotated[
+        int | None, Flag(help="Seeds trained at once; by default what the machine can hold.")
+    ] = None,
+    test: Annotated[
+        bool, Flag("--test", help="Show the test split too: once the recipe has been chosen.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None, Flag("--set", metavar="NAME=VALUE", help="A setting of run, for all.")
+    ] = None,
+) -> None:
+    """Compare the student alone with distilled ones, by seeds, datasets and recipes."""
+    quiet_tensorflow()
+    with _errors_for_people():
+        from mmkd_tf.config import parse_settings
+        from mmkd_tf.report.study_page import study_text
+        from mmkd_tf.study.config import make_study
+        from mmkd_tf.study.job import run_study
+
+        given = {"data": data, "seeds": seeds, "settings": parse_settings(settings or [])}
+        try:
+            results = run_study(make_study(given, config), output, jobs=jobs, test=test)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. Go on with the same command.", err=True)
+            raise typer.Exit(130) from None
+    typer.echo(study_text(results))
+    typer.echo(f"Files: {output}")
+    if results["failed"]:
+        raise typer.Exit(1)
+
+
+benchmarks = typer.Typer(no_args_is_help=True, help="Measure what things cost on this machine.")
+app.add_typer(benchmarks, name="benchmark")
+
+
+@benchmarks.command()
+def training(
+    rounds: Annotated[int, Flag(help="Rounds that count; in each every variant trains.")] = 7,
+    examples: Annotated[int, Flag(help="Examples in an epoch.")] = 1024,
+) -> None:
+    """Compare epochs of plain training, cached soft targets, a live teacher and hints."""
+    quiet_tensorflow()
+    with _errors_for_people():
+        from mmkd_tf.distill.benchmark import benchmark_training
+        from mmkd_tf.report.benchmark_page import training_text
+
+        measured = benchmark_training(num_rounds=rounds, num_examples=examples)
+    typer.echo(training_text(measured))
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a run.")],
     image: Annotated[Path | None, Flag(help="A picture file.")] = None,
@@ -130,7 +193,7 @@ def export(
     ] = "student",
 ) -> None:
     """Export a model of a run again: SavedModel, TFLite float32 and dynamic-range int8."""
-    _quiet_tensorflow()
+    quiet_tensorflow()
     with _errors_for_people():
         from mmkd_tf.run import export_all, load_dataset
         from mmkd_tf.run_folder import RunFolder
@@ -155,24 +218,6 @@ def export(
 def main() -> None:
     """Runs the command line."""
     app()
-
-
-def _quiet_tensorflow() -> None:
-    """Imports TensorFlow without its start-up messages, unless people asked for them."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    for name in ("absl", "tensorflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="keras|tensorflow|tensorflow_datasets")
-    # Some come from C++ before it reads the level.
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr), os.close(nowhere)
 
 
 @contextmanager

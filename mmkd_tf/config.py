@@ -42,12 +42,23 @@ class RunConfig(BaseModel):
     )
     # By validation loss and accuracy on emoji and openclipart: with a thousand examples and a few
     # dozen epochs, a student does not get to the teacher's probabilities, but to their order.
-    soft_target_loss: Literal["divergence", "dist"] = Field(
-        "dist", description="What the student imitates: probabilities, or their correlation."
+    soft_target_loss: Literal["divergence", "standardized", "decoupled", "dist"] = Field(
+        "dist",
+        description="What the student imitates: the teacher's probabilities, those of standardised "
+        "logits, label and other classes apart, or their correlation.",
     )
     temperature: float = Field(4.0, gt=0, le=1000, description="Softening of the teacher.")
     hard_label_weight: Weight = Field(1.0, description="Weight of the labels.")
     soft_target_weight: Weight = Field(0.2, description="Weight of the teacher's soft targets.")
+    modality_hint_weight: Weight = Field(
+        0.0, description="Weight of each encoder's features imitating the teacher's encoder."
+    )
+    relation_weight: Weight = Field(
+        0.0, description="Weight of the distances between a batch's fused features."
+    )
+    on_wrong_teacher: Literal["keep", "skip", "correct"] = Field(
+        "keep", description="What becomes of training examples that the teacher gets wrong."
+    )
 
     epochs: int = Field(32, ge=1, description="Passes over the training rows, for each model.")
     batch_size: int = Field(32, ge=1, description="Examples in a training step.")
@@ -68,8 +79,10 @@ class RunConfig(BaseModel):
 
     def model_post_init(self, _context) -> None:
         """Checks what concerns several values."""
-        if self.hard_label_weight == 0 and self.soft_target_weight == 0:
-            raise ValueError("`hard_label_weight`, `soft_target_weight`: one must be above 0.")
+        taught = ("soft_target_weight", "modality_hint_weight", "relation_weight")
+        if not any(getattr(self, name) for name in ("hard_label_weight", *taught)):
+            names = ", ".join(f"`{name}`" for name in ("hard_label_weight", *taught))
+            raise ValueError(f"{names}: one must be above 0.")
         if self.image is None and self.text is None:
             raise ValueError("`image`, `text`: at least one column is needed.")
 

@@ -4,7 +4,7 @@ import json
 import platform
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,16 +18,15 @@ from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
-from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.distill.training import Recipe, distill, train
 from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
 from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import export_tflite
-from mmkd_tf.losses import dist_loss, soft_target_loss
 from mmkd_tf.models.classifier import build_student, build_teacher
 from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
+from mmkd_tf.recipe import distillation_terms
 from mmkd_tf.report.model_card import model_card
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder
@@ -55,7 +54,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         dataset = load_dataset(config)
     reporter.say(repr(dataset))
     folder.check_same_data(dataset.fingerprint())
-    models = _untrained(config, dataset)
+    models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)
 
@@ -64,7 +63,14 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         if trained is None:
             title = _TITLES[name].format(parameters=models[name].count_params())
             with _stage(folder, reporter, name, title):
-                _train(name, models, dataset, config, folder, reporter)
+                train_model(
+                    name,
+                    models,
+                    dataset,
+                    config,
+                    backup=folder.state / name,
+                    callbacks=[reporter.epochs(config.epochs)],
+                )
                 folder.save_model(name, models[name])
         else:
             models[name] = trained
@@ -105,7 +111,6 @@ _TITLES = {
     "student_alone": "Training the student alone ({parameters:,} parameters), for comparison",
     "student": "Distilling the student from the teacher ({parameters:,} parameters)",
 }
-_LOSSES = {"divergence": soft_target_loss, "dist": dist_loss}
 _FUSIONS = {"concatenation": Concatenation, "weighted_sum": WeightedSum, "attention": Attention}
 
 
@@ -127,8 +132,8 @@ def load_dataset(config: RunConfig) -> Dataset:
     )
 
 
-def _untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
-    """Builds the three models; both students begin with the same weights."""
+def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
+    """Builds teacher, student_alone and student; both students begin with the same weights."""
     fusion = _FUSIONS[config.fusion]
     widths = ({}, {}) if fusion is Concatenation else ({"fused_dim": 128}, {"fused_dim": 32})
     teacher = build_teacher(dataset, fusion=fusion(name="fusion", **widths[0]))
@@ -140,7 +145,26 @@ def _untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     }
 
 
-def _train(name, models, dataset, config, folder, reporter):
+def train_model(
+    name: str,
+    models: Mapping[str, keras.Model],
+    dataset: Dataset,
+    config: RunConfig,
+    *,
+    backup: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    """Trains one of the models in place.
+
+    Args:
+        name: `teacher`, `student_alone` or `student`; the last is distilled from the teacher.
+        models: By name, what `untrained` gives; for `student`, with a trained teacher
+            or what `cache_soft_targets` kept of it.
+        dataset: The data.
+        config: The settings.
+        backup: Folder for the state after each epoch, from which an interrupted training goes on.
+        callbacks: Keras callbacks.
+    """
     rate = config.learning_rate if name == "teacher" else config.student_learning_rate
     recipe = Recipe(
         epochs=config.epochs,
@@ -150,7 +174,7 @@ def _train(name, models, dataset, config, folder, reporter):
         augment=config.augment,
         seed=config.seed,
     )
-    where = {"backup": folder.state / name, "callbacks": [reporter.epochs(config.epochs)]}
+    where = {"backup": backup, "callbacks": callbacks}
     if name != "student":
         train(models[name], dataset, recipe, **where)
         return
@@ -159,14 +183,9 @@ def _train(name, models, dataset, config, folder, reporter):
         teacher=models["teacher"],
         dataset=dataset,
         recipe=recipe,
-        terms=[
-            SoftTargets(
-                config.temperature,
-                config.soft_target_weight,
-                _LOSSES[config.soft_target_loss],
-            )
-        ],
+        terms=distillation_terms(config, dataset.modalities),
         hard_label_weight=config.hard_label_weight,
+        on_wrong_teacher=config.on_wrong_teacher,
         **where,
     )
 

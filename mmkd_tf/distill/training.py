@@ -10,7 +10,7 @@ from mmkd_tf.data.batches import batches, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.checkpoint import Checkpoint
 from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.distill.soft_target_cache import SoftTargetCache
 
 MOST_STEPS_TOGETHER = 50
 
@@ -69,32 +69,32 @@ def train(
 def distill(
     *,
     student: keras.Model,
-    teacher: keras.Model,
+    teacher,
     dataset: Dataset,
     recipe: Recipe,
-    terms: Sequence = (SoftTargets(),),
-    hard_label_weight: float = 0.1,
-    **arguments,
+    backup: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **compile_arguments,
 ) -> keras.Model:
     """Trains a student on the labels and on what a teacher says of the same batches.
 
     Args:
         student: A model that gives logits; changed in place.
-        teacher: A trained model that gives logits; not changed.
+        teacher: A trained model that gives logits, which is not changed; or what
+            `cache_soft_targets` kept of one; or several models by name.
         dataset: The data; only its training and validation splits are read.
         recipe: How to train; the same as for the student alone, for a fair comparison.
-        terms: What the student learns from the teacher.
-        hard_label_weight: Weight of the loss on the labels.
-        **arguments: `backup` and `callbacks`, as for `train`.
+        backup: As for `train`.
+        callbacks: As for `train`.
+        **compile_arguments: What `Distiller.compile` takes: `terms`, `hard_label_weight`, ...
 
     Returns:
         The student.
     """
     distiller = Distiller(student=student, teacher=teacher)
-    distiller.compile(
-        terms=terms, hard_label_weight=hard_label_weight, **_stepping(dataset, recipe)
-    )
-    _fit(distiller, dataset, recipe, **{"backup": None, "callbacks": (), **arguments})
+    distiller.compile(**_stepping(dataset, recipe), **compile_arguments)
+    cache = teacher if isinstance(teacher, SoftTargetCache) else None
+    _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=cache)
     return student
 
 
@@ -116,7 +116,7 @@ def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
     return {"optimizer": optimizer, "steps_per_execution": together}
 
 
-def _fit(model, dataset, recipe, backup, callbacks):
+def _fit(model, dataset, recipe, backup, callbacks, soft_targets=None):
     first_epoch, callbacks = 0, list(callbacks)
     if backup is not None:
         checkpoint = Checkpoint(backup)
@@ -130,6 +130,7 @@ def _fit(model, dataset, recipe, backup, callbacks):
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             augment=recipe.augment,
+            soft_targets=soft_targets,
         ),
         steps_per_epoch=num_steps(dataset, recipe.batch_size),
         epochs=recipe.epochs,

@@ -1,0 +1,69 @@
+"""Figures of a study, drawn without a display and without pyplot's global state."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_GREY, _DARK = "0.55", "0.0"
+_SHIFT = 0.2
+
+
+def study_figure(results: dict) -> Figure:
+    """Draws each seed's accuracy alone and distilled, by dataset and recipe.
+
+    A panel for each dataset and split; a pair of columns for each recipe. A line joins the two
+    students of a seed. It is readable without colours.
+
+    Args:
+        results: What `study.json` holds; see the README.
+
+    Returns:
+        The figure; save it with `figure.savefig`.
+    """
+    datasets = results["datasets"]
+    splits = list(next(iter(datasets.values()))["splits"])
+    recipes = list(results["recipes"])
+    width = max(3.6, 0.9 * len(recipes) + 0.9)
+    figure = Figure(figsize=(width * len(datasets), 3.8 * len(splits)), layout="constrained")
+    grid = figure.subplots(len(splits), len(datasets), squeeze=False)
+    for row, split in zip(grid, splits, strict=True):
+        for axes, (name, values) in zip(row, datasets.items(), strict=True):
+            _panel(axes, values["models"], values["splits"][split], recipes)
+            axes.set_title(f"{name}, {split}", fontsize=11)
+        row[0].set_ylabel("accuracy")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _panel(axes: Axes, models: dict, split: dict, recipes: list[str]) -> None:
+    accuracy = {name: model["accuracy"] for name, model in split["models"].items()}
+    teacher = split["models"]["teacher"]["mean"]["accuracy"]
+    axes.axhline(teacher, color=_GREY, linestyle="--", linewidth=1.2, label="teacher, mean")
+    alone_by_seed = dict(
+        zip(models["student_alone"]["seeds"], accuracy["student_alone"], strict=True)
+    )
+    for place, recipe in enumerate(recipes):
+        model = f"recipe-{recipe}"
+        if model not in accuracy:
+            continue
+        alone = [alone_by_seed[seed] for seed in models[model]["seeds"]]
+        first = not axes.get_legend_handles_labels()[1][1:]
+        _pairs(axes, place, alone, accuracy[model], labelled=first)
+    axes.set_xticks(range(len(recipes)), recipes, rotation=20 if len(recipes) > 2 else 0)
+    axes.set_xlim(-0.5, len(recipes) - 0.5)
+    axes.grid(axis="y", color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _pairs(axes: Axes, place: int, alone: list, distilled: list, *, labelled: bool) -> None:
+    left, right = place - _SHIFT, place + _SHIFT
+    for pair in zip(alone, distilled, strict=True):
+        axes.plot([left, right], pair, color=_GREY, linewidth=1, zorder=2)
+    points = {"s": 28, "edgecolors": _DARK, "linewidths": 1.1, "zorder": 3}
+    labels = ("student alone", "distilled", "mean over seeds") if labelled else (None,) * 3
+    axes.scatter([left] * len(alone), alone, facecolors="1.0", label=labels[0], **points)
+    axes.scatter([right] * len(distilled), distilled, facecolors="0.25", label=labels[1], **points)
+    for x, values, label in ((left, alone, labels[2]), (right, distilled, None)):
+        mean = sum(values) / len(values)
+        axes.plot([x - 0.13, x + 0.13], [mean] * 2, color=_DARK, linewidth=2.4, label=label)

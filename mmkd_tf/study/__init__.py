@@ -1,0 +1,1 @@
+"""The study: the same student alone and distilled, over datasets, seeds and recipes."""

@@ -1,0 +1,137 @@
+"""UnitFolder: what one dataset and seed of a study leaves, and finds when it is gone on with."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from mmkd_tf.config import RunConfig
+from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.study.config import RECIPE_FIELDS
+
+CONFIG_FILE = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one trained model says of the held-out examples.
+
+    Attributes:
+        validation_logits: float32 `[n, num_classes]`.
+        validation_labels: int32 `[n]`.
+        test_logits: float32 `[m, num_classes]`.
+        test_labels: int32 `[m]`.
+        parameters: Number of weights.
+        seconds: Time that training took, interrupted parts included.
+    """
+
+    validation_logits: np.ndarray
+    validation_labels: np.ndarray
+    test_logits: np.ndarray
+    test_labels: np.ndarray
+    parameters: int
+    seconds: float
+
+
+class UnitFolder:
+    """The folder of one dataset and seed. Each file is written whole or not at all.
+
+    It holds `teacher.keras`, `<model>.npz` for each model (see `Outcome`; a recipe's model is
+    called `recipe-<name>`), the settings (`config.yaml`, `recipe-<name>.yaml`) and the checksum
+    of the data.
+
+    Args:
+        path: The folder; made by `begin`.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.run_folder = RunFolder(path)
+
+    def outcome(self, model: str) -> Outcome | None:
+        """Reads what `save_outcome` wrote; None if it is not there yet."""
+        file = self.path / f"{model}.npz"
+        if not file.is_file():
+            return None
+        with np.load(file) as arrays:
+            values = {field.name: arrays[field.name] for field in fields(Outcome)}
+        values["parameters"] = int(values["parameters"])
+        values["seconds"] = float(values["seconds"])
+        return Outcome(**values)
+
+    def save_outcome(self, model: str, outcome: Outcome) -> None:
+        """Writes `<model>.npz`."""
+        unfinished = self.path / f".{model}.unfinished.npz"
+        try:
+            np.savez_compressed(
+                unfinished,
+                **{field.name: getattr(outcome, field.name) for field in fields(Outcome)},
+            )
+            os.replace(unfinished, self.path / f"{model}.npz")
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def begin(self, config: RunConfig, recipes: Mapping[str, RunConfig]) -> None:
+        """Makes the folder and notes the settings of what is to be trained.
+
+        Raises:
+            ValueError: If the folder holds models of other settings; see `differences`.
+        """
+        if differences := self.differences(config, recipes):
+            raise ValueError("\n".join(differences))
+        self.path.mkdir(parents=True, exist_ok=True)
+        for file, settings in _settings(config, recipes).items():
+            if not (self.path / file).is_file():
+                text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+                self.run_folder.write_text(file, text)
+
+    def differences(self, config: RunConfig, recipes: Mapping[str, RunConfig]) -> list[str]:
+        """Lists where settings differ from those that the folder's models were trained with.
+
+        Args:
+            config: Settings of data, teacher and student alone.
+            recipes: By name, settings of the distilled students.
+
+        Returns:
+            A line for each setting; none for what is not there yet.
+        """
+        lines = []
+        for file, now in _settings(config, recipes).items():
+            if not (self.path / file).is_file():
+                continue
+            # A setting that is younger than the file had no effect then: its default.
+            defaults = {name: RunConfig.model_fields[name].default for name in now}
+            was = defaults | yaml.safe_load((self.path / file).read_text(encoding="utf-8"))
+            lines += [
+                f"- {self.path / file}: {name} was {was[name]!r}, is now {now.get(name)!r}"
+                for name in was
+                if was[name] != now.get(name)
+            ]
+        return lines
+
+
+def shared_settings(config: RunConfig) -> dict:
+    """The settings of data, teacher and student alone; of tables only the file's name.
+
+    Where a table lies says nothing of what it holds; the checksum of the data does.
+    """
+    settings = {k: v for k, v in config.model_dump().items() if k not in RECIPE_FIELDS}
+    for name in ("data", "validation", "test"):
+        if isinstance(settings[name], str):
+            settings[name] = Path(settings[name]).name
+    return settings
+
+
+def recipe_settings(config: RunConfig) -> dict:
+    """The settings of the distilled student alone."""
+    return {name: getattr(config, name) for name in RECIPE_FIELDS}
+
+
+def _settings(config: RunConfig, recipes: Mapping[str, RunConfig]) -> dict[str, dict]:
+    """By file, the settings that matter to its models."""
+    return {CONFIG_FILE: shared_settings(config)} | {
+        f"recipe-{name}.yaml": recipe_settings(recipe) for name, recipe in recipes.items()
+    }

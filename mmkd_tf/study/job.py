@@ -1,0 +1,119 @@
+"""The study from top to bottom: units, trainings, statistics, table and figure."""
+
+import json
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mmkd_tf.report.figures import study_figure
+from mmkd_tf.report.progress import Reporter
+from mmkd_tf.report.study_page import study_page
+from mmkd_tf.run import load_dataset
+from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.study.config import StudyConfig
+from mmkd_tf.study.folder import UnitFolder
+from mmkd_tf.study.pool import default_jobs, train_all
+from mmkd_tf.study.results import summarize
+from mmkd_tf.study.unit import Unit
+
+RESULTS_FILE, PAGE_FILE, FIGURE_FILE = "study.json", "study.md", "study.png"
+
+
+def run_study(
+    study: StudyConfig,
+    output: Path,
+    *,
+    jobs: int | None = None,
+    test: bool = False,
+    reporter: Reporter | None = None,
+) -> dict:
+    """Trains what is missing, compares, writes `study.json`, `study.md` and `study.png`.
+
+    Args:
+        study: What to compare.
+        output: Folder of the study; made if needed. What it holds already is not trained again.
+        jobs: How many seeds to train at once; by default what the machine can hold.
+        test: Whether to look at the test split too. The recipe is to be chosen before.
+        reporter: Tells a person what happens.
+
+    Returns:
+        What `study.json` holds.
+
+    Raises:
+        ValueError: If the folder holds models of other settings or data, a dataset can't be
+            used, or nothing could be trained.
+    """
+    reporter = reporter or Reporter()
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"`--jobs`: 1 or more. Received: jobs={jobs}.")
+    units = make_units(study, output)
+    _check_settings(units)
+    _check_data(units[: len(study.datasets)], reporter)
+    missing = [unit for unit in units if unit.missing]
+    num_jobs = min(jobs or default_jobs(len(missing)), max(1, len(missing)))
+    num_models = sum(len(unit.missing) for unit in missing)
+    reporter.say(
+        f"{len(study.datasets)} datasets x {study.seeds} seeds x {2 + len(study.recipes)} models: "
+        f"{num_models} to train, {num_jobs} at once"
+    )
+    failed = train_all(missing, jobs=num_jobs, say=reporter.say) if missing else {}
+    results = summarize(study, units, test=test, failed=failed)
+    if not results["datasets"]:
+        raise ValueError("nothing could be trained:\n" + "\n".join(failed.values()))
+    folder = RunFolder(output)
+    folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    folder.write_text(PAGE_FILE, study_page(results, figure=FIGURE_FILE))
+    _save_figure(study_figure(results), output / FIGURE_FILE)
+    return results
+
+
+def make_units(study: StudyConfig, output: Path) -> list[Unit]:
+    """Lists the units of work: the first seed of all datasets, then the second, and so on."""
+    return [
+        Unit(
+            dataset=dataset,
+            seed=seed,
+            path=Path(output) / dataset / f"seed-{seed}",
+            config=study.run_config(dataset, seed),
+            recipes={name: study.run_config(dataset, seed, name) for name in study.recipes},
+        )
+        for seed in range(study.seeds)
+        for dataset in study.datasets
+    ]
+
+
+def _check_settings(units: list[Unit]) -> None:
+    lines = [
+        line
+        for unit in units
+        for line in UnitFolder(unit.path).differences(unit.config, unit.recipes)
+    ]
+    if lines:
+        shown = lines[:20] + [f"- and {len(lines) - 20} more"] * (len(lines) > 20)
+        raise ValueError(
+            "`--output`: a new folder, or one with the same settings. Received: one that was begun "
+            "with others:\n" + "\n".join(shown) + "\nGive a changed recipe another name, or choose "
+            "another folder."
+        )
+
+
+def _check_data(units: list[Unit], reporter: Reporter) -> None:
+    """Reads each dataset once, so that what is wrong with one is found before any training.
+
+    It also prepares TensorFlow datasets, which several processes must not do at once.
+    """
+    for unit in units:
+        dataset = load_dataset(unit.config)
+        reporter.say(f"{unit.dataset}: {repr(dataset).splitlines()[0]}")
+        unit.path.mkdir(parents=True, exist_ok=True)
+        RunFolder(unit.path).check_same_data(dataset.fingerprint())
+
+
+def _save_figure(figure: Figure, file: Path) -> None:
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    try:
+        figure.savefig(unfinished, format="png", dpi=150)
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import yaml
+
+from mmkd_tf.config import RunConfig
+from mmkd_tf.study.folder import Outcome, UnitFolder
+
+OUTCOME = Outcome(
+    validation_logits=np.array([[1, 2]], np.float32),
+    validation_labels=np.array([1], np.int32),
+    test_logits=np.array([[0.5, -1]], np.float32),
+    test_labels=np.array([0], np.int32),
+    parameters=7,
+    seconds=1.5,
+)
+
+
+def test_an_outcome_comes_back_as_it_was(tmp_path):
+    folder = UnitFolder(tmp_path)
+    assert folder.outcome("teacher") is None
+    folder.save_outcome("teacher", OUTCOME)
+    back = folder.outcome("teacher")
+    for name, value in vars(OUTCOME).items():
+        np.testing.assert_array_equal(getattr(back, name), value)
+    assert back.test_logits.dtype == np.float32
+    assert (type(back.parameters), type(back.seconds)) == (int, float)
+
+
+def test_an_outcome_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    folder = UnitFolder(tmp_path)
+
+    def half(file, **arrays):
+        file.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", half)
+    with pytest.raises(OSError, match="No space"):
+        folder.save_outcome("teacher", OUTCOME)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_says_which_settings_differ(tmp_path):
+    folder = UnitFolder(tmp_path / "emoji" / "seed-0")
+    recipes = {"soft": RunConfig(temperature=5)}
+    assert folder.differences(RunConfig(), recipes) == []
+    folder.begin(RunConfig(), recipes)
+    # A setting of the distilled student does not concern the others, nor a further recipe.
+    more = {**recipes, "hard": RunConfig(temperature=1)}
+    assert folder.differences(RunConfig(temperature=9), more) == []
+    lines = folder.differences(RunConfig(epochs=3), {"soft": RunConfig(temperature=6)})
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "epochs was 32, is now 3",
+        "temperature was 5.0, is now 6.0",
+    ]
+    with pytest.raises(ValueError, match="epochs was 32, is now 3"):
+        folder.begin(RunConfig(epochs=3), recipes)
+
+
+def test_a_setting_younger_than_the_folder_had_its_default(tmp_path):
+    folder = UnitFolder(tmp_path)
+    folder.begin(RunConfig(), {})
+    file = tmp_path / "config.yaml"
+    settings = yaml.safe_load(file.read_text())
+    del settings["weight_decay"]
+    file.write_text(yaml.safe_dump(settings))
+    assert folder.differences(RunConfig(), {}) == []
+    assert len(folder.differences(RunConfig(weight_decay=0.5), {})) == 1
+
+
+def test_where_a_table_lies_does_not_matter(tmp_path):
+    folder = UnitFolder(tmp_path)
+    folder.begin(RunConfig(data="/here/items.csv", test="/here/test.csv"), {})
+    assert "/here" not in (tmp_path / "config.yaml").read_text()
+    assert folder.differences(RunConfig(data="/there/items.csv", test="/there/test.csv"), {}) == []
+    assert len(folder.differences(RunConfig(data="/there/other.csv", test=0.2), {})) == 2

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+
+from mmkd_tf.study.config import StudyConfig
+from mmkd_tf.study.folder import Outcome, UnitFolder
+from mmkd_tf.study.job import make_units
+from mmkd_tf.study.results import summarize
+
+LABELS = np.arange(10, dtype=np.int32) % 2
+
+
+def leave(unit, **num_right):
+    """Outcomes of which the first so many examples are right, one fewer on test."""
+    for model, number in num_right.items():
+        logits = [
+            np.eye(2, dtype=np.float32)[np.where(np.arange(10) < n, LABELS, 1 - LABELS)]
+            for n in (number, number - 1)
+        ]
+        outcome = Outcome(logits[0], LABELS, logits[1], LABELS, 100 + len(model), 2.0)
+        unit.path.mkdir(parents=True, exist_ok=True)
+        UnitFolder(unit.path).save_outcome(model, outcome)
+
+
+def study_of(tmp_path, **recipes):
+    study = StudyConfig(seeds=2, datasets={"emoji": {}}, recipes=recipes)
+    return study, make_units(study, tmp_path)
+
+
+def test_summarizes_what_the_folders_hold(tmp_path):
+    study, units = study_of(tmp_path, soft={"temperature": 2}, hard={})
+    leave(units[0], teacher=10, student_alone=6, **{"recipe-soft": 8, "recipe-hard": 6})
+    leave(units[1], teacher=10, student_alone=8, **{"recipe-soft": 9, "recipe-hard": 6})
+    results = summarize(study, units, test=True, failed={})
+    dataset = results["datasets"]["emoji"]
+    assert list(dataset["splits"]) == ["validation", "test"]
+    validation, test = dataset["splits"].values()
+    assert validation["models"]["recipe-soft"]["accuracy"] == [0.8, 0.9]
+    assert test["models"]["recipe-soft"]["accuracy"] == [0.7, 0.8]
+    assert validation["examples"] == 10
+    np.testing.assert_allclose(validation["comparisons"]["soft"]["differences"], [0.2, 0.1])
+    np.testing.assert_allclose(validation["comparisons"]["soft"]["gap_closed"], 0.5)
+    assert [entry["recipe"] for entry in results["ranking"]] == ["soft", "hard"]
+    assert dataset["models"]["teacher"] == {
+        "seeds": [0, 1],
+        "parameters": 107,
+        "seconds": [2.0, 2.0],
+    }
+    assert results["recipes"]["soft"]["temperature"] == 2
+    json.dumps(results)
+
+
+def test_the_test_split_is_not_touched_without_being_asked_for(tmp_path):
+    study, units = study_of(tmp_path, soft={})
+    for unit in units:
+        leave(unit, teacher=10, student_alone=6, **{"recipe-soft": 8})
+    results = summarize(study, units, test=False, failed={})
+    assert list(results["datasets"]["emoji"]["splits"]) == ["validation"]
+
+
+def test_a_recipe_is_compared_on_the_seeds_that_it_has(tmp_path):
+    study, units = study_of(tmp_path, soft={}, hard={})
+    leave(units[0], teacher=10, student_alone=6, **{"recipe-soft": 8})
+    leave(units[1], teacher=10, student_alone=8, **{"recipe-soft": 8, "recipe-hard": 10})
+    results = summarize(study, units, test=False, failed={"emoji, seed 0": "why"})
+    comparisons = results["datasets"]["emoji"]["splits"]["validation"]["comparisons"]
+    np.testing.assert_allclose(comparisons["soft"]["differences"], [0.2, 0.0])
+    np.testing.assert_allclose(comparisons["hard"]["differences"], [0.2])
+    assert comparisons["hard"]["interval"] is None
+    assert results["failed"] == {"emoji, seed 0": "why"}
+
+
+def test_seeds_without_a_student_alone_are_left_out(tmp_path):
+    study, units = study_of(tmp_path, soft={})
+    leave(units[0], teacher=10)
+    assert summarize(study, units, test=False, failed={})["datasets"] == {}
+    leave(units[1], teacher=10, student_alone=6, **{"recipe-soft": 8})
+    models = summarize(study, units, test=False, failed={})["datasets"]["emoji"]["models"]
+    assert models["teacher"]["seeds"] == [1]

@@ -1,0 +1,123 @@
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from mmkd_tf import run as run_module
+from mmkd_tf.study import unit as unit_module
+from mmkd_tf.study.config import make_study
+from mmkd_tf.study.folder import UnitFolder
+from mmkd_tf.study.job import make_units
+from mmkd_tf.study.unit import train_unit
+
+SMALL = {"epochs": 1, "image_size": 16, "image": None, "batch_size": 8}
+
+
+def unit_of(table, output, *recipes):
+    study = make_study({"data": str(table), "settings": SMALL, "seeds": 1})
+    named = {"soft": {"temperature": 2}, "hard": {"soft_target_weight": 0}}
+    study = study.model_copy(update={"recipes": {name: named[name] for name in recipes}})
+    return make_units(study, output)[0]
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory):
+    output = tmp_path_factory.mktemp("unit")
+    said = []
+    unit = unit_of(table, output, "soft", "hard")
+    train_unit(unit, said.append)
+    return unit, said
+
+
+def test_says_a_line_for_each_model(trained):
+    unit, said = trained
+    names = ["teacher", "student_alone", "recipe-soft", "recipe-hard"]
+    assert [line.split(":")[0] for line in said] == ["items, seed 0"] * 4
+    assert [line.split(": ")[1].split(",")[0] for line in said] == names
+    assert all("validation accuracy" in line and line.endswith(" s") for line in said)
+    assert unit.missing == []
+
+
+def test_leaves_its_files_and_nothing_half_done(trained):
+    unit, _ = trained
+    assert sorted(path.name for path in unit.path.iterdir()) == [
+        "config.yaml",
+        "data.sha256",
+        "recipe-hard.npz",
+        "recipe-hard.yaml",
+        "recipe-soft.npz",
+        "recipe-soft.yaml",
+        "student_alone.npz",
+        "teacher.keras",
+        "teacher.npz",
+    ]
+    outcome = UnitFolder(unit.path).outcome("teacher")
+    assert outcome.validation_logits.shape == (len(outcome.validation_labels), 2)
+    assert outcome.test_logits.dtype == np.float32 and outcome.seconds > 0
+    student = UnitFolder(unit.path).outcome("recipe-soft")
+    assert outcome.parameters > 10 * student.parameters
+    assert student.parameters == UnitFolder(unit.path).outcome("student_alone").parameters
+
+
+def test_a_student_that_ignores_its_teacher_is_the_student_alone(trained):
+    folder = UnitFolder(trained[0].path)
+    alone, hard, soft = map(folder.outcome, ("student_alone", "recipe-hard", "recipe-soft"))
+    np.testing.assert_allclose(hard.test_logits, alone.test_logits, rtol=1e-4, atol=1e-5)
+    assert np.abs(soft.test_logits - alone.test_logits).max() > 1e-4
+
+
+def test_a_further_recipe_is_trained_from_the_teacher_that_is_there(
+    trained, table, tmp_path, monkeypatch
+):
+    unit = unit_of(table, tmp_path, "hard")
+    first, _ = trained
+    unit.path.mkdir(parents=True)
+    for file in first.path.iterdir():
+        if "soft" not in file.name and "hard" not in file.name:
+            (unit.path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(run_module, "train", None)  # neither teacher nor student alone
+    unit = unit_of(table, tmp_path, "soft")
+    assert unit.missing == ["recipe-soft"]
+    train_unit(unit, lambda line: None)
+    expected = UnitFolder(first.path).outcome("recipe-soft")
+    again = UnitFolder(unit.path).outcome("recipe-soft")
+    np.testing.assert_array_equal(again.test_logits, expected.test_logits)
+
+
+def test_a_recipe_that_diverges_does_not_keep_the_others_from_training(
+    trained, table, tmp_path, monkeypatch
+):
+    first, _ = trained
+    unit = unit_of(table, tmp_path, "soft", "hard")
+    unit.path.mkdir(parents=True)
+    for file in first.path.iterdir():
+        if "recipe" not in file.name:
+            (unit.path / file.name).write_bytes(file.read_bytes())
+    predict = unit_module.predict
+    monkeypatch.setattr(unit_module, "train_model", lambda *args, **kwargs: None)
+    calls = []
+
+    def predict_nan_first(model, dataset):
+        calls.append(model)
+        logits = predict(model, dataset)
+        return {k: v * np.nan if len(calls) == 1 else v for k, v in logits.items()}
+
+    monkeypatch.setattr(unit_module, "predict", predict_nan_first)
+    with pytest.raises(ValueError, match="recipe-soft: the training diverged: .* on validation"):
+        train_unit(unit, lambda line: None)
+    assert unit.missing == ["recipe-soft"]
+
+
+def test_other_settings_or_data_are_refused(trained, table, tmp_path):
+    unit, _ = trained
+    other = dataclasses.replace(unit, config=unit.config.model_copy(update={"epochs": 2}))
+    with pytest.raises(ValueError, match="epochs was 1, is now 2"):
+        train_unit(other, lambda line: None)
+    shutil.copytree(table.parent, tmp_path / "copy")
+    config = unit.config.model_copy(update={"data": str(tmp_path / "copy" / "items.csv")})
+    train_unit(dataclasses.replace(unit, config=config), lambda line: None)  # the same data
+    text = table.read_text()
+    (tmp_path / "copy" / "items.csv").write_text(text.replace("a red thing 3", "a blue thing 3"))
+    with pytest.raises(ValueError, match="have changed since"):
+        train_unit(dataclasses.replace(unit, config=config), lambda line: None)
