@@ -21,7 +21,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Writes a line or several."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, note_seconds: Callable[[float], None]):
