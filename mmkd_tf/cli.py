@@ -133,6 +133,11 @@ def study(
         from mmkd_tf.study.config import make_study
         from mmkd_tf.study.job import run_study
 
+        if data is None and config is None and output.is_dir() and any(output.iterdir()):
+            raise ValueError(
+                f"`DATA`: what the study in {output} is about; to go on with it, the same command "
+                "as before. Received: neither a table's path nor a dataset's name, nor --config."
+            )
         given = {"data": data, "seeds": seeds, "settings": parse_settings(settings or [])}
         try:
             results = run_study(make_study(given, config), output, jobs=jobs, test=test)

@@ -39,7 +39,8 @@ def training_batches(
 
     Returns:
         Batches of `({modality: tensor}, int32 labels)`; with soft targets the inputs also hold
-        `<teacher name>/logits`, float32 `[batch, num_classes]`, and so for each cached layer.
+        `<teacher name>/logits`, float32 `[batch, num_classes]`, and so for each cached layer,
+        and the cache's `marker`, by which a Distiller knows its own.
 
     Raises:
         ValueError: If soft targets are of other data, another seed or other augmentation.
@@ -62,6 +63,7 @@ def training_batches(
         for teacher_name, read in readers.items():
             outputs = read(view, index)
             batch |= {f"{teacher_name}/{name}": values for name, values in outputs.items()}
+            batch[caches[teacher_name].marker(teacher_name)] = tf.zeros_like(index, tf.uint8)
         return batch, labels
 
     steps = tf.data.Dataset.range(first_epoch, epochs, output_type=tf.int32).flat_map(epoch_indices)

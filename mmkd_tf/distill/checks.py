@@ -79,14 +79,19 @@ def _weight_problems(student, name: str, teacher) -> list[str]:
             f"teacher. Received: student '{student.name}', which shares {len(shared)} weights "
             f"with {name} '{teacher.name}'. Use keras.models.clone_model for the shared part."
         )
+    return problems + broken_weight_problems(teacher, argument=name)
+
+
+def broken_weight_problems(teacher: keras.Model, *, argument: str) -> list[str]:
+    """Weights of a teacher that are NaN or infinite."""
     broken = [w.path for w in teacher.weights if not keras.ops.all(keras.ops.isfinite(w))]
-    if broken:
-        problems.append(
-            f"`{name}`: a trained model whose weights are finite numbers. Received: model "
-            f"'{teacher.name}' with NaN or infinity in {broken[:5]}. Train it again with a lower "
-            "learning rate or with gradient clipping."
-        )
-    return problems
+    if not broken:
+        return []
+    return [
+        f"`{argument}`: a trained model whose weights are finite numbers. Received: model "
+        f"'{teacher.name}' with NaN or infinity in {broken[:5]}. Train it again with a lower "
+        "learning rate or with gradient clipping."
+    ]
 
 
 def check_loss(loss) -> None:
@@ -149,9 +154,33 @@ def check_keras_arguments(arguments: Mapping) -> None:
         )
 
 
-def check_teaching(teacher_weights, on_wrong_teacher: str, names, terms) -> None:
+def check_labels(y, logits, loss) -> None:
+    """Refuses labels that the loss can't take, in words, while the step is traced."""
+    if y is None:
+        raise ValueError(
+            "`y`: labels, which metrics and the loss on them need. Received: none. Where there are "
+            "none, give zeros, hard_label_weight=0.0 and metrics=None."
+        )
+    sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    shape = getattr(y, "shape", ())
+    if sparse and len(shape) == 2 and shape[1] == logits.shape[-1]:
+        raise ValueError(
+            f"`y`: integer labels of shape (batch,) for {type(loss).__name__}. Received: shape "
+            f"{tuple(shape)}, as one-hot labels have. Compile with "
+            "loss=keras.losses.CategoricalCrossentropy(from_logits=True)."
+        )
+
+
+def check_teaching(teacher_weights, on_wrong_teacher: str, names, terms, loss) -> None:
     """Refuses weights of teachers that name others, or that say nothing."""
     problems = []
+    by_label = {"on_wrong_teacher": on_wrong_teacher, "teacher_weights": teacher_weights}
+    by_label = {k: v for k, v in by_label.items() if v in ("skip", "correct", "label_loss")}
+    if by_label and isinstance(loss, keras.losses.BinaryCrossentropy):
+        problems.append(
+            f"`{'`, `'.join(by_label)}`: none that asks for the label, because with "
+            f"{type(loss).__name__} an example may have several. Received: {by_label}."
+        )
     shared = len(names) > 1 and any(term.teacher is None for term in terms)
     if on_wrong_teacher not in ON_WRONG_TEACHER:
         problems.append(

@@ -8,6 +8,7 @@ from keras import ops
 
 from mmkd_tf.distill.checks import (
     check_keras_arguments,
+    check_labels,
     check_loss,
     check_models,
     check_teaching,
@@ -127,7 +128,7 @@ class Distiller(keras.Model):
         check_keras_arguments(kwargs)
         check_loss(loss)
         check_terms(terms, hard_label_weight)
-        check_teaching(teacher_weights, on_wrong_teacher, self._held.teachers.teachers, terms)
+        check_teaching(teacher_weights, on_wrong_teacher, self._held.teachers.teachers, terms, loss)
         terms = list(terms)
         kwargs = {"jit_compile": False, **kwargs}
         # Variables belong to all replicas also where `compile` is called outside their scope.
@@ -185,6 +186,7 @@ class Distiller(keras.Model):
         student = self._held.student_outputs
         with tf.GradientTape() as tape:
             outputs = student(route(student, x), training=True)
+            check_labels(y, outputs[LOGITS], self.hard_label_loss)
             parts = [self.hard_label_loss(y, outputs[LOGITS], sample_weight)]
             taught = self.teaching(teachers=said, student=outputs, labels=y, step=step)
             parts += [mean_over_batch(values, sample_weight) for values in taught]

@@ -1,5 +1,7 @@
 """SoftTargetCache: what a teacher said of each example, read from disk into batches."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +41,12 @@ class SoftTargetCache:
     """
 
     def __init__(self, folder):
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # a saved Distiller may be loaded elsewhere
+        if not self.folder.is_dir():
+            raise DamagedError(
+                f"`folder`: a whole cache of soft targets. Received: {self.folder}, which is not "
+                "there. Move it back, or make it again with cache_soft_targets or cache_batches."
+            )
         try:
             manifest = read_manifest(self.folder)
             self.outputs = open_targets(self.folder, manifest["files"])
@@ -51,6 +58,7 @@ class SoftTargetCache:
         key = manifest["key"]
         self.views, self.seed, self.augment = key["views"], key["seed"], key["augment"]
         self.fingerprint = key["data"]
+        self._identity = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         self.num_examples = self.outputs["logits"].shape[1]
         self._inputs = manifest["inputs"]
 
@@ -87,6 +95,10 @@ class SoftTargetCache:
             return dict(zip(arrays, gather(rows), strict=True))
 
         return read
+
+    def marker(self, teacher_name: str) -> str:
+        """The key by which batches tell whose outputs they hold; another cache has another."""
+        return f"{teacher_name}/cache-{self._identity}"
 
     def zip(self, batches: tf.data.Dataset, *, teacher_name: str = "teacher") -> tf.data.Dataset:
         """Adds the teacher's outputs to the batches that were cached.
@@ -128,6 +140,7 @@ class SoftTargetCache:
             end = start + tf.shape(x[self._inputs[0]])[0]
             outputs = read(0, tf.range(start, end))
             x = {**x, **{f"{teacher_name}/{name}": values for name, values in outputs.items()}}
+            x[self.marker(teacher_name)] = tf.zeros([end - start], tf.uint8)
             return end, (x, *element[1:]) if isinstance(element, tuple) else x
 
         return batches.scan(tf.constant(0), add).prefetch(2)

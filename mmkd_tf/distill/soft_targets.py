@@ -7,10 +7,12 @@ import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.views import view_batches
+from mmkd_tf.distill.checks import broken_weight_problems
 from mmkd_tf.distill.fingerprints import teacher_fingerprints
 from mmkd_tf.distill.repeatable import check_batches, first_pass, inputs_of, unchanged
 from mmkd_tf.distill.soft_target_cache import SoftTargetCache
 from mmkd_tf.distill.target_maker import TargetMaker
+from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.outputs import check_gives_logits
 from mmkd_tf.models.routing import input_names
 
@@ -52,6 +54,7 @@ def cache_soft_targets(
             for other data, if the teacher gives NaN or infinity, or an argument does not fit.
     """
     check_gives_logits(teacher, argument="teacher")
+    refuse(broken_weight_problems(teacher, argument="teacher"))
     _check_views(views, augment, dataset.sizes["train"])
     key = {
         **teacher_fingerprints(teacher),
@@ -95,6 +98,7 @@ def cache_batches(
         ValueError: As for `cache_soft_targets`; also if the batches never end or change.
     """
     check_gives_logits(teacher, argument="teacher")
+    refuse(broken_weight_problems(teacher, argument="teacher"))
     names = input_names(teacher)
     check_batches(batches, names)
     digest, passed = first_pass(batches, names)

@@ -83,7 +83,7 @@ class Teachers:
                 model = self.models[name]
                 outputs = model(route(model, x), training=False)
             else:
-                outputs = _read(name, (LOGITS, *self.layers[name]), x)
+                outputs = _read(name, self.teachers[name], (LOGITS, *self.layers[name]), x)
             outputs = {**outputs, LOGITS: ops.cast(outputs[LOGITS], "float32")}
             said[name] = {
                 layer: _checked(ops.stop_gradient(values), f"{_NOT_FINITE}: '{name}/{layer}'")
@@ -113,14 +113,20 @@ def _checked(values, message: str):
     return tf.debugging.check_numerics(values, message) if is_float else values
 
 
-def _read(name: str, layers, x) -> dict:
+def _read(name: str, cache, layers, x) -> dict:
     keys = {layer: f"{name}/{layer}" for layer in layers}
     missing = [key for key in keys.values() if not isinstance(x, Mapping) or key not in x]
     if missing:
         raise ValueError(
             f"`x`: the cached outputs of teacher '{name}' beside the inputs. Received: a batch "
             f"without {missing}. Make batches with training_batches(..., soft_targets=cache) or "
-            "cache.zip(batches)."
+            f"cache.zip(batches, teacher_name='{name}')."
+        )
+    if hasattr(cache, "marker") and cache.marker(name) not in x:
+        raise ValueError(
+            f"`x`: the outputs of teacher '{name}' from the cache that the Distiller was given, "
+            f"{cache.folder}. Received: batches with those of another cache. Make them with this "
+            "cache, or give the other one to the Distiller."
         )
     return {layer: x[key] for layer, key in keys.items()}
 

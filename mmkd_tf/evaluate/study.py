@@ -62,6 +62,10 @@ class Comparison:
     verdict: str
 
 
+# The fewest for which a verdict is given.
+LEAST_SEEDS = 5
+
+
 def scores(predictions: Sequence[Predictions]) -> Scores:
     """Measures one model that was trained with several seeds.
 
@@ -218,6 +222,9 @@ def _verdict(mean, interval, closed, num_seeds) -> str:
         return f"Can't be told from one seed: {points}."
     low, high = interval
     points += f" (95 % over {num_seeds} seeds: {100 * low:+.1f} to {100 * high:+.1f})"
+    # With fewer seeds such an interval leaves out zero far too often where there is no effect.
+    if num_seeds < LEAST_SEEDS:
+        return f"Can't be told from {num_seeds} seeds: {points}. Use at least {LEAST_SEEDS}."
     if low > 0:
         share = (
             "the teacher was no better than the student alone: there was no gap to close"
@@ -225,6 +232,6 @@ def _verdict(mean, interval, closed, num_seeds) -> str:
             else f"{closed:.0%} of the gap to the teacher was closed"
         )
         return f"Distillation helped: {points}; {share}."
-    if high <= 0:
+    if high < 0:
         return f"Distillation did not help: {points}."
     return f"Can't be told from {num_seeds} seeds: {points}."

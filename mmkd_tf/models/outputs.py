@@ -15,12 +15,26 @@ def probability_layer(model: keras.Model) -> layers.Layer | None:
     Returns:
         The last layer if it is, or ends in, a softmax or sigmoid; None if the model gives logits.
     """
-    last = model.outputs[0]._keras_history.operation
-    while isinstance(last, keras.Model) and last.outputs:
-        last = last.outputs[0]._keras_history.operation
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
-    kind = type(last).__name__.lower()
-    return last if activation in _PROBABILITIES or kind in _PROBABILITIES else None
+    last, call, _ = model.outputs[0]._keras_history
+    while True:
+        if isinstance(last, keras.Model) and last.outputs:
+            tensor = last.outputs[0]
+        elif _keeps_values(last):
+            tensor = last._inbound_nodes[call].input_tensors[0]
+        else:
+            break
+        last, call, _ = tensor._keras_history
+    functions = (getattr(last, "activation", None), getattr(last, "function", None))
+    names = {getattr(function, "__name__", "") for function in functions}
+    names.add(type(last).__name__.lower())
+    return last if names & set(_PROBABILITIES) else None
+
+
+def _keeps_values(layer) -> bool:
+    """Whether a layer gives in inference what it takes, at most in another shape or type."""
+    if isinstance(layer, layers.Activation):
+        return layer.activation is keras.activations.linear
+    return isinstance(layer, layers.Dropout | layers.Identity | layers.Flatten | layers.Reshape)
 
 
 def check_gives_logits(model: keras.Model, *, argument: str) -> None:
@@ -51,7 +65,9 @@ def check_gives_logits(model: keras.Model, *, argument: str) -> None:
     if layer is None:
         return
     mend = (
-        f"set {argument}.get_layer('{layer.name}').activation = None"
+        "build the model without it"
+        if layer not in model.layers
+        else f"set {argument}.get_layer('{layer.name}').activation = None"
         if hasattr(layer, "units")
         else f"make keras.Model({argument}.input, {argument}.get_layer('{layer.name}').input)"
     )

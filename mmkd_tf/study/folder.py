@@ -1,6 +1,8 @@
 """UnitFolder: what one dataset and seed of a study leaves, and finds when it is gone on with."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -52,12 +54,29 @@ class UnitFolder:
         self.run_folder = RunFolder(path)
 
     def outcome(self, model: str) -> Outcome | None:
-        """Reads what `save_outcome` wrote; None if it is not there yet."""
+        """Reads what `save_outcome` wrote; None if it is not there yet.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
         file = self.path / f"{model}.npz"
         if not file.is_file():
             return None
-        with np.load(file) as arrays:
-            values = {field.name: arrays[field.name] for field in fields(Outcome)}
+        try:
+            with np.load(file) as arrays:
+                values = {field.name: arrays[field.name] for field in fields(Outcome)}
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            LookupError,
+            ValueError,
+        ) as error:
+            raise ValueError(
+                f"`{file}`: what a trained model says. Received: a damaged file ({error}). Remove "
+                "it: this model is then trained again."
+            ) from None
         values["parameters"] = int(values["parameters"])
         values["seconds"] = float(values["seconds"])
         return Outcome(**values)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from mmkd_tf.distill.checks import check_labels
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.schedules import Constant, Linear
 from mmkd_tf.distill.terms import SoftTargets
@@ -120,3 +121,22 @@ def test_all_weights_zero_are_refused_in_schedules_too():
         model.compile(terms=[SoftTargets(weight=never)], hard_label_weight=Constant(0.0))
     with pytest.raises(ValueError, match="`hard_label_weight`: a finite number, 0 or more.*nan"):
         model.compile(hard_label_weight=np.nan)
+
+
+def test_labels_that_the_loss_can_not_take():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    logits = np.zeros([4, 3])
+    check_labels(np.zeros(4), logits, loss)
+    check_labels(np.zeros([4, 1]), logits, loss)
+    with pytest.raises(ValueError, match=r"`y`: integer labels.*\(4, 3\).*CategoricalCrossentropy"):
+        check_labels(np.zeros([4, 3]), logits, loss)
+    with pytest.raises(ValueError, match="`y`: labels.*Received: none.*metrics=None"):
+        check_labels(None, logits, loss)
+
+
+def test_what_asks_for_the_label_wants_one_label():
+    model = Distiller(student=classifier(2), teacher=classifier(3))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    with pytest.raises(ValueError, match="`on_wrong_teacher`: none that asks for the label"):
+        model.compile(loss=loss, on_wrong_teacher="skip")
+    model.compile(loss=loss)

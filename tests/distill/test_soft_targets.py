@@ -325,7 +325,7 @@ def test_refuses_what_makes_no_sense(dataset, teacher, tmp_path):
     with pytest.raises(TypeError, match="`teacher`.*Subclassed"):
         cache_soft_targets(**{**arguments, "teacher": Subclassed()})
     broken = make_teacher()
-    broken.layers[-1].bias.assign([0, np.nan, 0])
+    broken = keras.Model(broken.input, layers.Rescaling(np.inf)(broken.output))
     with pytest.raises(ValueError, match=r"\['logits'\] hold NaN.*view 0: 0, 1, 2, 3, 4, \.\.\."):
         cache_soft_targets(**{**arguments, "teacher": broken})
     assert not list(tmp_path.iterdir())
@@ -372,3 +372,31 @@ def test_batches_that_change_are_refused(dataset, teacher, tmp_path):
         cache_batches(batches=batches.take(0), **arguments)
     assert not list(tmp_path.iterdir())
     cache_batches(batches=batches.map(augment).cache(), **arguments)  # made once: it stays
+
+
+def test_batches_of_another_cache_are_refused(tmp_path):
+    x = {"image": np.eye(4, dtype="float32")}
+    batches = tf.data.Dataset.from_tensor_slices((x, np.zeros(4, "int32"))).batch(2)
+
+    def classifier():
+        inputs = {"image": keras.Input([4], name="image")}
+        return keras.Model(inputs, keras.layers.Dense(3)(inputs["image"]))
+
+    own, other = (
+        cache_batches(teacher=classifier(), batches=batches, folder=tmp_path / name)
+        for name in ("own", "other")
+    )
+    distiller = Distiller(student=classifier(), teacher=own)
+    distiller.compile("adam")
+    distiller.fit(own.zip(batches), verbose=0)
+    with pytest.raises(ValueError, match="`x`: the outputs of teacher 'teacher'.*of another cache"):
+        distiller.fit(other.zip(batches), verbose=0)
+
+
+def test_a_teacher_with_broken_weights_is_refused(tmp_path):
+    inputs = {"image": keras.Input([4], name="image")}
+    teacher = keras.Model(inputs, keras.layers.Dense(3)(inputs["image"]))
+    teacher.set_weights([np.full([4, 3], np.nan), np.zeros(3)])
+    batches = tf.data.Dataset.from_tensor_slices({"image": np.eye(4)}).batch(2)
+    with pytest.raises(ValueError, match="`teacher`: a trained model whose weights are finite"):
+        cache_batches(teacher=teacher, batches=batches, folder=tmp_path)

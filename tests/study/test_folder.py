@@ -39,6 +39,16 @@ def test_an_outcome_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_damaged_outcome_is_named(tmp_path):
+    folder = UnitFolder(tmp_path)
+    folder.save_outcome("teacher", OUTCOME)
+    whole = (tmp_path / "teacher.npz").read_bytes()
+    for part in (b"", whole[:200], whole[:400] + b"x" + whole[401:]):
+        (tmp_path / "teacher.npz").write_bytes(part)
+        with pytest.raises(ValueError, match="teacher.npz`: .*damaged.*Remove it"):
+            folder.outcome("teacher")
+
+
 def test_says_which_settings_differ(tmp_path):
     folder = UnitFolder(tmp_path / "emoji" / "seed-0")
     recipes = {"soft": RunConfig(temperature=5)}
