@@ -40,8 +40,8 @@ class RunConfig(BaseModel):
     fusion: Literal["concatenation", "weighted_sum", "attention"] = Field(
         "concatenation", description="How the modalities are merged."
     )
-    # By validation loss and accuracy on emoji and openclipart: with a thousand examples and a few
-    # dozen epochs, a student does not get to the teacher's probabilities, but to their order.
+    # No recipe stands out on validation (studies/recipes). This one asks for the order of the
+    # teacher's probabilities and leaves the student its own certainty.
     soft_target_loss: Literal["divergence", "standardized", "decoupled", "dist"] = Field(
         "dist",
         description="What the student imitates: the teacher's probabilities, those of standardised "
