@@ -8,10 +8,10 @@ import tensorflow as tf
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.views import view_batches
 from mmkd_tf.distill.checks import broken_weight_problems
-from mmkd_tf.distill.fingerprints import teacher_fingerprints
-from mmkd_tf.distill.repeatable import check_batches, first_pass, inputs_of, unchanged
-from mmkd_tf.distill.soft_target_cache import SoftTargetCache
-from mmkd_tf.distill.target_maker import TargetMaker
+from mmkd_tf.distill.targets.cache import SoftTargetCache
+from mmkd_tf.distill.targets.fingerprints import teacher_fingerprints
+from mmkd_tf.distill.targets.maker import TargetMaker
+from mmkd_tf.distill.targets.repeatable import check_batches, first_pass, inputs_of, unchanged
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.outputs import check_gives_logits
 from mmkd_tf.models.routing import input_names

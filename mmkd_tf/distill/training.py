@@ -10,7 +10,7 @@ from mmkd_tf.data.batches import batches, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.checkpoint import Checkpoint
 from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.soft_target_cache import SoftTargetCache
+from mmkd_tf.distill.targets.cache import SoftTargetCache
 
 MOST_STEPS_TOGETHER = 50
 

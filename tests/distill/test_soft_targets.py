@@ -8,10 +8,10 @@ from keras import layers
 
 from mmkd_tf.data.batches import training_batches
 from mmkd_tf.data.dataset import Dataset, Examples
-from mmkd_tf.distill import target_maker
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.soft_targets import SoftTargetCache, cache_batches, cache_soft_targets
-from mmkd_tf.distill.teacher_outputs import TeacherOutputs
+from mmkd_tf.distill.targets import maker
+from mmkd_tf.distill.targets.outputs import TeacherOutputs
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models import build_teacher
@@ -291,14 +291,14 @@ def test_an_interrupt_leaves_nothing(dataset, teacher, tmp_path, monkeypatch):
 
 def test_two_processes_can_make_the_same_cache(dataset, teacher, tmp_path, monkeypatch):
     arguments = {"teacher": teacher, "dataset": dataset, "folder": tmp_path / "cache"}
-    write = target_maker.write_manifest
+    write = maker.write_manifest
 
     def overtaken(*given):
-        monkeypatch.setattr(target_maker, "write_manifest", write)
+        monkeypatch.setattr(maker, "write_manifest", write)
         cache_soft_targets(**arguments)  # the other process is ready first
         write(*given)
 
-    monkeypatch.setattr(target_maker, "write_manifest", overtaken)
+    monkeypatch.setattr(maker, "write_manifest", overtaken)
     assert cache_soft_targets(**arguments).num_examples == 70
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 

@@ -1,7 +1,7 @@
 import keras
 from keras import layers
 
-from mmkd_tf.distill.fingerprints import teacher_fingerprints
+from mmkd_tf.distill.targets.fingerprints import teacher_fingerprints
 
 
 def model(*, activation="relu", names=("image", "text"), inner="relu"):

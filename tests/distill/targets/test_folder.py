@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from mmkd_tf.distill.target_folder import foreign_files, move_in_place, unfinished_folder
+from mmkd_tf.distill.targets.folder import foreign_files, move_in_place, unfinished_folder
 
 
 def test_a_folder_appears_whole(tmp_path):

@@ -7,15 +7,15 @@ from pathlib import Path
 import keras
 
 from mmkd_tf.distill.forward import LOGITS
-from mmkd_tf.distill.soft_target_cache import SoftTargetCache
-from mmkd_tf.distill.target_files import (
+from mmkd_tf.distill.targets.cache import SoftTargetCache
+from mmkd_tf.distill.targets.files import (
     DamagedError,
     read_manifest,
     write_manifest,
     write_targets,
 )
-from mmkd_tf.distill.target_folder import foreign_files, move_in_place, unfinished_folder
-from mmkd_tf.distill.teacher_outputs import TeacherOutputs, differ
+from mmkd_tf.distill.targets.folder import foreign_files, move_in_place, unfinished_folder
+from mmkd_tf.distill.targets.outputs import TeacherOutputs, differ
 from mmkd_tf.models.routing import input_names
 
 _MEANINGS = {

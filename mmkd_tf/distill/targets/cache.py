@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.distill.repeatable import check_batches, first_pass, inputs_of, unchanged
-from mmkd_tf.distill.target_files import DamagedError, open_targets, read_manifest
+from mmkd_tf.distill.targets.files import DamagedError, open_targets, read_manifest
+from mmkd_tf.distill.targets.repeatable import check_batches, first_pass, inputs_of, unchanged
 
 # Gathering from a tensor is several times faster than from a file, and costs its memory.
 _MOST_BYTES_IN_MEMORY = 64 * 2**20

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.distill.repeatable import InputsDigest, check_batches, unchanged
+from mmkd_tf.distill.targets.repeatable import InputsDigest, check_batches, unchanged
 
 NUMBERS = np.arange(12, dtype="float32").reshape(6, 2)
 

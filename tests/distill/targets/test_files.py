@@ -3,8 +3,8 @@ import shutil
 import numpy as np
 import pytest
 
-from mmkd_tf.distill import target_files
-from mmkd_tf.distill.target_files import (
+from mmkd_tf.distill.targets.files import (
+    MANIFEST_FILE,
     DamagedError,
     open_targets,
     read_manifest,
@@ -87,7 +87,7 @@ def test_a_manifest_is_read_back_and_its_damage_seen(tmp_path):
         read_manifest(tmp_path)
     write_manifest(tmp_path, content)
     assert read_manifest(tmp_path) == content
-    file = tmp_path / target_files.MANIFEST_FILE
+    file = tmp_path / MANIFEST_FILE
     text = file.read_text()
     for damaged in (text[:-10], "", "[]", "{}", text.replace('"views": 2', '"views": 3')):
         file.write_text(damaged)

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from mmkd_tf.distill import soft_target_cache
 from mmkd_tf.distill.soft_targets import SoftTargetCache, cache_batches
-from mmkd_tf.distill.target_files import write_manifest, write_targets
+from mmkd_tf.distill.targets import cache as cache_module
+from mmkd_tf.distill.targets.files import write_manifest, write_targets
 
 VALUES = {
     "logits": np.arange(30, dtype="float32").reshape(2, 5, 3),
@@ -33,7 +33,7 @@ def test_says_what_it_holds(tmp_path):
 
 @pytest.mark.parametrize("most_bytes", [0, 2**20])
 def test_reads_any_examples_of_any_view_in_a_pipeline(tmp_path, monkeypatch, most_bytes):
-    monkeypatch.setattr(soft_target_cache, "_MOST_BYTES_IN_MEMORY", most_bytes)
+    monkeypatch.setattr(cache_module, "_MOST_BYTES_IN_MEMORY", most_bytes)
     read = make_cache(tmp_path).reader()
     index = tf.constant([4, 0, 4])
     pipeline = tf.data.Dataset.range(2, output_type=tf.int32).map(lambda view: read(view, index))
