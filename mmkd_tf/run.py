@@ -1,12 +1,10 @@
 """The main job from top to bottom: data, teacher, soft targets, student, evaluation, exports."""
 
 import json
-import platform
 import resource
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -29,11 +27,10 @@ from mmkd_tf.models.seeding import seeded
 from mmkd_tf.recipe import distillation_terms
 from mmkd_tf.report.model_card import model_card
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.run_folder import RESULTS_FILE, RunFolder
+from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
 
 LABELS_FILE = "labels.txt"
 VOCABULARY_FILE = "vocabulary.txt"
-PACKAGES = ("mmkd-tf", "tensorflow", "keras", "numpy", "ai-edge-litert")
 
 
 def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
@@ -96,7 +93,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": _peak_memory_mib(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions("ai-edge-litert"),
         "seed": config.seed,
         "config": config.model_dump(),
     }

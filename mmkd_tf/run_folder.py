@@ -2,7 +2,11 @@
 
 import json
 import os
+import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -146,22 +150,13 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file; `name` may lie in a folder within."""
-        file = self.path / name
-        unfinished = file.with_name(f".{file.name}.unfinished")
-        try:
+        with whole_file(self.path / name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
-            os.replace(unfinished, file)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Writes `<name>.keras`."""
-        unfinished = self.path / f".{name}.unfinished.keras"
-        try:
+        with whole_file(self.path / f"{name}.keras") as unfinished:
             model.save(unfinished)
-            os.replace(unfinished, self.path / f"{name}.keras")
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def load_model(self, name: str) -> keras.Model | None:
         """Reads `<name>.keras`; None if it is not there yet."""
@@ -200,3 +195,26 @@ def default_folder(name: str) -> Path:
     while (path := parent / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a path beside `path` to write to; what is there in the end becomes `path`.
+
+    If the writing fails, it is removed, and `path` stays as it was.
+
+    Args:
+        path: The file. Both have one suffix, because NumPy and Keras go by it.
+    """
+    unfinished = path.with_name(f".unfinished.{path.name}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, of what every training rests on, and of further packages, by name."""
+    names = ("mmkd-tf", "tensorflow", "keras", "numpy", *packages)
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

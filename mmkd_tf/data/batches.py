@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.teacher_names import keyed_outputs, named_teachers
 from mmkd_tf.data.views import view_maker
 
 
@@ -45,7 +46,7 @@ def training_batches(
     Raises:
         ValueError: If soft targets are of other data, another seed or other augmentation.
     """
-    caches = _by_teacher_name(soft_targets)
+    caches = {} if soft_targets is None else named_teachers(soft_targets)
     _check_caches(caches, dataset, seed=seed, augment=augment)
     views = next((cache.views for cache in caches.values()), None)
     readers = {name: cache.reader() for name, cache in caches.items()}
@@ -61,9 +62,8 @@ def training_batches(
         view = epoch if views is None else epoch % views
         batch, labels = make_view(view, index)
         for teacher_name, read in readers.items():
-            outputs = read(view, index)
-            batch |= {f"{teacher_name}/{name}": values for name, values in outputs.items()}
-            batch[caches[teacher_name].marker(teacher_name)] = tf.zeros_like(index, tf.uint8)
+            cache, outputs = caches[teacher_name], read(view, index)
+            batch |= keyed_outputs(outputs, cache=cache, teacher_name=teacher_name)
         return batch, labels
 
     steps = tf.data.Dataset.range(first_epoch, epochs, output_type=tf.int32).flat_map(epoch_indices)
@@ -78,16 +78,6 @@ def num_steps(dataset: Dataset, batch_size: int) -> int:
 def batches(dataset: Dataset, split: str, *, batch_size: int = 256) -> tf.data.Dataset:
     """Makes batches of a split as they stand, in their fixed order, for evaluation."""
     return getattr(dataset, split).batch(batch_size).prefetch(2)
-
-
-def _by_teacher_name(soft_targets) -> dict:
-    if soft_targets is None:
-        return {}
-    if isinstance(soft_targets, Mapping):
-        return dict(soft_targets)
-    if isinstance(soft_targets, list | tuple):
-        return {f"teacher_{index}": cache for index, cache in enumerate(soft_targets)}
-    return {"teacher": soft_targets}
 
 
 def _check_caches(caches: Mapping, dataset: Dataset, *, seed: int, augment: bool) -> None:

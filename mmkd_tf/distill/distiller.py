@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from mmkd_tf.data.teacher_names import named_teachers
 from mmkd_tf.distill.checks import (
     check_keras_arguments,
     check_labels,
@@ -17,7 +18,7 @@ from mmkd_tf.distill.checks import (
 from mmkd_tf.distill.forward import LOGITS, multi_output, output_shapes
 from mmkd_tf.distill.reduction import mean_over_batch
 from mmkd_tf.distill.schedules import value_at
-from mmkd_tf.distill.teachers import Teachers, finite_teachers, named_teachers
+from mmkd_tf.distill.teachers import Teachers, finite_teachers
 from mmkd_tf.distill.teaching import Teaching, heard_by, projection_name
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.models.routing import route
@@ -67,13 +68,13 @@ class Distiller(keras.Model):
     """
 
     def __init__(self, *, student: keras.Model, teacher, **kwargs):
-        teachers = named_teachers(teacher)
-        check_models(student=student, teachers=teachers)
+        held = _Held(teacher)
+        check_models(student=student, teachers=held.named)
         # Keras scales the loss by the policy of the model that is compiled; inputs are the
         # student's to cast.
         super().__init__(**{"dtype": student.dtype_policy, "autocast": False, **kwargs})
         self.student = student
-        self._held = _Held(given=teacher, teachers=Teachers(teachers))
+        self._held = held
         self.projections = {}
         self.part_trackers = []
         self.loss_tracker = keras.metrics.Mean("loss")
@@ -128,7 +129,7 @@ class Distiller(keras.Model):
         check_keras_arguments(kwargs)
         check_loss(loss)
         check_terms(terms, hard_label_weight)
-        check_teaching(teacher_weights, on_wrong_teacher, self._held.teachers.teachers, terms, loss)
+        check_teaching(teacher_weights, on_wrong_teacher, self._held.named, terms, loss)
         terms = list(terms)
         kwargs = {"jit_compile": False, **kwargs}
         # Variables belong to all replicas also where `compile` is called outside their scope.
@@ -162,8 +163,7 @@ class Distiller(keras.Model):
         """Makes one forward pass of each model for what the terms read, and their projections."""
         layers = [layer for term in terms for layer in term.student_layers]
         outputs = multi_output(self.student, layers, argument="student")
-        teachers = Teachers(self._held.teachers.teachers)
-        teachers.listen(terms)
+        teachers = Teachers(self._held.named, terms)
         projections = {}
         for term in terms:
             for name in heard_by(term, teachers.teachers):
@@ -265,10 +265,15 @@ class Distiller(keras.Model):
 
 
 class _Held:
-    """Holds models and the arguments of `compile` where Keras does not look for layers."""
+    """Holds models and the arguments of `compile` where Keras does not look for layers.
 
-    def __init__(self, *, given, teachers: Teachers):
-        self.given = given
-        self.teachers = teachers
-        self.student_outputs = None
+    Args:
+        given: The teacher or teachers, as the Distiller was given them.
+    """
+
+    def __init__(self, given):
+        self.given, self.named = given, named_teachers(given)
+        # From here on there is nothing before `compile`.
+        self.teachers: Teachers | None = None
+        self.student_outputs: keras.Model | None = None
         self.arguments = {}

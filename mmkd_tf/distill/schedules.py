@@ -196,8 +196,8 @@ def greatest_value(value) -> float:
     return _extremes(value)[1]
 
 
-def check_schedule(value, *, argument: str, above_zero: bool) -> None:
-    """Refuses what is neither number nor schedule, or takes values out of range.
+def schedule_problems(value, *, argument: str, above_zero: bool) -> list[str]:
+    """Lists what is wrong with a number or schedule: neither of these, or values out of range.
 
     Args:
         value: What was received. A schedule that is not of this module is read at step 0 and at
@@ -205,14 +205,9 @@ def check_schedule(value, *, argument: str, above_zero: bool) -> None:
         argument: What the caller calls it, for the message.
         above_zero: Whether 0 is out of range too, as for temperatures.
 
-    Raises:
-        ValueError: With what was received and what to do.
+    Returns:
+        Messages for an error that may list more problems: what was received and what to do.
     """
-    refuse(schedule_problems(value, argument=argument, above_zero=above_zero))
-
-
-def schedule_problems(value, *, argument: str, above_zero: bool) -> list[str]:
-    """What `check_schedule` refuses, as messages for an error that lists more problems."""
     wanted = "above 0" if above_zero else "0 or more"
     if not (_is_number(value) or isinstance(value, LearningRateSchedule)):
         return [_expected(argument, value, f"a finite number {wanted}, or a schedule")]

@@ -8,45 +8,31 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from mmkd_tf.data.teacher_names import output_key
 from mmkd_tf.distill.forward import LOGITS, multi_output, output_shapes
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.routing import route
 
-ONLY_TEACHER = "teacher"
 _NOT_FINITE = "A teacher gives values that are not finite"
 
 
-def named_teachers(teacher) -> dict:
-    """Gives every teacher a name: its key, its place in a list, or `teacher` if there is one."""
-    if isinstance(teacher, Mapping):
-        return dict(teacher)
-    if isinstance(teacher, list | tuple):
-        return {f"teacher_{index}": model for index, model in enumerate(teacher)}
-    return {ONLY_TEACHER: teacher}
-
-
 class Teachers:
-    """Runs teachers, or reads what was cached of them, once a batch.
+    """Runs teachers, or reads what was cached of them, once a batch, for the layers of terms.
 
     Held by a Distiller out of Keras' sight: a tracked teacher would be among the weights to
     train, to regularise and to place under `distiller.trainable = True`.
 
     Args:
         teachers: By name, models that give logits, or caches of what they gave.
+        terms: What is learnt from them: one forward pass a teacher gives all that they read.
+
+    Raises:
+        ValueError: If a term names a teacher or a layer that is not there.
     """
 
-    def __init__(self, teachers: Mapping):
+    def __init__(self, teachers: Mapping, terms):
         self.teachers = dict(teachers)
-        self.layers = {name: () for name in teachers}
-        self.models = {}
-        self.listen([])
-
-    def listen(self, terms) -> None:
-        """Prepares one forward pass a teacher for the layers that terms read.
-
-        Raises:
-            ValueError: If a term names a teacher or a layer that is not there.
-        """
+        self.layers, self.models = {}, {}
         problems = [
             f"`terms`: teachers that the Distiller has, {list(self.teachers)}. Received: term "
             f"'{term.name}' with teacher={term.teacher!r}."
@@ -58,8 +44,7 @@ class Teachers:
             wanted = [term.teacher_layers for term in terms if term.teacher in (None, name)]
             self.layers[name] = tuple(dict.fromkeys(layer for some in wanted for layer in some))
             if isinstance(teacher, keras.Model):
-                model = multi_output(teacher, self.layers[name], argument=name)
-                self.models[name] = model
+                self.models[name] = multi_output(teacher, self.layers[name], argument=name)
             else:
                 problems += _not_cached(name, teacher, self.layers[name])
         refuse(problems)
@@ -114,7 +99,7 @@ def _checked(values, message: str):
 
 
 def _read(name: str, cache, layers, x) -> dict:
-    keys = {layer: f"{name}/{layer}" for layer in layers}
+    keys = {layer: output_key(name, layer) for layer in layers}
     missing = [key for key in keys.values() if not isinstance(x, Mapping) or key not in x]
     if missing:
         raise ValueError(

@@ -1,6 +1,5 @@
 """UnitFolder: what one dataset and seed of a study leaves, and finds when it is gone on with."""
 
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -11,7 +10,8 @@ import numpy as np
 import yaml
 
 from mmkd_tf.config import RunConfig
-from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.evaluate.study import Predictions
+from mmkd_tf.run_folder import RunFolder, whole_file
 from mmkd_tf.study.config import RECIPE_FIELDS
 
 CONFIG_FILE = "config.yaml"
@@ -36,6 +36,10 @@ class Outcome:
     test_labels: np.ndarray
     parameters: int
     seconds: float
+
+    def predictions(self, split: str) -> Predictions:
+        """Labels and logits of `validation` or `test`."""
+        return Predictions(getattr(self, f"{split}_labels"), getattr(self, f"{split}_logits"))
 
 
 class UnitFolder:
@@ -83,15 +87,9 @@ class UnitFolder:
 
     def save_outcome(self, model: str, outcome: Outcome) -> None:
         """Writes `<model>.npz`."""
-        unfinished = self.path / f".{model}.unfinished.npz"
-        try:
-            np.savez_compressed(
-                unfinished,
-                **{field.name: getattr(outcome, field.name) for field in fields(Outcome)},
-            )
-            os.replace(unfinished, self.path / f"{model}.npz")
-        finally:
-            unfinished.unlink(missing_ok=True)
+        arrays = {field.name: getattr(outcome, field.name) for field in fields(Outcome)}
+        with whole_file(self.path / f"{model}.npz") as unfinished:
+            np.savez_compressed(unfinished, **arrays)
 
     def begin(self, config: RunConfig, recipes: Mapping[str, RunConfig]) -> None:
         """Makes the folder and notes the settings of what is to be trained.

@@ -1,16 +1,13 @@
 """The study from top to bottom: units, trainings, statistics, table and figure."""
 
 import json
-import os
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
 from mmkd_tf.run import load_dataset
-from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.run_folder import RunFolder, whole_file
 from mmkd_tf.study.config import StudyConfig
 from mmkd_tf.study.folder import UnitFolder
 from mmkd_tf.study.pool import default_jobs, train_all
@@ -64,7 +61,8 @@ def run_study(
     folder = RunFolder(output)
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.write_text(PAGE_FILE, study_page(results, figure=FIGURE_FILE))
-    _save_figure(study_figure(results), output / FIGURE_FILE)
+    with whole_file(output / FIGURE_FILE) as unfinished:
+        study_figure(results).savefig(unfinished, format="png", dpi=150)
     return results
 
 
@@ -108,12 +106,3 @@ def _check_data(units: list[Unit], reporter: Reporter) -> None:
         reporter.say(f"{unit.dataset}: {repr(dataset).splitlines()[0]}")
         unit.path.mkdir(parents=True, exist_ok=True)
         RunFolder(unit.path).check_same_data(dataset.fingerprint())
-
-
-def _save_figure(figure: Figure, file: Path) -> None:
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    try:
-        figure.savefig(unfinished, format="png", dpi=150)
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)

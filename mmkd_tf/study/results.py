@@ -1,18 +1,15 @@
 """What a study's files say of its models: the content of `study.json`."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 
 import numpy as np
 
-from mmkd_tf.evaluate.study import Comparison, Predictions, compare, rank_recipes, scores
+from mmkd_tf.evaluate.study import Comparison, compare, rank_recipes, scores
+from mmkd_tf.run_folder import versions
 from mmkd_tf.study.config import StudyConfig
 from mmkd_tf.study.folder import Outcome, UnitFolder, recipe_settings, shared_settings
 from mmkd_tf.study.unit import Unit
-
-PACKAGES = ("mmkd-tf", "tensorflow", "keras", "numpy")
 
 
 def summarize(
@@ -52,7 +49,7 @@ def summarize(
         "datasets": datasets,
         "ranking": [{"recipe": name, "mean_difference": value} for name, value in ranking],
         "failed": failed,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions(),
     }
 
 
@@ -77,7 +74,7 @@ def _compare(outcomes, recipes: list[str], split: str) -> dict[str, Comparison]:
             named = {"student": f"recipe-{recipe}"}
             comparisons[recipe] = compare(
                 **{
-                    role: [_predictions(outcomes[named.get(role, role)][s], split) for s in seeds]
+                    role: [outcomes[named.get(role, role)][s].predictions(split) for s in seeds]
                     for role in ("teacher", "student_alone", "student")
                 },
                 rng=np.random.default_rng(0),
@@ -98,16 +95,12 @@ def _training(outcomes) -> dict[str, dict]:
 
 def _measure(outcomes, comparisons: dict[str, Comparison], split: str) -> dict:
     measured = {
-        model: scores([_predictions(outcome, split) for outcome in by_seed.values()])
+        model: scores([outcome.predictions(split) for outcome in by_seed.values()])
         for model, by_seed in outcomes.items()
     }
     first = next(iter(outcomes["teacher"].values()))
     return {
-        "examples": len(_predictions(first, split).labels),
+        "examples": len(first.predictions(split).labels),
         "models": {name: {**asdict(s), "mean": s.mean()} for name, s in measured.items()},
         "comparisons": {name: asdict(c) for name, c in comparisons.items()},
     }
-
-
-def _predictions(outcome: Outcome, split: str) -> Predictions:
-    return Predictions(getattr(outcome, f"{split}_labels"), getattr(outcome, f"{split}_logits"))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -62,64 +63,80 @@ def train_unit(unit: Unit, say: Callable[[str], None]) -> None:
     folder.begin(unit.config, unit.recipes)
     dataset = load_dataset(unit.config)
     folder.run_folder.check_same_data(dataset.fingerprint())
-    problems = []
+    training, problems = _Training(unit, dataset, folder), []
     for name in unit.missing:
         try:
-            seconds, accuracy = _train_one(name, unit, dataset, folder)
+            outcome = training.train(name)
         except ValueError as error:
             if name == "teacher":
                 raise
             problems.append(f"{name}: {error}")
         else:
-            say(f"{unit}: {name}, validation accuracy {accuracy:.3f}, {seconds:.0f} s")
+            accuracy = outcome.predictions("validation").correct.mean()
+            say(f"{unit}: {name}, validation accuracy {accuracy:.3f}, {outcome.seconds:.0f} s")
     if problems:
         raise ValueError("\n".join(problems))
     folder.run_folder.finish()
 
 
-def _train_one(name, unit, dataset, folder) -> tuple[float, float]:
-    """Trains a model, writes its outcome, gives the seconds and the validation accuracy."""
-    files = folder.run_folder
-    role = "student" if name.startswith("recipe-") else name
-    config = unit.recipes[name.removeprefix("recipe-")] if role == "student" else unit.config
-    models = untrained(config, dataset)
-    teacher = files.load_model("teacher")
-    if teacher is not None:
-        models["teacher"] = teacher
-    if role == "student":
-        models["teacher"] = _soft_targets(teacher, unit, dataset, files.state)
-    if role != "teacher" or teacher is None:
-        start = time.monotonic()
-        try:
-            train_model(role, models, dataset, config, backup=files.state / name)
-        finally:
-            files.add_seconds(name, time.monotonic() - start)
-    outcome = _outcome(models[role], dataset, files.seconds().get(name, 0.0))
-    if role == "teacher" and teacher is None:
-        files.save_model("teacher", models["teacher"])
-    folder.save_outcome(name, outcome)
-    hits = outcome.validation_logits.argmax(axis=1) == outcome.validation_labels
-    return outcome.seconds, float(hits.mean())
+class _Training:
+    """The training of a unit's models; what they share is read once, and only if one needs it."""
 
+    def __init__(self, unit: Unit, dataset: Dataset, folder: UnitFolder):
+        self.unit = unit
+        self.dataset = dataset
+        self.folder = folder
 
-def _soft_targets(teacher, unit, dataset, state) -> SoftTargetCache:
-    """Asks the teacher once for all recipes what it says in every epoch."""
-    config = unit.config
-    terms = [
-        term
-        for recipe in unit.recipes.values()
-        for term in distillation_terms(recipe, dataset.modalities)
-    ]
-    layers = sorted({layer for term in terms for layer in term.teacher_layers})
-    return cache_soft_targets(
-        teacher=teacher,
-        dataset=dataset,
-        folder=state / "-".join(["soft_targets", *layers]),
-        views=config.epochs if config.augment else 1,
-        seed=config.seed,
-        augment=config.augment,
-        layers=layers,
-    )
+    @cached_property
+    def teacher(self) -> keras.Model | None:
+        """The trained teacher; None if it is not there yet."""
+        return self.folder.run_folder.load_model("teacher")
+
+    @cached_property
+    def soft_targets(self) -> SoftTargetCache:
+        """What the teacher, asked once for all recipes, says in every epoch."""
+        config = self.unit.config
+        terms = [
+            term
+            for recipe in self.unit.recipes.values()
+            for term in distillation_terms(recipe, self.dataset.modalities)
+        ]
+        layers = sorted({layer for term in terms for layer in term.teacher_layers})
+        return cache_soft_targets(
+            teacher=self.teacher,
+            dataset=self.dataset,
+            folder=self.folder.run_folder.state / "-".join(["soft_targets", *layers]),
+            views=config.epochs if config.augment else 1,
+            seed=config.seed,
+            augment=config.augment,
+            layers=layers,
+        )
+
+    def train(self, name: str) -> Outcome:
+        """Trains a model and writes its outcome."""
+        files, config = self.folder.run_folder, self.unit.config
+        role = "student" if name.startswith("recipe-") else name
+        if role == "student":
+            config = self.unit.recipes[name.removeprefix("recipe-")]
+        models = untrained(config, self.dataset)
+        # A teacher without an outcome was interrupted between the two.
+        is_there = role == "teacher" and self.teacher is not None
+        if is_there:
+            models["teacher"] = self.teacher
+        else:
+            if role == "student":
+                models["teacher"] = self.soft_targets
+            start = time.monotonic()
+            try:
+                train_model(role, models, self.dataset, config, backup=files.state / name)
+            finally:
+                files.add_seconds(name, time.monotonic() - start)
+        outcome = _outcome(models[role], self.dataset, files.seconds().get(name, 0.0))
+        if role == "teacher" and not is_there:
+            files.save_model("teacher", models["teacher"])
+            del self.teacher  # the None from before it was there
+        self.folder.save_outcome(name, outcome)
+        return outcome
 
 
 def _outcome(model: keras.Model, dataset: Dataset, seconds: float) -> Outcome:

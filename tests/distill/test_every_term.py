@@ -122,8 +122,7 @@ def drawn(batch=BATCH):
 def step_of_all_terms():
     """A function of (x, labels): each term's values and its gradients."""
     terms = list(every_term().values())
-    teachers = Teachers({"teacher": classifier(5, seed=1)})
-    teachers.listen(terms)
+    teachers = Teachers({"teacher": classifier(5, seed=1)}, terms)
     small = student()
     model = multi_output(
         small, [layer for term in terms for layer in term.student_layers], argument="student"

@@ -11,11 +11,11 @@ from mmkd_tf.distill.schedules import (
     Cosine,
     Linear,
     WarmUp,
-    check_schedule,
     greatest_value,
     schedule_problems,
     value_at,
 )
+from mmkd_tf.losses.checks import refuse
 
 EVERY = [
     Constant(3.0),
@@ -120,19 +120,19 @@ def test_other_things_are_neither_number_nor_schedule(value):
     with pytest.raises(TypeError, match="`value`: a number or a schedule .*Received: value="):
         value_at(value, 0)
     with pytest.raises(ValueError, match="`weight`: a finite number 0 or more, or a schedule"):
-        check_schedule(value, argument="weight", above_zero=False)
+        refuse(schedule_problems(value, argument="weight", above_zero=False))
 
 
 @pytest.mark.parametrize("value", [-1, -math.inf, math.inf, math.nan])
 def test_numbers_out_of_range_are_refused(value):
     with pytest.raises(ValueError, match="`weight`: a finite number, 0 or more. Received: weight="):
-        check_schedule(value, argument="weight", above_zero=False)
+        refuse(schedule_problems(value, argument="weight", above_zero=False))
 
 
 def test_zero_is_refused_where_it_must_be_above():
-    check_schedule(0, argument="weight", above_zero=False)
+    refuse(schedule_problems(0, argument="weight", above_zero=False))
     with pytest.raises(ValueError, match="`temperature`: a finite number, above 0"):
-        check_schedule(0, argument="temperature", above_zero=True)
+        refuse(schedule_problems(0, argument="temperature", above_zero=True))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_zero_is_refused_where_it_must_be_above():
     ids=repr,
 )
 def test_a_schedule_that_touches_zero_is_for_weights_only(schedule):
-    check_schedule(schedule, argument="weight", above_zero=False)
+    refuse(schedule_problems(schedule, argument="weight", above_zero=False))
     with pytest.raises(ValueError, match="`temperature`: a schedule.* above 0.* go from 0 to"):
-        check_schedule(schedule, argument="temperature", above_zero=True)
+        refuse(schedule_problems(schedule, argument="temperature", above_zero=True))
 
 
 class _Shifted(LearningRateSchedule):
@@ -164,8 +164,8 @@ class _Shifted(LearningRateSchedule):
 @pytest.mark.parametrize("last", [-1.0, math.inf, math.nan])
 def test_a_keras_schedule_that_leaves_the_range_is_refused(last):
     with pytest.raises(ValueError, match="`weight`: a schedule of finite values"):
-        check_schedule(_Shifted([1.0, last, 1.0]), argument="weight", above_zero=False)
-    check_schedule(_Shifted([1.0, 2.0, 1.0]), argument="weight", above_zero=True)
+        refuse(schedule_problems(_Shifted([1.0, last, 1.0]), argument="weight", above_zero=False))
+    refuse(schedule_problems(_Shifted([1.0, 2.0, 1.0]), argument="weight", above_zero=True))
 
 
 def test_the_greatest_value_tells_whether_a_weight_is_in_use():

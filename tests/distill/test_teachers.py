@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from mmkd_tf.data.teacher_names import named_teachers
 from mmkd_tf.distill.feature_terms import Hint
-from mmkd_tf.distill.teachers import Teachers, named_teachers
+from mmkd_tf.distill.teachers import Teachers
 from mmkd_tf.distill.terms import SoftTargets
 
 RNG = np.random.default_rng(0)
@@ -25,21 +26,12 @@ def teacher(width=5, *, names=("image", "text"), seed=0, dtype=None):
 
 
 def listening(teachers, *terms):
-    heard = Teachers(named_teachers(teachers))
-    heard.listen(terms)
-    return heard
+    return Teachers(named_teachers(teachers), terms)
 
 
 def cache(**outputs):
     """What a Distiller asks of a cache: arrays of `[views, examples, ...]` by layer."""
     return SimpleNamespace(outputs=outputs)
-
-
-def test_every_teacher_has_a_name():
-    a, b = teacher(), teacher()
-    assert named_teachers(a) == {"teacher": a}
-    assert named_teachers([a, b]) == named_teachers((a, b)) == {"teacher_0": a, "teacher_1": b}
-    assert named_teachers({"big": a, "image": b}) == {"big": a, "image": b}
 
 
 def test_each_says_its_logits_and_what_terms_read_of_it():
@@ -60,10 +52,11 @@ def test_each_says_its_logits_and_what_terms_read_of_it():
     np.testing.assert_allclose(said["sight"]["logits"], expected, atol=1e-6)
 
 
-def test_a_term_for_all_is_read_of_every_teacher_and_the_last_terms_count():
-    teachers = listening([teacher(), teacher(7)], Hint("hidden"))
+def test_a_term_for_all_is_read_of_every_teacher_and_only_what_terms_read_is_given():
+    both = [teacher(), teacher(7)]
+    teachers = listening(both, Hint("hidden"))
     assert [outputs["hidden"].shape for outputs in teachers(X).values()] == [(3, 5), (3, 7)]
-    teachers.listen([SoftTargets()])
+    teachers = listening(both, SoftTargets())
     assert [list(outputs) for outputs in teachers(X).values()] == [["logits"]] * 2
 
 

@@ -26,6 +26,13 @@ def test_an_outcome_comes_back_as_it_was(tmp_path):
     assert (type(back.parameters), type(back.seconds)) == (int, float)
 
 
+def test_an_outcome_predicts_each_split():
+    for split in ("validation", "test"):
+        predictions = OUTCOME.predictions(split)
+        assert predictions.labels is getattr(OUTCOME, f"{split}_labels")
+        assert predictions.logits is getattr(OUTCOME, f"{split}_logits")
+
+
 def test_an_outcome_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     folder = UnitFolder(tmp_path)
 

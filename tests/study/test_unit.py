@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mmkd_tf import run as run_module
+from mmkd_tf.run_folder import RunFolder
 from mmkd_tf.study import unit as unit_module
 from mmkd_tf.study.config import make_study
 from mmkd_tf.study.folder import UnitFolder
@@ -107,6 +108,46 @@ def test_a_recipe_that_diverges_does_not_keep_the_others_from_training(
     with pytest.raises(ValueError, match="recipe-soft: the training diverged: .* on validation"):
         train_unit(unit, lambda line: None)
     assert unit.missing == ["recipe-soft"]
+
+
+def test_the_teacher_is_read_once_for_all_recipes_and_not_for_the_student_alone(
+    trained, table, tmp_path, monkeypatch
+):
+    first, _ = trained
+    unit = unit_of(table, tmp_path, "soft", "hard")
+    unit.path.mkdir(parents=True)
+    for file in first.path.iterdir():
+        if file.name.startswith(("teacher", "config", "data")):
+            (unit.path / file.name).write_bytes(file.read_bytes())
+    load_model, done = RunFolder.load_model, []
+
+    def load(folder, name):
+        done.append(f"load {name}")
+        return load_model(folder, name)
+
+    def ask(**arguments):
+        done.append("ask")
+        return cache_soft_targets(**arguments)
+
+    cache_soft_targets = unit_module.cache_soft_targets
+    monkeypatch.setattr(RunFolder, "load_model", load)
+    monkeypatch.setattr(unit_module, "cache_soft_targets", ask)
+    monkeypatch.setattr(unit_module, "train_model", lambda name, *_, **__: done.append(name))
+    train_unit(unit, lambda line: None)
+    assert done == ["student_alone", "load teacher", "ask", "student", "student"]
+
+
+def test_a_teacher_without_its_outcome_is_not_trained_again(trained, table, tmp_path, monkeypatch):
+    first, _ = trained
+    unit = unit_of(table, tmp_path, "soft")
+    unit.path.mkdir(parents=True)
+    for file in first.path.iterdir():
+        if file.name != "teacher.npz" and "hard" not in file.name:
+            (unit.path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(unit_module, "train_model", None)
+    train_unit(unit, lambda line: None)
+    expected, again = UnitFolder(first.path).outcome("teacher"), UnitFolder(unit.path)
+    np.testing.assert_array_equal(again.outcome("teacher").test_logits, expected.test_logits)
 
 
 def test_other_settings_or_data_are_refused(trained, table, tmp_path):

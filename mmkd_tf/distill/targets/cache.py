@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.data.teacher_names import keyed_outputs, output_key
 from mmkd_tf.distill.targets.files import DamagedError, open_targets, read_manifest
 from mmkd_tf.distill.targets.repeatable import check_batches, first_pass, inputs_of, unchanged
 
@@ -98,7 +99,7 @@ class SoftTargetCache:
 
     def marker(self, teacher_name: str) -> str:
         """The key by which batches tell whose outputs they hold; another cache has another."""
-        return f"{teacher_name}/cache-{self._identity}"
+        return output_key(teacher_name, f"cache-{self._identity}")
 
     def zip(self, batches: tf.data.Dataset, *, teacher_name: str = "teacher") -> tf.data.Dataset:
         """Adds the teacher's outputs to the batches that were cached.
@@ -139,8 +140,7 @@ class SoftTargetCache:
             x = inputs_of(element)
             end = start + tf.shape(x[self._inputs[0]])[0]
             outputs = read(0, tf.range(start, end))
-            x = {**x, **{f"{teacher_name}/{name}": values for name, values in outputs.items()}}
-            x[self.marker(teacher_name)] = tf.zeros([end - start], tf.uint8)
+            x = {**x, **keyed_outputs(outputs, cache=self, teacher_name=teacher_name)}
             return end, (x, *element[1:]) if isinstance(element, tuple) else x
 
         return batches.scan(tf.constant(0), add).prefetch(2)
