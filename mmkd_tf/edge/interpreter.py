@@ -1,4 +1,4 @@
-"""Runs the tensors of one example through a TFLite file, with inputs bound by name."""
+"""Runs the tensors of examples through a TFLite file, with inputs bound by name."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,22 @@ import numpy as np
 
 SIGNATURE = "serving_default"
 OUTPUT = "probabilities"
+ANY_SIZE = -1
 
 
 class TensorRunner:
-    """A TFLite model that takes one example in tensor form and gives probabilities.
+    """A TFLite model that takes examples in tensor form and gives probabilities.
+
+    One object serves one thread.
 
     Args:
         content: The whole file.
         num_threads: Number of threads that the interpreter may use.
 
     Attributes:
-        inputs: By input name, shape (the first axis is 1) and dtype.
+        inputs: By input name, shape and dtype. The first size is the number of examples that the
+            file takes at a time, -1 for any.
+        batch_size: That first size.
         num_classes: Number of probabilities.
 
     Raises:
@@ -52,23 +57,87 @@ class TensorRunner:
         details = runner.get_input_details()
         self._indices = {name: detail["index"] for name, detail in details.items()}
         self.inputs = {
-            name: (tuple(map(int, detail["shape"])), np.dtype(detail["dtype"]))
+            name: (tuple(map(int, _signature(detail))), np.dtype(detail["dtype"]))
             for name, detail in details.items()
         }
+        sizes = {shape[0] for shape, _ in self.inputs.values() if shape}
+        if len(sizes) != 1 or not all(shape for shape, _ in self.inputs.values()):
+            raise ValueError(
+                "`content`: a TFLite model whose inputs all begin with the batch. "
+                f"Received: {self.inputs}. Export it with mmkd_tf.export."
+            )
+        (self.batch_size,) = sizes
+        self._allocated = None if self.batch_size == ANY_SIZE else self.batch_size
         output = runner.get_output_details()[OUTPUT]
         self._output = output["index"]
         self.num_classes = int(output["shape"][-1])
 
     def __call__(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Runs one example.
+        """Runs examples.
+
+        A file for any number of examples takes them at once. For others they are divided, and
+        the last batch is filled up with zeros.
 
         Args:
-            tensors: By input name, the shape and dtype that `inputs` says.
+            tensors: By input name, `[n, ...]` of the shape and dtype that `inputs` says, with one
+                example or more.
 
         Returns:
-            float32 `[num_classes]`, 0 to 1.
+            float32 `[n, num_classes]`, 0 to 1.
+
+        Raises:
+            ValueError: If the tensors don't fit; lists all that is wrong.
+            RuntimeError: If the model fails on them, such as on a token id that it lacks.
         """
+        problems = self._problems(tensors)
+        if problems:
+            raise ValueError("\n".join(problems))
+        num_examples = len(tensors[next(iter(self._indices))])
+        size = self.batch_size if self.batch_size != ANY_SIZE else num_examples
+        if num_examples == size:
+            return self._run(tensors, size)
+        parts = []
+        for start in range(0, num_examples, size):
+            rows = {name: tensors[name][start : start + size] for name in self._indices}
+            missing = start + size - num_examples
+            if missing > 0:
+                rows = {
+                    name: np.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1))
+                    for name, values in rows.items()
+                }
+            parts.append(self._run(rows, size))
+        return np.concatenate(parts)[:num_examples]
+
+    def _run(self, tensors, size):
+        if size != self._allocated:
+            for name, index in self._indices.items():
+                self._interpreter.resize_tensor_input(index, tensors[name].shape)
+            self._interpreter.allocate_tensors()
+            self._allocated = size
         for name, index in self._indices.items():
             self._interpreter.set_tensor(index, tensors[name])
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)[0]
+        return self._interpreter.get_tensor(self._output)
+
+    def _problems(self, tensors):
+        problems, sizes = [], set()
+        for name, (shape, dtype) in self.inputs.items():
+            given = tensors.get(name)
+            sizes.add(None if given is None or not given.ndim else len(given))
+            if given is None or given.shape[1:] != shape[1:] or given.dtype != dtype:
+                what = "nothing" if given is None else f"{given.dtype} {list(given.shape)}"
+                problems.append(
+                    f"`tensors`: for '{name}', {dtype} {['n', *shape[1:]]}. Received: {what}."
+                )
+        if not problems and (len(sizes) != 1 or sizes & {0, None}):
+            problems.append(
+                "`tensors`: one example or more, equally many for each input. Received: "
+                f"{ {name: list(tensors[name].shape) for name in self.inputs} }."
+            )
+        return problems
+
+
+def _signature(detail):
+    """An open size is -1 here, and 1 in `shape`."""
+    signature = detail["shape_signature"]
+    return signature if len(signature) else detail["shape"]

@@ -34,7 +34,13 @@ def check_pixels(source) -> np.ndarray:
         PictureError: A `ValueError`, if its shape or its values are others.
         TypeError: If it isn't an array of numbers.
     """
-    pixels = np.asarray(source)
+    try:
+        pixels = np.asarray(source)
+    except (ValueError, TypeError) as error:  # lists of unequal lengths
+        raise TypeError(
+            "`source`: a path, the bytes of a picture, a Pillow image or an array of numbers. "
+            f"Received: {type(source).__name__} that is no array ({error})."
+        ) from error
     if pixels.dtype.kind not in "uif":
         raise TypeError(
             "`source`: a path, the bytes of a picture, a Pillow image or an array of numbers. "

@@ -1,14 +1,20 @@
+import json
 import subprocess
 import sys
+import zipfile
 from io import BytesIO
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from PIL import Image
 
 from mmkd_tf.edge import Classifier, Prediction
+from mmkd_tf.export.convert import convert
+from mmkd_tf.export.metadata import add_metadata
+from mmkd_tf.export.text_bytes import text_reader
 from mmkd_tf.export.tflite import export_tflite
 
 WITHOUT_TENSORFLOW = """
@@ -32,6 +38,49 @@ start = time.process_time()
 import mmkd_tf.edge
 print(time.process_time() - start, *sorted(sys.modules))
 """
+
+
+FUZZ = """
+import sys
+from pathlib import Path
+from mmkd_tf.edge import Classifier
+
+content = Path(sys.argv[1]).read_bytes()
+damaged = Path(sys.argv[2])
+size = int(sys.argv[3])
+expected = Classifier(sys.argv[1]).predict(text="red")
+refused = equal = 0
+for position in [*range(0, size, 131), *range(size, len(content), 2)]:
+    flipped = bytearray(content)
+    flipped[position] ^= 1 << position % 8
+    for candidate in (flipped, content[:position]):
+        damaged.write_bytes(candidate)
+        try:
+            assert Classifier(damaged).predict(text="red") == expected
+            equal += 1
+        except ValueError:
+            refused += 1
+            continue
+        assert position >= size and len(candidate) == len(content)
+print(refused, equal)
+"""
+
+
+def write_model(path, function, specs, class_names, vocabulary=None):
+    """Writes a function of tensors as a .tflite file with labels."""
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [tf.function(function, input_signature=specs).get_concrete_function()], tf.Module()
+    )
+    content = converter.convert()
+    path.write_bytes(
+        add_metadata(content, name="a", class_names=class_names, vocabulary=vocabulary)
+    )
+    return path
+
+
+def channel_shares(image):
+    sums = tf.reduce_sum(tf.cast(image, tf.float32), [1, 2]) + 1e-3
+    return {"probabilities": sums / tf.reduce_sum(sums, axis=1, keepdims=True)}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +142,85 @@ def test_answers_do_not_depend_on_earlier_ones(classifier, pixels):
     assert classifier.predict(text="red") == first
 
 
+def test_a_batch_equals_one_by_one(classifier, pixels, png):
+    examples = [
+        {"image": pixels, "text": "red"},
+        {"text": "big"},
+        {"image": png, "text": None},
+        {"image": None, "text": "unheard of"},
+    ]
+    answers = classifier.predict_batch(examples)
+    assert answers == [classifier.predict(**example) for example in examples]
+    assert len({answer.probability for answer in answers}) == 4
+    assert classifier.predict_batch([]) == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, None])
+def test_batches_of_the_file_do_not_show(tmp_path, batch_size):
+    spec = tf.TensorSpec([batch_size, 2, 3, 3], tf.uint8, name="image")
+    path = write_model(tmp_path / "a.tflite", channel_shares, [spec], ["r", "g", "b"])
+    classifier = Classifier(path)
+    images = np.random.default_rng(0).integers(1, 256, (7, 2, 3, 3)).astype("uint8")
+    for num_examples in (1, 4, 7, 2):
+        answers = classifier.predict_batch([{"image": image} for image in images[:num_examples]])
+        found = [[answer.probabilities[name] for name in "rgb"] for answer in answers]
+        sums = images[:num_examples].sum((1, 2))
+        np.testing.assert_allclose(found, sums / sums.sum(1, keepdims=True), atol=1e-6)
+    assert (
+        classifier.predict(image=images[6])
+        == classifier.predict_batch([{"image": image} for image in images])[6]
+    )
+
+
+def test_a_text_of_bytes_reaches_the_model_as_utf8(tmp_path):
+    def first_bytes(text):
+        return {"probabilities": tf.cast(text, tf.float32) / 255}
+
+    spec = tf.TensorSpec([1, 6], tf.uint8, name="text")
+    path = write_model(tmp_path / "a.tflite", first_bytes, [spec], list("abcdef"))
+    answer = Classifier(path).predict(text="tö茶杯")
+    found = [round(255 * answer.probabilities[name]) for name in "abcdef"]
+    assert bytes(found) == "tö茶".encode()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, None])
+def test_texts_as_bytes_and_as_ids_give_the_same(student, tmp_path, classifier, batch_size):
+    inputs = {"image": np.zeros([1, 12, 16, 3], "uint8"), "text": np.zeros([1, 4], "int32")}
+    words = ["<pad>", "<unk>", "red", "茶", "big"]
+    reader = text_reader(words, length=4, num_bytes=24, batch_size=batch_size)
+    content = convert(student, inputs, batch_size=batch_size, readers={"text": reader})
+    path = tmp_path / "a.tflite"
+    path.write_bytes(add_metadata(content, name="a", class_names=classifier.class_names))
+    examples = [
+        {"text": text}
+        for text in ("Red 茶", "a\0big red", "\ud800RED", "big big red red red", "茶" * 8 + "red")
+    ]
+    for found, expected in zip(
+        Classifier(path).predict_batch(examples), classifier.predict_batch(examples), strict=True
+    ):
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+def test_unknown_words_are_an_example_and_no_words_none(classifier, student, pixels):
+    found = classifier.predict(text="xylophone zebra").probabilities
+    expected = keras_probabilities(student, pixels * 0, [1, 1, 0, 0])
+    np.testing.assert_allclose(
+        [found[name] for name in classifier.class_names], expected, atol=1e-5
+    )
+    assert classifier.predict(image=pixels, text=" ?!") == classifier.predict(image=pixels)
+    for nothing in ({"text": ""}, {"text": " ?!"}, {"image": pixels * 0}):
+        with pytest.raises(ValueError, match="neither a picture nor a word"):
+            classifier.predict(**nothing)
+
+
+def test_threads_do_not_change_the_answer(student_file, classifier):
+    two = Classifier(student_file, num_threads=2).predict(text="red")
+    assert two.probability == pytest.approx(classifier.predict(text="red").probability, abs=1e-6)
+    for wrong in (0, -1, 65, 1.5, True, "2", None):
+        with pytest.raises(ValueError, match="`num_threads`: an int from 1 to 64"):
+            Classifier(student_file, num_threads=wrong)
+
+
 def test_picture_of_another_size_and_transparency(classifier, student, pixels):
     transparent = np.dstack([np.kron(pixels, np.ones([3, 3, 1])), np.zeros([36, 48])])
     stream = BytesIO()
@@ -138,11 +266,40 @@ def test_representations(classifier):
         ({"image": {"a": 1}}, TypeError, "`image`: .*Received: dict"),
         ({"text": 5}, TypeError, "`text`: a str. Received: text=int"),
         ({"text": b"red"}, TypeError, "Decode bytes as UTF-8"),
+        ({"image": [[1, 2], [3]]}, TypeError, "`image`: .*Received: list"),
+        ({"image": 5, "text": 5}, ValueError, "(?s)`image`: .*`text`: a str"),
     ],
 )
 def test_refuses_inputs(classifier, given, error, message):
     with pytest.raises(error, match=message):
         classifier.predict(**given)
+
+
+def test_a_batch_lists_the_problems_of_all_examples(classifier, pixels):
+    examples = [
+        {"text": "red"},
+        {"image": "missing.png", "text": 5},
+        {},
+        {"picture": pixels},
+        "red",
+    ]
+    with pytest.raises(ValueError) as caught:
+        classifier.predict_batch(examples)
+    lines = str(caught.value).split("\n")
+    starts = [
+        "`examples[1]`: `image`: a picture",
+        "`examples[1]`: `text`: a str. Received: text=int",
+        "`examples[2]`: `image`, `text`: at least one of them",
+        "`examples[3]`: `picture`: nothing, since this model takes",
+        "`examples[4]`: a dict of image and text. Received: str",
+    ]
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+
+
+@pytest.mark.parametrize("examples", ["red", {"text": ["red"]}, None, iter(())])
+def test_a_batch_is_a_list(classifier, examples):
+    with pytest.raises(TypeError, match="`examples`: a list of dicts"):
+        classifier.predict_batch(examples)
 
 
 def test_refuses_what_the_model_does_not_take(tmp_path, pixels):
@@ -164,11 +321,71 @@ def test_text_needs_the_vocabulary(student, tmp_path, pixels):
         Classifier(path).predict(image=pixels, text="red")
 
 
-def test_refuses_other_modalities(tmp_path):
-    series = keras.Input([5], name="series")
-    model = keras.Model(series, layers.Dense(2)(series))
-    path = tmp_path / "a.tflite"
-    examples = {"series": np.ones([2, 5], "float32")}
-    export_tflite(model, path, class_names=["a", "b"], examples=examples)
-    with pytest.raises(ValueError, match=r"with inputs \['series'\]"):
+@pytest.mark.parametrize(
+    ("spec", "received"),
+    [
+        (tf.TensorSpec([1, 5], tf.float32, name="series"), r"'series' of float32 \[1, 5\]"),
+        (tf.TensorSpec([1, 5], tf.float32, name="text"), r"'text' of float32 \[1, 5\]"),
+        (tf.TensorSpec([1, 4, 5], tf.int32, name="text"), r"'text' of int32 \[1, 4, 5\]"),
+        (tf.TensorSpec([1, 2, 5, 4], tf.uint8, name="image"), r"'image' of uint8 \[1, 2, 5, 4\]"),
+        (tf.TensorSpec([1, 2, 5, 3], tf.int32, name="image"), r"'image' of int32 \[1, 2, 5, 3\]"),
+    ],
+)
+def test_refuses_other_inputs(tmp_path, spec, received):
+    def share(x):
+        x = tf.reshape(tf.cast(x, tf.float32), [1, -1])[:, :2]
+        return {"probabilities": tf.nn.softmax(x)}
+
+    path = write_model(tmp_path / "a.tflite", share, [spec], ["a", "b"])
+    with pytest.raises(ValueError, match=f"`path`: .*an input {received}"):
         Classifier(path)
+
+
+def test_refuses_other_signatures(tmp_path):
+    def other(image):
+        return {"classes": tf.cast(image, tf.float32)}
+
+    spec = tf.TensorSpec([1, 2, 3, 3], tf.uint8, name="image")
+    path = write_model(tmp_path / "a.tflite", other, [spec], ["a", "b"])
+    with pytest.raises(ValueError, match="`path`, '.*a.tflite': a TFLite model with a signature"):
+        Classifier(path)
+
+
+@pytest.mark.parametrize("class_names", [["r", "g"], ["r", "g", "b", "x"], ["r", "g", "g"]])
+def test_refuses_labels_that_do_not_fit(tmp_path, class_names):
+    spec = tf.TensorSpec([1, 2, 3, 3], tf.uint8, name="image")
+    path = write_model(tmp_path / "a.tflite", channel_shares, [spec], class_names)
+    with pytest.raises(ValueError, match=r"`path`: .* labels, \d of them distinct, for 3 outputs"):
+        Classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        (["<pad>", "<unk>", *"abc"], "fails when it is tried .*out of bounds"),
+        (["a", "b"], "distinct words that begin with '<pad>'"),
+    ],
+)
+def test_refuses_a_vocabulary_that_does_not_fit(tmp_path, vocabulary, message):
+    table = tf.constant(np.eye(4, dtype="float32"))
+
+    def embed(text):
+        return {"probabilities": tf.gather(table, text)[:, 0]}
+
+    spec = tf.TensorSpec([1, 5], tf.int32, name="text")
+    path = tmp_path / "a.tflite"
+    write_model(path, embed, [spec], list("abcd"), ["<pad>", "<unk>", "a", "b"])
+    assert Classifier(path).predict(text="b").label == "d"
+    write_model(path, embed, [spec], list("abcd"), vocabulary)
+    with pytest.raises(ValueError, match=f"`path`: .*{message}"):
+        Classifier(path)
+
+
+def test_damaged_files_never_end_the_process(student_file, tmp_path):
+    with zipfile.ZipFile(student_file) as archive:
+        size = json.loads(archive.read("mmkd.json"))["model_bytes"]
+    command = [sys.executable, "-c", FUZZ, student_file, tmp_path / "damaged.tflite", str(size)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    refused, equal = map(int, run.stdout.split())
+    assert refused > 500 and 0 < equal < 300  # dates and the like in the archive don't matter

@@ -160,6 +160,36 @@ def test_truncated_pictures_are_errors(picture_format):
             read(content[: int(len(content) * share)])
 
 
+FUZZ = """
+import random, sys, warnings
+from mmkd_tf.edge.picture import PictureError, read_picture
+
+warnings.simplefilter("ignore")
+rng = random.Random(0)
+read = 0
+for line in sys.stdin:
+    content = bytes.fromhex(line)
+    for _ in range(150):
+        damaged = bytearray(content)
+        for _ in range(rng.choice([1, 2, 5])):
+            damaged[rng.randrange(rng.choice([48, len(content)]))] = rng.randrange(256)
+        try:
+            read += read_picture(damaged, height=8, width=8, max_pixels=100_000).shape == (8, 8, 3)
+        except PictureError:
+            pass
+print(read)
+"""
+
+
+def test_damaged_pictures_never_end_the_process():
+    contents = [encode(noise(), picture_format).hex() for picture_format in DAMAGEABLE]
+    run = subprocess.run(
+        [sys.executable, "-c", FUZZ], input="\n".join(contents), capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-1000:]
+    assert 100 < int(run.stdout) < 800  # some damage does not show, most does
+
+
 def test_unusable_files_are_errors(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("This is not a picture at all.")
@@ -223,7 +253,12 @@ def test_unusable_pixels_are_errors(source, message):
 
 @pytest.mark.parametrize(
     "source, message",
-    [(None, "NoneType. Leave"), (["a"], "list of <U1"), (np.eye(3) > 0, "of bool")],
+    [
+        (None, "NoneType. Leave"),
+        (["a"], "list of <U1"),
+        (np.eye(3) > 0, "of bool"),
+        ([[1, 2], [3]], "list that is no array"),
+    ],
 )
 def test_other_types_are_errors(source, message):
     with pytest.raises(TypeError, match=message):
