@@ -7,7 +7,7 @@ import numpy as np
 
 from mmkd_tf.models.routing import route
 
-MAX_EXAMPLES = 200
+MAX_EXAMPLES = 500
 
 
 def check_model(
@@ -28,7 +28,7 @@ def check_model(
         problems: What the caller found wrong with other arguments, to be listed along.
 
     Returns:
-        The first 200 examples for the model's inputs, in the inputs' dtypes.
+        The first 500 examples for the model's inputs, in the inputs' dtypes.
 
     Raises:
         TypeError: If `model` is no Keras model.

@@ -1,10 +1,10 @@
 """Converts a Keras model to TFLite bytes with builtin operators only."""
 
 import os
-import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -12,39 +12,68 @@ import tensorflow as tf
 
 from mmkd_tf.edge.interpreter import OUTPUT
 from mmkd_tf.export.contract import call_by_name
-from mmkd_tf.export.recurrent import portable
+from mmkd_tf.export.portable import portable
+from mmkd_tf.export.unsupported import explain
 
-_LOG_TAIL = 1500
+
+@dataclass(frozen=True)
+class Reader:
+    """Lets a file take something else than a model's tensor, such as bytes instead of token ids.
+
+    Attributes:
+        spec: What the file takes: shape with the batch first, and dtype.
+        read: From that to the model's tensor, by operations that TFLite has.
+    """
+
+    spec: tf.TensorSpec
+    read: Callable[[tf.Tensor], tf.Tensor]
 
 
 def convert(
-    model: keras.Model, inputs: Mapping[str, np.ndarray], *, quantize: str | None = None
+    model: keras.Model,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    batch_size: int | None = 1,
+    readers: Mapping[str, Reader] | None = None,
 ) -> bytes:
-    """Converts a model for a batch of one, with a softmax behind it.
+    """Converts a model, with a softmax behind it.
 
     Args:
         model: Functional model that gives logits.
-        inputs: By input name, an array whose sizes after the first, and dtype, the file takes.
-        quantize: None or "dynamic" (int8 weights).
+        inputs: By input name, an array whose sizes after the first, and dtype, the model takes.
+        batch_size: Number of examples that the file takes at a time; None leaves it open, which
+            takes a sixth more time in each call of the default student.
+        readers: By input name, what reads that input from something else; the file has the
+            reader's input in its place.
 
     Returns:
-        A TFLite model with the signature `serving_default`.
+        A TFLite model with the signature `serving_default`: inputs as the model's, output
+        `probabilities`, float32 `[batch_size, num_classes]`.
 
     Raises:
+        ValueError: If `batch_size` or `readers` don't fit.
         NotImplementedError: If the model needs an operator that TFLite lacks; names the layers.
     """
+    readers = dict(readers or {})
+    _check(inputs, batch_size, readers)
     weights = [(variable, np.asarray(variable)) for variable in model.variables]
     specs = {
-        name: tf.TensorSpec([1, *values.shape[1:]], values.dtype, name=name)
+        name: tf.TensorSpec([batch_size, *values.shape[1:]], values.dtype, name=name)
         for name, values in inputs.items()
     }
+    taken = specs | {
+        name: tf.TensorSpec(reader.spec.shape, reader.spec.dtype, name=name)
+        for name, reader in readers.items()
+    }
 
-    @tf.function(input_signature=[specs], autograph=False)
+    @tf.function(input_signature=[taken], autograph=False)
     def serve(tensors):
+        for name, reader in readers.items():
+            tensors = tensors | {name: _read(reader, tensors[name], specs[name])}
         # Weights as constants: the converter loses variables that no tf.Module tracks, and then
         # writes a file that gives NaN.
         constants = [(variable, tf.constant(value)) for variable, value in weights]
-        with keras.StatelessScope(state_mapping=constants), portable(model, lower_lstm=True):
+        with keras.StatelessScope(state_mapping=constants), portable(model, lower=True):
             logits = call_by_name(model, tensors)
         return {OUTPUT: tf.nn.softmax(tf.cast(logits, tf.float32), name=OUTPUT)}
 
@@ -53,13 +82,23 @@ def convert(
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
         # Without Flex and custom operators among them, the converter fails where it needs one.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if quantize is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         try:
             return converter.convert()
         except Exception as error:  # the converter has several types for "can't be done"
             text = f"{error}\n{log()}"
-    raise NotImplementedError(_explain(model, function, text))
+    raise NotImplementedError(explain(model, function, text))
+
+
+def _read(reader: Reader, tensor, spec: tf.TensorSpec):
+    """Gives the model's tensor, of the type and shape in `spec`."""
+    read = reader.read(tensor)
+    if not spec.shape.is_compatible_with(read.shape):
+        raise ValueError(
+            f"`readers`: a reader that gives {spec.name} of shape {spec.shape}. "
+            f"Received: one that gives {read.shape}. Make it for the same model."
+        )
+    read.set_shape(spec.shape)
+    return tf.cast(read, spec.dtype)
 
 
 @contextmanager
@@ -80,35 +119,22 @@ def _stderr_kept() -> Iterator[Callable[[], str]]:
             os.close(stderr)
 
 
-def _explain(model: keras.Model, function, text: str) -> str:
-    """Says which operators and layers stand in the way, from the converter's words."""
-    operators = set(re.findall(r"'tf\.(\w+)' op", text))
-    for line in re.findall(r"(?:Flex|Custom) ops: (.+)", text):
-        operators |= {name.strip().removeprefix("Flex") for name in line.split(",")}
-    layers = _layers_of(model, function, operators)
-    if not operators:
-        return (
-            "`model`: layers that TFLite can run. Received: one that the converter refuses. "
-            f"Its last words: {text.strip()[-_LOG_TAIL:]}"
+def _check(inputs, batch_size, readers):
+    problems = []
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+        problems.append(
+            "`batch_size`: 1 or more, or None for any. "
+            f"Received: batch_size={batch_size!r}. Phones want 1."
         )
-    where = f" in the layers {layers}" if layers else ""
-    return (
-        "`model`: operators that TFLite has itself; others (Flex, custom) are missing on devices. "
-        f"Received: {', '.join(sorted(operators))}{where}. "
-        "Replace these layers, or write them with other operations."
-    )
-
-
-def _layers_of(model: keras.Model, function, operators: set[str]) -> Sequence[str]:
-    """Finds the layers whose scopes hold some of the operators."""
-    graph = function.graph.as_graph_def()
-    scopes = [node.name for node in graph.node if node.op in operators]
-    for body in graph.library.function:  # loops are functions, named after their scope
-        if any(node.op in operators for node in body.node_def):
-            scopes.append(body.signature.name)
-    names = {layer.name for layer in model._flatten_layers(include_self=False)}
-    return sorted(
-        name
-        for name in names
-        if any(re.search(rf"(^|[/_]){re.escape(name)}([/_]|$)", scope) for scope in scopes)
-    )
+    for name, reader in readers.items():
+        if name not in inputs:
+            problems.append(
+                f"`readers`: readers of the inputs {sorted(inputs)}. Received: one of '{name}'."
+            )
+        elif reader.spec.shape[0] != batch_size:
+            problems.append(
+                f"`readers`: for {name}, a batch of {batch_size} as in `batch_size`. "
+                f"Received: {reader.spec}. Make the reader for the same batch."
+            )
+    if problems:
+        raise ValueError("\n".join(problems))

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from mmkd_tf.export.contract import call_by_name
-from mmkd_tf.export.recurrent import portable
+from mmkd_tf.export.logits import check_logits, keras_logits
+from mmkd_tf.export.trials import run_batches, run_both_ways, sizes_to_try, without
 
 MAX_LOGIT_DIFFERENCE = 1e-4
 MIN_TOP1_AGREEMENT = 0.95
@@ -18,8 +17,6 @@ MAX_RELATIVE_ERROR = 0.1
 _TIE = 1e-6
 # Probabilities below this are lost in float32, so logits are compared no further down.
 _SMALLEST = 1e-30
-_BATCH = 32
-_NUM_ABSENT = 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,14 @@ class Export:
         top1_agreement: Share of the examples with the same first class as in Keras, 0 to 1;
             classes that Keras holds equal to 1e-6 nats count as the same.
         num_examples: Number of examples compared.
+        accuracy: Share of the examples for which the file gives the label, 0 to 1; None where
+            no labels were given.
+        keras_accuracy: The same of Keras.
+        quantize: How the weights are stored; see `mmkd_tf.export.quantize`.
+        batch_size: Number of examples that the file takes at a time, None for any.
+        text_input: What the file takes as text, "ids" or "bytes"; None if it takes no text.
+        ladder: Where all levels of quantisation were tried, what was seen of each; see
+            `mmkd_tf.export.ladder.Rung` for the keys.
     """
 
     file: str
@@ -42,6 +47,33 @@ class Export:
     max_abs_logit_difference: float
     top1_agreement: float
     num_examples: int
+    accuracy: float | None = None
+    keras_accuracy: float | None = None
+    quantize: str = "float32"
+    batch_size: int | None = 1
+    text_input: str | None = None
+    ladder: tuple[dict, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a file did beside Keras, over all batch sizes.
+
+    Attributes:
+        max_abs_logit_difference: As in `Export`.
+        top1_agreement: As in `Export`.
+        accuracy: As in `Export`.
+        keras_accuracy: As in `Export`.
+        num_examples: Number of examples, each run twice in each batch size.
+        batch_sizes: The batch sizes.
+    """
+
+    max_abs_logit_difference: float
+    top1_agreement: float
+    accuracy: float | None
+    keras_accuracy: float | None
+    num_examples: int
+    batch_sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -75,20 +107,6 @@ class Difference:
         return not (self.top1_agreement >= MIN_TOP1_AGREEMENT or close)
 
 
-def keras_logits(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Computes logits, float32 `[n, num_classes]`, of examples in tensor form.
-
-    On the CPU, because GPUs round the factors of float32 products.
-    """
-    num_examples = len(next(iter(inputs.values())))
-    with tf.device("CPU:0"), portable(model):
-        batches = [
-            call_by_name(model, {k: tf.constant(v[i : i + _BATCH]) for k, v in inputs.items()})
-            for i in range(0, num_examples, _BATCH)
-        ]
-    return np.concatenate([np.asarray(batch, np.float32) for batch in batches])
-
-
 def difference(*, logits: np.ndarray, probabilities: np.ndarray) -> Difference:
     """Measures how far a file's probabilities are from Keras' logits, both `[n, num_classes]`."""
     logits = logits.astype(np.float64)
@@ -113,62 +131,67 @@ def compare(
     run: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     inputs: Mapping[str, np.ndarray],
     exact: bool,
-) -> Difference:
+    file_inputs: Mapping[str, np.ndarray] | None = None,
+    labels: np.ndarray | None = None,
+    batch_size: int | None = None,
+) -> Parity:
     """Runs a file on examples, twice in other order, and with each modality absent.
+
+    A file for any batch size is run with several: one, one that does not divide the number of
+    examples, and a large one.
 
     Args:
         model: The model that the file was made from.
-        run: Runs the file on `[n, ...]` tensors by name, gives probabilities `[n, num_classes]`.
+        run: Runs the file on `[n, ...]` tensors by name, gives probabilities `[n, num_classes]`;
+            for any n up to `batch_size`.
         inputs: Examples in tensor form.
         exact: Whether the file should equal Keras up to rounding, or is quantised.
+        file_inputs: The same examples as the file takes them, where that is something else, such
+            as the bytes of texts.
+        labels: Class indices `[n]` of the examples, for the accuracy.
+        batch_size: Number of examples that the file takes at a time, None for any.
 
     Returns:
-        The difference on `inputs` as they are.
+        How far the file is from Keras on `inputs` as they are.
 
     Raises:
         ValueError: If the model is unfit: it gives values that are not finite, or probabilities.
         RuntimeError: If the file breaks the bound (see `Difference.exceeds`) or keeps a state.
     """
+    file_inputs = inputs if file_inputs is None else file_inputs
+    num_examples = len(next(iter(inputs.values())))
     logits = keras_logits(model, inputs)
     check_logits(logits, case="the examples")
-    probabilities = run(inputs)
-    backwards = run({name: values[::-1] for name, values in inputs.items()})[::-1]
-    if not np.allclose(probabilities, backwards, atol=1e-5):
-        raise RuntimeError(
-            "The exported file answers otherwise when examples come in another order, so it "
-            "keeps a state between calls. Report the model's layers as a defect of mmkd_tf."
-        )
-    result = difference(logits=logits, probabilities=probabilities)
-    cases = {"the examples": result}
+    sizes = sizes_to_try(batch_size, num_examples=num_examples)
+    cases = {}
+    for size in sizes:
+        probabilities = run_both_ways(run, file_inputs, size)
+        case = "the examples" if len(sizes) == 1 else f"the examples in batches of {size}"
+        cases[case] = difference(logits=logits, probabilities=probabilities)
+    complete = list(cases.values())
     for name in inputs:
-        absent = {key: values[:_NUM_ABSENT] for key, values in inputs.items()}
-        absent[name] = np.zeros_like(absent[name])
         case = f"examples without {name}"
-        logits = keras_logits(model, absent)
-        check_logits(logits, case=case)
-        cases[case] = difference(logits=logits, probabilities=run(absent))
+        expected = keras_logits(model, without(inputs, name))
+        check_logits(expected, case=case)
+        answers = run_batches(run, without(file_inputs, name), sizes[0])
+        cases[case] = difference(logits=expected, probabilities=answers)
     broken = [f"{case}: {found}" for case, found in cases.items() if found.exceeds(exact=exact)]
     if broken:
         raise RuntimeError(
             "The exported file differs from Keras, so it was not kept. On "
             + "; on ".join(broken)
             + ". "
-            + ("Report the model's layers as a defect." if exact else "Export with quantize=None.")
+            + ("Report the model's layers as a defect." if exact else "Export it in float32.")
         )
-    return result
+    return Parity(
+        max_abs_logit_difference=max(found.max_abs_logit_difference for found in complete),
+        top1_agreement=min(found.top1_agreement for found in complete),
+        accuracy=_accuracy(probabilities, labels),
+        keras_accuracy=_accuracy(logits, labels),
+        num_examples=num_examples,
+        batch_sizes=sizes,
+    )
 
 
-def check_logits(logits: np.ndarray, *, case: str) -> None:
-    """Refuses values that are not finite, and probabilities where logits should be."""
-    if not np.isfinite(logits).all():
-        raise ValueError(
-            f"`model`: finite logits. Received: NaN or infinity in Keras itself on {case}. "
-            "Train it anew, or let it cope with inputs of zeros, which stand for absent ones."
-        )
-    sums = logits.sum(axis=1)
-    if (logits >= 0).all() and np.allclose(sums, 1, atol=1e-3):
-        raise ValueError(
-            "`model`: logits. Received: rows that sum to 1, as after a softmax. "
-            "Give the model without it: keras.Model(model.inputs, logits), or a last Dense "
-            "layer with activation=None. The export adds the softmax."
-        )
+def _accuracy(scores: np.ndarray, labels: np.ndarray | None) -> float | None:
+    return None if labels is None else float(np.mean(scores.argmax(axis=1) == labels))

@@ -13,6 +13,7 @@ from mmkd_tf.export.benchmark import median_ms
 from mmkd_tf.export.contract import check_model
 from mmkd_tf.export.parity import Export, check_logits, compare, difference, keras_logits
 from mmkd_tf.export.serving import save_serving_model
+from mmkd_tf.export.spelling import spell
 from mmkd_tf.modalities.modality import Modality
 
 _NUM_RAW = 20
@@ -39,7 +40,7 @@ def export_saved_model(
         path: The folder to write; a SavedModel there is replaced.
         class_names: Name of each class, in the order of the model's outputs.
         modalities: By input name, what turns raw values into tensors; see `Dataset.modalities`.
-        examples: By input name, examples in tensor form along the first axis; the first 200 are
+        examples: By input name, examples in tensor form along the first axis; the first 500 are
             used to compare the SavedModel with Keras.
 
     Returns:
@@ -86,7 +87,9 @@ def export_saved_model(
         latency_ms=milliseconds,
         max_abs_logit_difference=result.max_abs_logit_difference,
         top1_agreement=result.top1_agreement,
-        num_examples=len(next(iter(inputs.values()))),
+        num_examples=result.num_examples,
+        batch_size=None,
+        text_input="bytes" if "text" in inputs else None,
     )
 
 
@@ -121,7 +124,7 @@ def _compare_raw(model, serving, modalities, inputs) -> None:
             raw[name] = [tf.io.encode_png(p).numpy() if p.any() else b"" for p in pixels]
             ready[name] = pixels.astype(values.dtype)
         else:
-            raw[name] = _spell(values, modalities[name].vocabulary)
+            raw[name] = spell(values, modalities[name].vocabulary)
             ready[name] = modalities[name].to_tensor(raw[name]).numpy()
     answer = serving(**{name: tf.constant(values) for name, values in raw.items()})
     logits = keras_logits(model, ready)
@@ -131,14 +134,6 @@ def _compare_raw(model, serving, modalities, inputs) -> None:
             "The SavedModel differs from Keras on pictures and texts as they are, "
             f"so it was not kept: {found}. Report it as a defect."
         )
-
-
-def _spell(ids: np.ndarray, vocabulary: Sequence[str]) -> list[str]:
-    """Writes token ids as texts; an id of 1 becomes a word that the vocabulary lacks."""
-    unknown = "x"
-    while unknown in vocabulary:
-        unknown += "x"
-    return [" ".join(vocabulary[i] if i > 1 else unknown for i in row if i > 0) for row in ids]
 
 
 def _is_empty_folder(path: Path) -> bool:
