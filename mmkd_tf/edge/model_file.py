@@ -5,16 +5,27 @@ one a line), `vocab.txt` (words, one a line, in the order of their ids; only for
 text) and `mmkd.json`:
 
     {"format": 1,
-     "inputs": {"image": {"shape": [1, 64, 64, 3], "dtype": "uint8", "range": [0, 255], ...},
-                "text": {"shape": [1, 24], "dtype": "int32", "tokenizer_rules": 1, ...}},
+     "signature": "serving_default",
+     "inputs": {"image": {"shape": [1, 64, 64, 3], "dtype": "uint8", "range": [0, 255],
+                          "layout": "RGB, channels last"},
+                "text": {"shape": [1, 24], "dtype": "int32", "padding": "0, on the right",
+                         "tokenizer_rules": 1}},
+     "outputs": {"probabilities": {"range": [0, 1]}},
      "absent_input": "zeros",
+     "author": "...", "licence": "...",
+     "files": ["labels.txt", "vocab.txt"],
      "model_bytes": 331000, "model_crc32": 123456789}
 
-`model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
+Inputs are in the order of the model's tensors; a first size of -1 is a batch of any size. A file
+with the tokenizer inside takes `{"shape": [1, 192], "dtype": "uint8", "encoding": "utf-8",
+"padding": "0, on the right", "tokenizer_rules": 1}` as text. `docs/tokenizer.md` explains the
+rules. `author` and `licence` are left out where nobody gave them. `model_crc32` is the zip
+checksum of the first `model_bytes` bytes, the TFLite model.
 """
 
 import json
 import os
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -30,15 +41,19 @@ VOCABULARY_FILE = "vocab.txt"
 DESCRIPTION_FILE = "mmkd.json"
 
 _TFLITE_IDENTIFIER = b"TFL3"
+_HEAD = 8  # bytes that hold the identifier
 # What zip and JSON that are damaged, or of another form, lead to.
 _UNREADABLE = (
     zipfile.BadZipFile,
+    struct.error,
     EOFError,
+    OSError,
+    OverflowError,
     AttributeError,
     KeyError,
     TypeError,
     ValueError,
-    NotImplementedError,
+    RuntimeError,  # of encryption; RecursionError and NotImplementedError are among them
 )
 
 
@@ -50,11 +65,15 @@ class ModelFile:
         content: The whole file, as the interpreter takes it.
         class_names: In the order of the outputs.
         vocabulary: Words in the order of their ids, or None.
+        author: Who made the model, or None.
+        licence: The terms of its use, or None.
     """
 
     content: bytes
     class_names: tuple[str, ...]
     vocabulary: tuple[str, ...] | None
+    author: str | None = None
+    licence: str | None = None
 
 
 def read_model_file(path: str | os.PathLike) -> ModelFile:
@@ -66,56 +85,82 @@ def read_model_file(path: str | os.PathLike) -> ModelFile:
             written by a later version.
     """
     path = Path(path)
-    if not path.is_file():
-        if path.exists():
-            raise ValueError(_message(path, "a folder or device", "Name a .tflite file."))
+    if not path.exists():
         raise FileNotFoundError(_message(path, "no such file", "Check the path."))
-    content = path.read_bytes()
-    if content[4:8] != _TFLITE_IDENTIFIER:
-        raise ValueError(
-            _message(path, f"{len(content):,} bytes of something else", "Name a .tflite file.")
-        )
     try:
-        files = _read_archive(content)
-        description = json.loads(files[DESCRIPTION_FILE])
-        class_names = tuple(files[LABELS_FILE].split("\n"))
-        model = content[: description["model_bytes"]]
-        tokenizer_rules = description["inputs"].get("text", {}).get("tokenizer_rules")
-        known = description["format"] == FORMAT and tokenizer_rules in (None, TOKENIZER_RULES)
-        intact = zlib.crc32(model) == description["model_crc32"]
-    except _UNREADABLE:
-        raise ValueError(
-            _message(
-                path,
-                "a TFLite file without readable labels and description: cut off, damaged or "
-                "from another tool",
+        content = _read_tflite(path)
+        try:
+            return _parse(content)
+        except _UNREADABLE:
+            raise _UnfitError(
+                "a TFLite file without readable labels and description: cut off, damaged or from "
+                "another tool",
                 "Copy it again, or export it with mmkd_tf.export.",
-            )
-        ) from None
-    if not known:
-        raise ValueError(
-            _message(
-                path,
-                f"one of format {description['format']}, tokenizer rules {tokenizer_rules}",
-                "It is newer than this mmkd_tf: pip install -U mmkd-tf",
-            )
+            ) from None
+    except _UnfitError as error:
+        raise ValueError(_message(path, *error.args)) from None
+
+
+class _UnfitError(Exception):
+    """What was received instead of a file that fits, and what to do."""
+
+
+def _read_tflite(path: Path) -> bytes:
+    if not path.is_file():
+        raise _UnfitError("a folder or device", "Name a .tflite file.")
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        if head[4:] != _TFLITE_IDENTIFIER:
+            size = os.fstat(file.fileno()).st_size
+            raise _UnfitError(f"{size:,} bytes of something else", "Name a .tflite file.")
+        return head + file.read()
+
+
+def _parse(content: bytes) -> ModelFile:
+    files = _read_archive(content)
+    if DESCRIPTION_FILE not in files:
+        raise _UnfitError(
+            f"a TFLite file from another tool: its archive lacks {DESCRIPTION_FILE}",
+            "Export it with mmkd_tf.export.",
         )
-    if not intact:
+    description = json.loads(files[DESCRIPTION_FILE])
+    _check_version("format", description["format"], FORMAT)
+    rules = description["inputs"].get("text", {}).get("tokenizer_rules", TOKENIZER_RULES)
+    _check_version("tokenizer rules", rules, TOKENIZER_RULES)
+    model = content[: description["model_bytes"]]
+    if zlib.crc32(model) != description["model_crc32"]:
         # An interpreter may crash on a damaged model, and the process with it.
-        raise ValueError(
-            _message(path, "one whose checksum does not fit: it is damaged", "Copy it again.")
-        )
-    words = files.get(VOCABULARY_FILE)
-    return ModelFile(content, class_names, None if words is None else tuple(words.split("\n")))
+        raise _UnfitError("one whose checksum does not fit: it is damaged", "Copy it again.")
+    credits = {key: description.get(key) for key in ("author", "licence")}
+    if not all(isinstance(text, str | None) for text in credits.values()):
+        raise TypeError("Author and licence are texts.")
+    texts = {name: files[name] for name in description["files"]}
+    words = texts.get(VOCABULARY_FILE)
+    return ModelFile(
+        content=content,
+        class_names=tuple(texts[LABELS_FILE].split("\n")),
+        vocabulary=None if words is None else tuple(words.split("\n")),
+        **credits,
+    )
 
 
 def _read_archive(content: bytes) -> dict[str, str]:
     """Gives the associated files by name, those that this package writes."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
         wanted = {LABELS_FILE, VOCABULARY_FILE, DESCRIPTION_FILE} & set(archive.namelist())
-        if any(archive.getinfo(name).file_size > len(content) for name in wanted):
-            raise zipfile.BadZipFile("Files in here are stored as they are, so none is larger.")
+        for info in map(archive.getinfo, wanted):
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(content):
+                raise zipfile.BadZipFile("Files in here are stored as they are.")
         return {name: archive.read(name).decode("utf-8") for name in wanted}
+
+
+def _check_version(what: str, number: int, known: int) -> None:
+    if number > known:
+        raise _UnfitError(
+            f"one of {what} {number}", "It is newer than this mmkd_tf: pip install -U mmkd-tf"
+        )
+    if number != known:
+        raise ValueError(f"There were no {what} {number}.")
 
 
 def _message(path: Path, received: str, advice: str) -> str:

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -18,9 +17,9 @@ from mmkd_tf.edge.model_file import (
 )
 from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
 from mmkd_tf.export.metadata_tables import model_metadata
+from mmkd_tf.export.tflite_tables import read_tables, write_tables
 
 _METADATA_NAME = b"TFLITE_METADATA"
-_BUFFER_ALIGNMENT = 16
 
 
 def add_metadata(
@@ -29,60 +28,104 @@ def add_metadata(
     name: str,
     class_names: Sequence[str],
     vocabulary: Sequence[str] | None = None,
+    author: str | None = None,
+    licence: str | None = None,
 ) -> bytes:
-    """Adds labels, vocabulary and a description of the inputs to a TFLite model.
+    """Adds labels, vocabulary and a description of inputs and outputs to a TFLite model.
 
     The description comes twice: as TFLite Metadata, for standard tools, and as `mmkd.json`, for
     readers without a flatbuffer library. The files follow the model as an uncompressed zip
-    archive, so `unzip student.tflite labels.txt` works.
+    archive, so `unzip student.tflite labels.txt` works. What the file already has of this is
+    replaced.
 
     Args:
-        content: A TFLite model with one signature.
+        content: A TFLite model with one signature. It may have any batch size, or an open one. A
+            `text` of uint8 is one of UTF-8 bytes, any other one of token ids.
         name: What to call the model.
         class_names: One for each output, in order; become `labels.txt`, one a line.
         vocabulary: Words in the order of their ids; become `vocab.txt`, one a line.
+        author: Who made the model.
+        licence: The terms of its use, such as "Apache-2.0".
 
     Returns:
         The whole file.
+
+    Raises:
+        ValueError: If `content` is no such model, or an argument does not fit.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
-    graph, signature = model.subgraphs[0], model.signatureDefs[0]
-    names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.inputs}
-    inputs = {names[index]: graph.tensors[index] for index in graph.inputs}
-    shapes = {key: [int(size) for size in tensor.shape] for key, tensor in inputs.items()}
-
-    metadata = model_metadata(name, shapes, has_vocabulary=vocabulary is not None)
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(metadata, np.uint8)
-    model.buffers.append(buffer)
-    entry.name, entry.buffer = _METADATA_NAME, len(model.buffers) - 1
-    others = [other for other in model.metadata or [] if other.name != _METADATA_NAME]
-    model.metadata = [*others, entry]
-    builder = _AlignedBuilder(len(content) + 4096)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    packed = bytes(builder.Output())
-
+    model = read_tables(content)
+    _check(model, class_names, vocabulary, {"name": name, "author": author, "licence": licence})
+    signature = model.signatureDefs[0]
+    description = {
+        "format": FORMAT,
+        "signature": signature.signatureKey.decode(),
+        "inputs": _inputs(model, signature),
+        "outputs": _outputs(model, signature),
+        "absent_input": "zeros",
+    }
+    credits = {"author": author, "licence": licence}
+    description |= {key: value for key, value in credits.items() if value is not None}
+    num_words = None if vocabulary is None else len(vocabulary)
+    _set_metadata(model, model_metadata(name, description, num_words=num_words))
+    packed = write_tables(model)
     files = {LABELS_FILE: "\n".join(class_names)}
     if vocabulary is not None:
         files[VOCABULARY_FILE] = "\n".join(vocabulary)
-    types = {key: _type_name(tensor.type) for key, tensor in inputs.items()}
-    files[DESCRIPTION_FILE] = json.dumps(_description(shapes, types, packed))
-    stream = BytesIO()
-    stream.write(packed)
-    # Not compressed: Android's reader of associated files maps them as they are.
-    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
-        for file_name, text in files.items():
-            # A ZipInfo of its own has a fixed date: the same model gives the same bytes.
-            archive.writestr(zipfile.ZipInfo(file_name), text.encode())
-    return stream.getvalue()
+    description |= {"files": list(files)}
+    description |= {"model_bytes": len(packed), "model_crc32": zlib.crc32(packed)}
+    return packed + _archive(files | {DESCRIPTION_FILE: json.dumps(description)}, len(packed))
 
 
-class _AlignedBuilder(flatbuffers.Builder):
-    """Keeps weights at multiples of 16 bytes, as the schema asks; flatbuffers' Python does not."""
+def _check(
+    model: schema.ModelT,
+    class_names: Sequence[str],
+    vocabulary: Sequence[str] | None,
+    texts: Mapping[str, str | None],
+) -> None:
+    problems = [
+        f"`{key}`: a text that is not empty. Received: {key}={value!r}."
+        for key, value in texts.items()
+        if not (isinstance(value, str) and value) and (value is not None or key == "name")
+    ]
+    lines = {"class_names": class_names, "vocabulary": vocabulary or ()}
+    problems += [
+        f"`{key}`: texts of one line each, as the file holds one a line. Received: {broken[:3]}."
+        for key, values in lines.items()
+        if (broken := [value for value in values if "\n" in value])
+    ]
+    if len(model.signatureDefs or ()) != 1:
+        problems.append(
+            "`content`: a TFLite model with one signature. "
+            f"Received: {len(model.signatureDefs or ())} signatures."
+        )
+    if problems:
+        raise ValueError("\n".join(problems))
 
-    def CreateNumpyVector(self, x):  # noqa: N802
-        self.Prep(_BUFFER_ALIGNMENT, x.nbytes)
-        return super().CreateNumpyVector(x)
+
+def _inputs(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, dict]:
+    """Describes the inputs in the order of the tensors; `mmkd_tf.edge.model_file` says how."""
+    graph = model.subgraphs[signature.subgraphIndex]
+    names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.inputs}
+    inputs = {}
+    for index in graph.inputs:
+        tensor = graph.tensors[index]
+        signed = tensor.shapeSignature  # has -1 for an open size, where the shape has 1
+        shape = tensor.shape if signed is None or not len(signed) else signed
+        entry = {"shape": [int(size) for size in shape], "dtype": _type_name(tensor.type)}
+        if names[index] == "image":
+            entry |= {"layout": "RGB, channels last", "range": [0, 255]}
+        if names[index] == "text":
+            if entry["dtype"] == "uint8":
+                entry["encoding"] = "utf-8"
+            entry |= {"padding": "0, on the right", "tokenizer_rules": TOKENIZER_RULES}
+        inputs[names[index]] = entry
+    return inputs
+
+
+def _outputs(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, dict]:
+    names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.outputs}
+    indices = model.subgraphs[signature.subgraphIndex].outputs
+    return {names[index]: {"range": [0, 1]} for index in indices}
 
 
 def _type_name(number: int) -> str:
@@ -91,17 +134,22 @@ def _type_name(number: int) -> str:
     return names[number].lower()
 
 
-def _description(shapes: Mapping[str, list[int]], types: Mapping[str, str], packed: bytes) -> dict:
-    """Makes the content of `mmkd.json`; `mmkd_tf.edge.model_file` documents it."""
-    inputs = {name: {"shape": shapes[name], "dtype": types[name]} for name in shapes}
-    if "image" in inputs:
-        inputs["image"] |= {"layout": "RGB, channels last", "range": [0, 255]}
-    if "text" in inputs:
-        inputs["text"] |= {"padding": "0, on the right", "tokenizer_rules": TOKENIZER_RULES}
-    return {
-        "format": FORMAT,
-        "inputs": inputs,
-        "absent_input": "zeros",
-        "model_bytes": len(packed),
-        "model_crc32": zlib.crc32(packed),
-    }
+def _set_metadata(model: schema.ModelT, metadata: bytes) -> None:
+    entries = [entry for entry in model.metadata or [] if entry.name != _METADATA_NAME]
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(metadata, np.uint8)
+    entry.name, entry.buffer = _METADATA_NAME, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*entries, entry]
+
+
+def _archive(files: Mapping[str, str], begin: int) -> bytes:
+    """Makes a zip archive that stands behind `begin` bytes of something else."""
+    stream = BytesIO(bytes(begin))  # zeros: weights might look like an older archive
+    stream.seek(begin)
+    # Not compressed: Android's reader of associated files maps them as they are.
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in files.items():
+            # A ZipInfo of its own has a fixed date: the same model gives the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), text.encode())
+    return stream.getvalue()[begin:]

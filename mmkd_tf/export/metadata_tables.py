@@ -4,7 +4,7 @@ The numbers are those of the public schema, metadata_schema.fbs: fields count fr
 of their declaration, and a union takes two, its type and its value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import flatbuffers
 
@@ -12,7 +12,8 @@ from mmkd_tf.edge.model_file import LABELS_FILE, VOCABULARY_FILE
 from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
 
 _FILE_IDENTIFIER = b"M001"
-_MIN_PARSER_VERSION = "1.0.1"  # the first that knows vocabulary files
+# The first that know all that is used, with vocabulary files and without.
+_MIN_PARSER_VERSIONS = {True: "1.0.1", False: "1.0.0"}
 
 _AXIS_LABELS, _VOCABULARY = 2, 5  # AssociatedFileType
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2  # ContentProperties
@@ -20,67 +21,99 @@ _RGB = 1  # ColorSpaceType
 _NORMALIZATION = 1  # ProcessUnitOptions
 
 
-def model_metadata(
-    name: str, shapes: Mapping[str, Sequence[int]], *, has_vocabulary: bool
-) -> bytes:
-    """Describes a classifier's inputs and its output `probabilities`.
+def model_metadata(name: str, description: Mapping, *, num_words: int | None) -> bytes:
+    """Describes a classifier's inputs and outputs.
 
     Args:
         name: What to call the model.
-        shapes: By input name, the shape; in the order of the model's input tensors.
-        has_vocabulary: Whether a vocabulary file goes with the input `text`.
+        description: What `mmkd.json` says, see `mmkd_tf.edge.model_file`; its inputs in the order
+            of the model's input tensors.
+        num_words: Size of the vocabulary that goes with the input `text`, or None.
 
     Returns:
         The ModelMetadata flatbuffer.
     """
     builder = flatbuffers.Builder(1024)
     inputs = []
-    for key, shape in shapes.items():
+    for key, entry in description["inputs"].items():
         if key == "image":
-            inputs.append(_image(builder, key, shape))
+            inputs.append(_image(builder, key, entry))
         elif key == "text":
-            inputs.append(_text(builder, key, shape, has_vocabulary=has_vocabulary))
+            inputs.append(_text(builder, key, entry, num_words))
         else:
-            inputs.append(_tensor(builder, key, f"numbers of shape {list(shape)}"))
+            inputs.append(_tensor(builder, key, f"numbers of shape {entry['shape']}", {}))
     labels = _file(builder, LABELS_FILE, "class names, one a line", _AXIS_LABELS)
-    outputs = [_tensor(builder, "probabilities", "of the classes; sum is 1", {6: [labels]})]
-    graph = _table(builder, {0: "main", 2: inputs, 3: outputs})
-    description = "Classifier. Zeros stand for an absent input. mmkd.json describes the inputs."
-    fields = {0: name, 1: description, 2: "1", 3: [graph], 7: _MIN_PARSER_VERSION}
+    outputs = [
+        _tensor(
+            builder,
+            key,
+            "probability of each class; their sum is 1",
+            {5: _stats(builder, *entry["range"]), 6: [labels]},
+        )
+        for key, entry in description["outputs"].items()
+    ]
+    bound = "Bind inputs and outputs by the names of this signature, not by position."
+    graph = _table(builder, {0: description["signature"], 1: bound, 2: inputs, 3: outputs})
+    about = "Classifier. Zeros stand for an absent input. mmkd.json describes the inputs."
+    version = _MIN_PARSER_VERSIONS[num_words is not None]
+    fields = {0: name, 1: about, 2: "1", 3: [graph], 7: version}
+    if "author" in description:
+        fields[4] = description["author"]
+    if "licence" in description:
+        fields[5] = description["licence"]
     builder.Finish(_table(builder, fields), _FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _image(builder, name: str, shape: Sequence[int]) -> int:
-    size = _table(builder, {}, numbers={0: shape[2], 1: shape[1]})  # width, height
+def _image(builder, name: str, entry: Mapping) -> int:
+    height, width = entry["shape"][1:3]
+    size = _table(builder, {}, numbers={0: width, 1: height})
     properties = _table(builder, {1: size}, enums={0: _RGB})
     content = _table(builder, {1: properties}, enums={0: _IMAGE_PROPERTIES})
     # The model rescales inside, so pixels go in as they are: mean 0, standard deviation 1.
     normalization = _table(builder, {0: [0.0], 1: [1.0]})
     unit = _table(builder, {1: normalization}, enums={0: _NORMALIZATION})
-    stats = _table(builder, {0: [255.0], 1: [0.0]})  # largest, smallest
+    stats = _stats(builder, *entry["range"])
     description = "RGB picture, channels last, values 0 to 255"
     return _tensor(builder, name, description, {3: content, 4: [unit], 5: stats})
 
 
-def _text(builder, name: str, shape: Sequence[int], *, has_vocabulary: bool) -> int:
+def _text(builder, name: str, entry: Mapping, num_words: int | None) -> int:
     # None of the schema's tokenizers splits as mmkd_tf does; naming one would mislead.
-    description = (
-        f"{shape[1]} token ids; 0 fills on the right, 1 is an unknown word; "
-        f"split by mmkd_tf's tokenizer rules {TOKENIZER_RULES}"
+    rules = (
+        f"mmkd_tf's tokenizer, rules {TOKENIZER_RULES} (docs/tokenizer.md): Latin, Greek and "
+        "Cyrillic capitals become small; spaces and punctuation part words; each Chinese, "
+        "Japanese or Korean character and each emoji is a word"
     )
-    if not has_vocabulary:
-        return _tensor(builder, name, description)
-    words = _file(builder, VOCABULARY_FILE, "words, one a line, in the order of ids", _VOCABULARY)
-    return _tensor(builder, name, description, {6: [words]})
+    size = entry["shape"][1]
+    if "encoding" in entry:
+        description = f"{size} bytes of UTF-8; 0 fills on the right; inside is {rules}"
+        largest = 255
+    else:
+        description = (
+            f"{size} token ids; 0 fills on the right, 1 is an unknown word, other ids are lines "
+            f"of the vocabulary counted from 0; by {rules}"
+        )
+        largest = None if num_words is None else num_words - 1
+    fields = {}
+    if largest is not None:
+        fields[5] = _stats(builder, 0, largest)
+    if num_words is not None:
+        about = "words, one a line, in the order of ids"
+        fields[6] = [_file(builder, VOCABULARY_FILE, about, _VOCABULARY)]
+    return _tensor(builder, name, description, fields)
 
 
-def _tensor(builder, name: str, description: str, fields: dict | None = None) -> int:
+def _stats(builder, smallest: float, largest: float) -> int:
+    return _table(builder, {0: [float(largest)], 1: [float(smallest)]})
+
+
+def _tensor(builder, name: str, description: str, fields: Mapping) -> int:
     """TensorMetadata: 3 content, 4 process units, 5 statistics, 6 associated files."""
-    fields = fields or {}
     if 3 not in fields:
         properties = _table(builder, {})
-        fields[3] = _table(builder, {1: properties}, enums={0: _FEATURE_PROPERTIES})
+        content = _table(builder, {1: properties}, enums={0: _FEATURE_PROPERTIES})
+        fields = {3: content, **fields}
     return _table(builder, {0: name, 1: description, **fields})
 
 

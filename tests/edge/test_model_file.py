@@ -1,4 +1,5 @@
 import json
+import random
 import zipfile
 from io import BytesIO
 
@@ -17,7 +18,7 @@ def write(tmp_path):
     return function
 
 
-def replaced(content, **changes):
+def replaced(content, *, method=zipfile.ZIP_STORED, **changes):
     """The file with other values in mmkd.json."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -25,7 +26,7 @@ def replaced(content, **changes):
     stream = BytesIO(content[: description["model_bytes"]])
     stream.seek(0, 2)
     files["mmkd.json"] = json.dumps(description | changes)
-    with zipfile.ZipFile(stream, "a") as archive:
+    with zipfile.ZipFile(stream, "a", method) as archive:
         for name, text in files.items():
             archive.writestr(name, text)
     return stream.getvalue()
@@ -51,11 +52,32 @@ def test_other_files(write, content):
         read_model_file(write(content))
 
 
-@pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.999])
-def test_cut_off(student_file, write, share):
+def test_cut_off_anywhere(student_file, write):
     content = student_file.read_bytes()
-    with pytest.raises(ValueError, match="cut off, damaged or from another tool"):
-        read_model_file(write(content[: int(share * len(content))]))
+    sizes = {*range(8, len(content), 197), *range(len(content) - 400, len(content), 3)}
+    for size in sorted(sizes):
+        with pytest.raises(ValueError, match="cut off, damaged or from another tool"):
+            read_model_file(write(content[:size]))
+
+
+def test_damaged_anywhere_is_an_error_or_does_no_harm(student_file, write):
+    content = student_file.read_bytes()
+    whole = read_model_file(student_file)
+    begin = json.loads(zipfile.ZipFile(student_file).read("mmkd.json"))["model_bytes"]
+    rng = random.Random(0)
+    refused = 0
+    for place in [*range(begin, len(content)), *rng.choices(range(8, begin), k=300)]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.randrange(8)
+        try:
+            file = read_model_file(write(damaged))
+        except ValueError as error:
+            assert "damaged" in str(error) or "another tool" in str(error)
+            refused += 1
+        else:  # a date, say
+            same = (file.class_names, file.vocabulary) == (whole.class_names, whole.vocabulary)
+            assert same and file.content[:begin] == content[:begin], place
+    assert refused > 800
 
 
 def test_damaged_inside(student_file, write):
@@ -72,9 +94,38 @@ def test_without_metadata(student_file, write):
         read_model_file(write(content[:size]))
 
 
+def test_of_another_tool(student_file, write):
+    size = json.loads(zipfile.ZipFile(student_file).read("mmkd.json"))["model_bytes"]
+    stream = BytesIO(student_file.read_bytes()[:size])
+    stream.seek(0, 2)
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("labels.txt", "cup\nhat")
+    with pytest.raises(ValueError, match="from another tool: its archive lacks mmkd.json"):
+        read_model_file(write(stream.getvalue()))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_of_a_tool_that_compresses(student_file, write, method):
+    content = replaced(student_file.read_bytes(), method=method)
+    with pytest.raises(ValueError, match="without readable labels"):
+        read_model_file(write(content))
+
+
+def test_author_and_licence(student_file, write):
+    content = student_file.read_bytes()
+    file = read_model_file(write(replaced(content, author="Zoë", licence="Apache-2.0")))
+    assert (file.author, file.licence) == ("Zoë", "Apache-2.0")
+    file = read_model_file(write(replaced(content, author=None, licence=None)))
+    assert (file.author, file.licence) == (None, None)
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"format": 2}, {"inputs": {"text": {"shape": [1, 4], "tokenizer_rules": 2}}}],
+    [
+        {"format": 2},
+        {"format": 2, "inputs": "in another form"},
+        {"inputs": {"text": {"shape": [1, 4], "tokenizer_rules": 2}}},
+    ],
 )
 def test_later_versions(student_file, write, changes):
     content = student_file.read_bytes()
@@ -83,7 +134,35 @@ def test_later_versions(student_file, write, changes):
         read_model_file(write(replaced(content, **changes)))
 
 
-@pytest.mark.parametrize("changes", [{"inputs": None}, {"inputs": []}, {"model_bytes": "many"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"inputs": None},
+        {"inputs": []},
+        {"inputs": {"text": 3}},
+        {"model_bytes": "many"},
+        {"files": ["labels.txt", "vocab.txt", "more.txt"]},
+        {"files": []},
+        {"format": 0},
+        {"format": "1"},
+        {"author": 7},
+        {"licence": ["MIT"]},
+    ],
+)
 def test_description_of_another_form(student_file, write, changes):
     with pytest.raises(ValueError, match="from another tool"):
         read_model_file(write(replaced(student_file.read_bytes(), **changes)))
+
+
+@pytest.mark.parametrize("model_bytes", [0, -1, 10**12])
+def test_model_of_another_size(student_file, write, model_bytes):
+    with pytest.raises(ValueError, match="checksum does not fit"):
+        read_model_file(write(replaced(student_file.read_bytes(), model_bytes=model_bytes)))
+
+
+def test_a_large_file_of_another_kind_is_not_read(tmp_path):
+    path = tmp_path / "video.mp4"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(ValueError, match="1,099,511,627,776 bytes of something else"):
+        read_model_file(path)

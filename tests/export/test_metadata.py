@@ -1,18 +1,23 @@
 import json
 import zipfile
 import zlib
+from io import BytesIO
 
 import flatbuffers
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 from flatbuffers.number_types import Float32Flags, Uint8Flags, Uint32Flags
 from flatbuffers.table import Table
 from keras import layers
 
+from mmkd_tf.edge.tokenizer import Tokenizer
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
+from mmkd_tf.export.text_bytes import text_reader
+from mmkd_tf.export.tflite_tables import write_tables
 
 
 class Reader:
@@ -28,14 +33,16 @@ class Reader:
         return self.table.Pos + offset if offset else None
 
     def text(self, field):
-        return self.table.String(self._place(field)).decode()
+        place = self._place(field)
+        return None if place is None else self.table.String(place).decode()
 
     def number(self, field, flags):
         place = self._place(field)
         return 0 if place is None else self.table.Get(flags, place)
 
     def one(self, field):
-        return Reader(self.table.Bytes, self.table.Indirect(self._place(field)))
+        place = self._place(field)
+        return None if place is None else Reader(self.table.Bytes, self.table.Indirect(place))
 
     def many(self, field):
         if self._place(field) is None:
@@ -58,6 +65,21 @@ def plain(model, examples):
 
 @pytest.fixture(scope="module")
 def content(plain, class_names, vocabulary):
+    return add_metadata(
+        plain,
+        name="student",
+        class_names=class_names,
+        vocabulary=vocabulary,
+        author="Zoë 茶",
+        licence="Apache-2.0",
+    )
+
+
+@pytest.fixture(scope="module")
+def of_bytes(model, examples, class_names, vocabulary):
+    """A file of any batch size that takes texts as bytes."""
+    reader = text_reader(vocabulary, length=6, num_bytes=40, batch_size=None)
+    plain = convert(model, examples, batch_size=None, readers={"text": reader})
     return add_metadata(plain, name="student", class_names=class_names, vocabulary=vocabulary)
 
 
@@ -73,11 +95,22 @@ def metadata(content):
     return Reader(data)
 
 
+def description(content):
+    return json.loads(zipfile.ZipFile(BytesIO(content)).read("mmkd.json"))
+
+
+def largest_and_smallest(tensor):
+    return tensor.one(5).floats(0) + tensor.one(5).floats(1)
+
+
 def test_standard_metadata_describes_inputs_and_output(content):
     root = metadata(content)
     assert root.text(0) == "student"
+    assert root.text(4) == "Zoë 茶"
+    assert root.text(5) == "Apache-2.0"
     assert root.text(7) == "1.0.1"
     (graph,) = root.many(3)
+    assert graph.text(0) == "serving_default"
     inputs = {tensor.text(0): tensor for tensor in graph.many(2)}
 
     image = inputs["image"]
@@ -88,16 +121,20 @@ def test_standard_metadata_describes_inputs_and_output(content):
     (unit,) = image.many(4)
     assert unit.number(0, Uint8Flags) == 1  # NormalizationOptions
     assert (unit.one(1).floats(0), unit.one(1).floats(1)) == ([0.0], [1.0])
-    assert (image.one(5).floats(0), image.one(5).floats(1)) == ([255.0], [0.0])
+    assert largest_and_smallest(image) == [255, 0]
 
     text = inputs["text"]
     assert text.one(3).number(0, Uint8Flags) == 1  # FeatureProperties
     (words,) = text.many(6)
     assert (words.text(0), words.number(2, Uint8Flags)) == ("vocab.txt", 5)  # VOCABULARY
+    assert largest_and_smallest(text) == [19, 0]  # 20 words
+    assert text.text(1).startswith("6 token ids; 0 fills on the right, 1 is an unknown word")
+    assert "rules 1 (docs/tokenizer.md)" in text.text(1)
 
     (output,) = graph.many(3)
     (labels,) = output.many(6)
     assert output.text(0) == "probabilities"
+    assert largest_and_smallest(output) == [1, 0]
     assert (labels.text(0), labels.number(2, Uint8Flags)) == ("labels.txt", 2)  # axis labels
 
 
@@ -128,6 +165,9 @@ def test_files_are_a_zip_archive(content, class_names, vocabulary, tmp_path):
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
         description = json.loads(archive.read("mmkd.json"))
     assert description["format"] == 1
+    assert description["signature"] == "serving_default"
+    assert description["outputs"] == {"probabilities": {"range": [0, 1]}}
+    assert (description["author"], description["licence"]) == ("Zoë 茶", "Apache-2.0")
     assert description["inputs"] == {
         "image": {
             "shape": [1, 16, 16, 3],
@@ -142,31 +182,100 @@ def test_files_are_a_zip_archive(content, class_names, vocabulary, tmp_path):
             "tokenizer_rules": 1,
         },
     }
+    assert description["files"] == ["labels.txt", "vocab.txt"]
     model = content[: description["model_bytes"]]
     assert content[description["model_bytes"] :].startswith(b"PK")
     assert description["model_crc32"] == zlib.crc32(model)
 
 
-def test_without_a_vocabulary_no_file_is_promised(plain, class_names, tmp_path):
+def test_what_is_not_given_is_not_promised(plain, class_names):
     content = add_metadata(plain, name="student", class_names=class_names)
-    (graph,) = metadata(content).many(3)
-    assert all(tensor.many(6) == [] for tensor in graph.many(2))
-    path = tmp_path / "a.tflite"
-    path.write_bytes(content)
-    assert "vocab.txt" not in zipfile.ZipFile(path).namelist()
+    root = metadata(content)
+    assert (root.text(4), root.text(5), root.text(7)) == (None, None, "1.0.0")
+    inputs = {tensor.text(0): tensor for tensor in root.many(3)[0].many(2)}
+    assert all(tensor.many(6) == [] for tensor in inputs.values())
+    assert inputs["text"].one(5) is None
+    assert "vocab.txt" not in zipfile.ZipFile(BytesIO(content)).namelist()
+    assert not {"author", "licence"} & set(description(content))
 
 
-def test_weights_stay_aligned_and_equal(plain, content):
+def test_texts_as_bytes_and_batches_of_any_size(of_bytes):
+    assert description(of_bytes)["inputs"] == {
+        "image": {
+            "shape": [-1, 16, 16, 3],
+            "dtype": "uint8",
+            "layout": "RGB, channels last",
+            "range": [0, 255],
+        },
+        "text": {
+            "shape": [-1, 40],
+            "dtype": "uint8",
+            "encoding": "utf-8",
+            "padding": "0, on the right",
+            "tokenizer_rules": 1,
+        },
+    }
+    (text,) = [t for t in metadata(of_bytes).many(3)[0].many(2) if t.text(0) == "text"]
+    assert text.text(1).startswith("40 bytes of UTF-8; 0 fills on the right; inside is mmkd_tf's")
+    assert largest_and_smallest(text) == [255, 0]
+
+
+def test_a_file_of_bytes_gives_the_answers_of_one_of_ids(content, of_bytes, vocabulary):
+    texts = ["Red 茶, word3", "WORD1 ?", "", "red red red red red red red"]
+    ids = np.array([Tokenizer(vocabulary, 6)(text) for text in texts], "int32")
+    padded = b"".join(text.encode().ljust(40, b"\0") for text in texts)
+    image = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("uint8")
+    run = Interpreter(model_content=content).get_signature_runner("serving_default")
+    one_by_one = [
+        run(image=image[i : i + 1], text=ids[i : i + 1])["probabilities"] for i in range(4)
+    ]
+    run = Interpreter(model_content=of_bytes).get_signature_runner("serving_default")
+    together = run(image=image, text=np.frombuffer(padded, np.uint8).reshape(4, 40))
+    np.testing.assert_allclose(together["probabilities"], np.concatenate(one_by_one), atol=1e-5)
+    assert np.ptp(together["probabilities"], axis=0).max() > 0.01  # the texts matter
+
+
+def test_weights_stay_equal(plain, content):
     before, after = model_tables(plain).buffers, model_tables(content).buffers
     assert len(after) == len(before) + 1
-    root = schema.Model.GetRootAsModel(content, 0)
-    for index, buffer in enumerate(before):
-        if buffer.data is not None and len(buffer.data):
-            assert bytes(after[index].data) == bytes(buffer.data)
-            table = root.Buffers(index)._tab
-            assert table.Vector(table.Offset(4)) % 16 == 0
+    for old, new in zip(before, after, strict=False):
+        assert bytes(new.data if new.data is not None else b"") == bytes(
+            old.data if old.data is not None else b""
+        )
 
 
 def test_a_second_time_replaces_the_first(content):
-    again = model_tables(add_metadata(content, name="other", class_names=["a", "b", "c"]))
-    assert [entry.name for entry in again.metadata].count(b"TFLITE_METADATA") == 1
+    again = add_metadata(content, name="other", class_names=["a", "b", "c"])
+    assert [entry.name for entry in model_tables(again).metadata].count(b"TFLITE_METADATA") == 1
+    assert metadata(again).text(0) == "other"
+    with zipfile.ZipFile(BytesIO(again)) as archive:
+        assert archive.namelist() == ["labels.txt", "mmkd.json"]
+        assert archive.read("labels.txt") == b"a\nb\nc"
+
+
+def test_the_same_model_gives_the_same_bytes(plain, class_names):
+    one, other = (add_metadata(plain, name="m", class_names=class_names) for _ in range(2))
+    assert one == other
+
+
+def test_refuses_what_does_not_fit(plain):
+    with pytest.raises(ValueError) as caught:
+        add_metadata(
+            plain,
+            name="",
+            class_names=["a", "b\nc", "d"],
+            vocabulary=["<pad>", "<unk>", "e\nf"],
+            author=7,
+            licence="",
+        )
+    assert str(caught.value).split("\n") == [
+        "`name`: a text that is not empty. Received: name=''.",
+        "`author`: a text that is not empty. Received: author=7.",
+        "`licence`: a text that is not empty. Received: licence=''.",
+        "`class_names`: texts of one line each, as the file holds one a line. Received: ['b\\nc'].",
+        "`vocabulary`: texts of one line each, as the file holds one a line. Received: ['e\\nf'].",
+    ]
+    tables = model_tables(plain)
+    tables.signatureDefs = []
+    with pytest.raises(ValueError, match="with one signature. Received: 0 signatures"):
+        add_metadata(write_tables(tables), name="m", class_names=["a", "b", "c"])
