@@ -5,6 +5,7 @@ from mmkd_tf.distill.feature_terms import Hint, Relation
 from mmkd_tf.distill.generations import born_again
 from mmkd_tf.distill.modality_term import ModalityTerm
 from mmkd_tf.distill.mutual import learn_mutually
+from mmkd_tf.distill.quantization_aware import keep_rounded_weights, quantization_aware
 from mmkd_tf.distill.schedules import Constant, Cosine, Linear, WarmUp
 from mmkd_tf.distill.soft_targets import SoftTargetCache, cache_batches, cache_soft_targets
 from mmkd_tf.distill.terms import SoftTargets
@@ -23,5 +24,7 @@ __all__ = [
     "born_again",
     "cache_batches",
     "cache_soft_targets",
+    "keep_rounded_weights",
     "learn_mutually",
+    "quantization_aware",
 ]
