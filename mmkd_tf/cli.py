@@ -169,6 +169,35 @@ def training(
     typer.echo(training_text(measured))
 
 
+@benchmarks.command()
+def edge(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The folder of a finished run; by default an untrained default student.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str, Flag(help="Which model of the run: student, student_alone or teacher.")
+    ] = "student",
+    rounds: Annotated[int, Flag(help="Rounds that count; in each every file is called.")] = 15,
+    calls: Annotated[int, Flag(help="Calls of each file in a round.")] = 100,
+) -> None:
+    """Compare a model's TFLite files with Keras' own, ONNX Runtime and the SavedModel."""
+    quiet_tensorflow()
+    with _errors_for_people():
+        from mmkd_tf.export.benchmark import benchmark_edge
+        from mmkd_tf.report.edge_page import edge_text
+
+        loaded, examples = None, None
+        if folder is not None:
+            _, loaded, dataset = _model_of_a_run(folder, model)
+            examples = dataset.splits["validation"].inputs
+        measured = benchmark_edge(loaded, examples=examples, num_rounds=rounds, num_calls=calls)
+    typer.echo(edge_text(measured))
+
+
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a run.")],
@@ -196,28 +225,59 @@ def export(
     model: Annotated[
         str, Flag(help="Which model of the run: student, student_alone or teacher.")
     ] = "student",
+    quantize: Annotated[
+        str, Flag(help="Of the small file: auto, float16, dynamic, mixed or mixed4.")
+    ] = "auto",
+    text_input: Annotated[
+        str | None, Flag(help="ids or bytes; by default what the run's settings say.")
+    ] = None,
+    batch_size: Annotated[
+        int, Flag(help="Examples that a TFLite file takes at a time; 0 for any number.")
+    ] = 1,
+    web: Annotated[
+        Path | None, Flag(help="Folder for a page that runs the model in a browser.")
+    ] = None,
+    litert: Annotated[
+        Path | None, Flag(help="An installed npm package @litertjs/core, for --web without npm.")
+    ] = None,
 ) -> None:
-    """Export a model of a run again: SavedModel, TFLite float32 and dynamic-range int8."""
+    """Export a model of a run again: SavedModel, TFLite, a small TFLite, a page for browsers."""
     quiet_tensorflow()
     with _errors_for_people():
-        from mmkd_tf.run import export_all, load_dataset
-        from mmkd_tf.run_folder import RunFolder
+        from mmkd_tf.config import make_config
+        from mmkd_tf.export.web import write_web_page
+        from mmkd_tf.export_job import export_all
+        from mmkd_tf.report.exports_page import exports_lines
 
-        run_folder = RunFolder(folder)
-        config = run_folder.read_config()
-        loaded = run_folder.load_model(model)
-        if loaded is None:
-            raise ValueError(
-                f"`--model`: a model that the run has made. Received: {model}; the folder has "
-                f"{sorted(file.stem for file in folder.glob('*.keras'))}."
-            )
-        dataset = load_dataset(config)
-        run_folder.check_same_data(dataset.fingerprint())
-        for made in export_all(loaded, dataset, output, name=model):
-            typer.echo(
-                f"{made['file']}: {made['bytes'] / 1024:,.0f} KiB, {made['latency_ms']:.3f} ms, "
-                f"same first class as Keras for {made['top1_agreement']:.1%}"
-            )
+        config, loaded, dataset = _model_of_a_run(folder, model)
+        if text_input is not None:
+            config = make_config({**config.model_dump(), "text_input": text_input})
+        options = {"quantize": quantize, "batch_size": batch_size or None}
+        made = export_all(loaded, dataset, config, output, name=model, **options)
+        typer.echo("\n".join(exports_lines(made)))
+        typer.echo(f"Files: {output}")
+        if web is not None:
+            write_web_page(output / f"{model}.tflite", web, litert=litert)
+            typer.echo(f"Serve the page: python -m http.server -d {web}")
+            typer.echo("Then open http://localhost:8000")
+
+
+def _model_of_a_run(folder: Path, name: str) -> tuple:
+    """Reads config, model and dataset of a finished run."""
+    from mmkd_tf.run import load_dataset
+    from mmkd_tf.run_folder import RunFolder
+
+    run_folder = RunFolder(folder)
+    config = run_folder.read_config()
+    model = run_folder.load_model(name)
+    if model is None:
+        raise ValueError(
+            f"`--model`: a model that the run has made. Received: {name}; the folder has "
+            f"{sorted(file.stem for file in folder.glob('*.keras'))}."
+        )
+    dataset = load_dataset(config)
+    run_folder.check_same_data(dataset.fingerprint())
+    return config, model, dataset
 
 
 def main() -> None:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+# What the written method's teacher is made for; see `models.classifier.document_teacher`.
+DOCUMENT_SIZES = {"image_size": 224, "text_length": 100, "vocabulary_size": 10_000}
+
 
 class RunConfig(BaseModel):
     """The settings of `mmkd-tf run`; each is also a key of the YAML file.
@@ -37,6 +40,10 @@ class RunConfig(BaseModel):
     )
     vocabulary_size: int = Field(2000, ge=3, le=1_000_000, description="Most words kept.")
 
+    teacher: Literal["fusion", "document"] = Field(
+        "fusion",
+        description="The large model: encoders and a fusion, or the one of the written method.",
+    )
     fusion: Literal["concatenation", "weighted_sum", "attention"] = Field(
         "concatenation", description="How the modalities are merged."
     )
@@ -68,6 +75,18 @@ class RunConfig(BaseModel):
     augment: bool = Field(True, description="Change pictures and texts at random in training.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything that is random.")
 
+    text_input: Literal["ids", "bytes"] = Field(
+        "ids", description="What TFLite files take as text: token ids, or UTF-8 bytes."
+    )
+    max_accuracy_loss: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Accuracy that the smallest file may lose; 0.005 is half a point.",
+    )
+    author: str | None = Field(None, description="Who made the model; kept in exported files.")
+    licence: str | None = Field(None, description="The model's licence; kept in exported files.")
+
     @field_validator("validation", "test", mode="before")
     @classmethod
     def _share_or_table(cls, value):
@@ -85,6 +104,14 @@ class RunConfig(BaseModel):
             raise ValueError(f"{names}: one must be above 0.")
         if self.image is None and self.text is None:
             raise ValueError("`image`, `text`: at least one column is needed.")
+        sizes = {name: getattr(self, name) for name in DOCUMENT_SIZES}
+        fits = sizes == DOCUMENT_SIZES and self.image is not None and self.text is not None
+        if self.teacher == "document" and not fits:
+            wanted = ", ".join(f"{name}={size}" for name, size in DOCUMENT_SIZES.items())
+            raise ValueError(
+                f"`teacher`: 'document' reads pictures and texts with {wanted}. Received: {sizes}, "
+                f"image={self.image!r}, text={self.text!r}."
+            )
 
     @field_validator("image", "text", mode="before")
     @classmethod

@@ -18,9 +18,8 @@ from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.training import Recipe, distill, train
 from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
-from mmkd_tf.export.saved_model import export_saved_model
-from mmkd_tf.export.tflite import export_tflite
-from mmkd_tf.models.classifier import build_student, build_teacher
+from mmkd_tf.export_job import export_all
+from mmkd_tf.models.classifier import build_student, build_teacher, document_teacher
 from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
@@ -83,7 +82,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             student_logits=predicted["student"]["test"],
         )
     with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
-        exports = export_all(models["student"], dataset, folder.path)
+        exports = export_all(models["student"], dataset, config, folder.path)
 
     accuracy = {name: values["test"]["accuracy"] for name, values in evaluated.items()}
     results = {
@@ -133,7 +132,10 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     """Builds teacher, student_alone and student; both students begin with the same weights."""
     fusion = _FUSIONS[config.fusion]
     widths = ({}, {}) if fusion is Concatenation else ({"fused_dim": 128}, {"fused_dim": 32})
-    teacher = build_teacher(dataset, fusion=fusion(name="fusion", **widths[0]))
+    if config.teacher == "document":
+        teacher = document_teacher(dataset.num_classes)
+    else:
+        teacher = build_teacher(dataset, fusion=fusion(name="fusion", **widths[0]))
     student = build_student(dataset, fusion=fusion(name="fusion", **widths[1]))
     return {
         "teacher": seeded(teacher, seed=2 * config.seed),
@@ -208,24 +210,6 @@ def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, di
         )
         for split, values in logits.items()
     }
-
-
-def export_all(
-    model: keras.Model, dataset: Dataset, path: Path, *, name: str = "student"
-) -> list[dict]:
-    """Writes the SavedModel and both TFLite files, each compared with Keras on validation."""
-    examples = dataset.splits["validation"].inputs
-    text = dataset.modalities.get("text")
-    shared = {"class_names": dataset.class_names, "examples": examples}
-    lite = {**shared, "vocabulary": text.vocabulary if text else None}
-    exports = [
-        export_saved_model(
-            model, path / f"{name}_saved_model", modalities=dataset.modalities, **shared
-        ),
-        export_tflite(model, path / f"{name}.tflite", **lite),
-        export_tflite(model, path / f"{name}_dynamic.tflite", quantize="dynamic", **lite),
-    ]
-    return [{**asdict(export), "file": Path(export.file).name} for export in exports]
 
 
 def _stage(folder, reporter, name, title):

@@ -58,8 +58,8 @@ def test_leaves_what_it_promises(finished):
         "student.keras",
         "student.tflite",
         "student_alone.keras",
-        "student_dynamic.tflite",
         "student_saved_model",
+        "student_small.tflite",
         "teacher.keras",
         "vocabulary.txt",
     ]
@@ -83,11 +83,15 @@ def test_results_have_the_documented_keys_and_believable_values(finished):
     assert [made["file"] for made in results["exports"]] == [
         "student_saved_model",
         "student.tflite",
-        "student_dynamic.tflite",
+        "student_small.tflite",
     ]
     for made in results["exports"]:
         assert made["bytes"] > 0 and made["latency_ms"] > 0 and made["top1_agreement"] > 0.9
     assert results["exports"][1]["max_abs_logit_difference"] < 1e-4
+    small = results["exports"][2]
+    taken = [rung for rung in small["ladder"] if rung["level"] == small["quantize"]]
+    assert taken[0]["accepted"] and len(small["ladder"]) == 5
+    assert small["keras_accuracy"] == results["student"]["validation"]["accuracy"]
     stages = {"data", "teacher", "student_alone", "student", "evaluation", "exports"}
     assert set(results["seconds"]) == stages
     assert results["seed"] == 0 and results["config"]["epochs"] == 6
@@ -113,6 +117,13 @@ def test_export_makes_the_same_files_again(finished, tmp_path):
     assert result.exit_code == 0, result.output
     again = (tmp_path / "student.tflite").read_bytes()
     assert again == (folder / "out" / "student.tflite").read_bytes()
+    options = ["--text-input", "bytes", "--batch-size", 2, "--quantize", "dynamic"]
+    result = invoke("export", folder / "out", "--output", tmp_path / "bytes", *options)
+    assert result.exit_code == 0, result.output
+    assert "dynamic" in result.output and "Measured on" in result.output
+    found = invoke("predict", tmp_path / "bytes" / "student.tflite", "--text", "leaf", "--json")
+    expected = invoke("predict", folder / "out", "--text", "leaf", "--json")
+    assert json.loads(found.stdout) == pytest.approx(json.loads(expected.stdout), abs=1e-5)
     result = invoke("export", folder / "out", "--output", tmp_path, "--model", "grandmother")
     assert result.exit_code == 2 and "student_alone" in result.output
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -10,10 +11,38 @@ import numpy as np
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.tokenizer import Tokenizer
 from mmkd_tf.export.benchmark import latency_ms
-from mmkd_tf.export.contract import check_model
+from mmkd_tf.export.contract import MAX_EXAMPLES, check_model
 from mmkd_tf.export.convert import convert
+from mmkd_tf.export.ladder import climb
+from mmkd_tf.export.logits import check_logits, keras_logits
 from mmkd_tf.export.metadata import add_metadata
-from mmkd_tf.export.parity import Export, check_logits, compare, keras_logits
+from mmkd_tf.export.parity import Export, compare
+from mmkd_tf.export.quantize import LEVELS
+from mmkd_tf.export.quantize import quantize as quantized
+from mmkd_tf.export.spelling import as_bytes
+from mmkd_tf.export.text_bytes import text_reader
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class TFLiteOptions:
+    """What is seldom changed of a TFLite export.
+
+    Attributes:
+        batch_size: Number of examples that the file takes at a time; None for any.
+        calibration: By input name, examples in tensor form to quantise with, of the training
+            split; by default those that the file is compared on.
+        max_accuracy_loss: What `quantize="auto"` may lose, as a share: 0.005 is half a point.
+        author: Who made the model; kept in the file.
+        licence: The model's licence; kept in the file.
+    """
+
+    batch_size: int | None = 1
+    calibration: Mapping[str, np.ndarray] | None = None
+    max_accuracy_loss: float = 0.005
+    author: str | None = None
+    licence: str | None = None
 
 
 def export_tflite(
@@ -22,13 +51,16 @@ def export_tflite(
     *,
     class_names: Sequence[str],
     examples: Mapping[str, np.ndarray],
+    labels: np.ndarray | None = None,
     vocabulary: Sequence[str] | None = None,
     quantize: str | None = None,
+    text_input: str = "ids",
+    options: TFLiteOptions | None = None,
 ) -> Export:
     """Writes a model as a TFLite file with builtin operators only, and proves it.
 
-    The file takes one example: signature `serving_default`, inputs named as the model's, output
-    `probabilities`, float32 `[1, num_classes]`. Labels, vocabulary and a description of the
+    The file has the signature `serving_default`, inputs named as the model's, and the output
+    `probabilities`, float32 `[batch, num_classes]`. Labels, vocabulary and a description of the
     inputs are inside; `mmkd_tf.edge.Classifier` reads it. Before it gets its name it is run on
     the examples, in two orders and with each modality absent, and compared with Keras.
 
@@ -36,12 +68,18 @@ def export_tflite(
         model: Functional model that gives logits; the softmax is added. It stays as it is.
         path: The file to write; one that exists is replaced. Missing folders are made.
         class_names: Name of each class, in the order of the model's outputs.
-        examples: By input name, examples in tensor form along the first axis, such as the test
-            split's; the first 200 are used. They fix the sizes that the model leaves open.
+        examples: By input name, examples in tensor form along the first axis, such as the
+            validation split's; the first 500 are used. They fix the sizes that the model leaves
+            open.
+        labels: int `[n]`, the classes of the examples, to measure accuracy.
         vocabulary: Words in the order of their ids, for a model with an input `text`. Without
             it the file takes token ids, but no text.
-        quantize: None keeps float32 weights; "dynamic" stores them as int8, a quarter of the
-            size, and computes large products in int8.
+        quantize: None keeps float32 weights. A level of `mmkd_tf.export.quantize.LEVELS` makes
+            the file smaller. "auto" tries them all and takes the smallest file that agrees with
+            Keras and keeps the accuracy.
+        text_input: "ids": the file takes token ids, int32 `[batch, length]`. "bytes": it takes
+            UTF-8, uint8 `[batch, num_bytes]`, zeros on the right, and has the tokenizer inside.
+        options: Batch size, calibration and what else is seldom changed.
 
     Returns:
         Size, latency and difference from Keras.
@@ -51,34 +89,66 @@ def export_tflite(
         ValueError: If the model, the examples or another argument don't fit.
         NotImplementedError: If the model needs an operator that TFLite lacks.
         RuntimeError: If the file differs from Keras by more than its bound: 1e-4 nats in float32;
-            see `mmkd_tf.export.parity.Difference.exceeds` for int8.
+            see `mmkd_tf.export.parity.Difference.exceeds` for the other levels.
     """
-    inputs = check_model(
-        model,
-        class_names=class_names,
-        examples=examples,
-        problems=_option_problems(model, examples, vocabulary, quantize),
-    )
-    check_logits(keras_logits(model, inputs), case="the examples")
+    options = options or TFLiteOptions()
+    problems = _option_problems(model, examples, vocabulary, quantize, text_input)
+    problems += _label_problems(examples, labels)
+    inputs = check_model(model, class_names=class_names, examples=examples, problems=problems)
+    labels = None if labels is None else np.asarray(labels)[:MAX_EXAMPLES]
+    calibration = options.calibration
+    if calibration is not None:
+        calibration = check_model(model, class_names=class_names, examples=calibration)
+
+    readers, file_inputs = {}, inputs
+    if text_input == "bytes":
+        length = inputs["text"].shape[1]
+        reader = text_reader(vocabulary, length=length, batch_size=options.batch_size)
+        readers, num_bytes = {"text": reader}, reader.spec.shape[1]
+        inputs, file_inputs = as_bytes(inputs, vocabulary, num_bytes=num_bytes)
+        if calibration is not None:
+            calibration = as_bytes(calibration, vocabulary, num_bytes=num_bytes)[1]
+    calibration = calibration or file_inputs
+    logits = keras_logits(model, inputs)
+    check_logits(logits, case="the examples")
+
+    content = convert(model, inputs, batch_size=options.batch_size, readers=readers)
+    level, ladder = quantize or "float32", ()
+    if level == AUTO:
+        climbed = climb(
+            content,
+            calibration=calibration,
+            inputs=file_inputs,
+            logits=logits,
+            labels=labels,
+            max_accuracy_loss=options.max_accuracy_loss,
+        )
+        level, content, ladder = climbed.level, climbed.content, climbed.rungs
+    else:
+        content = quantized(content, level=level, examples=calibration)
     content = add_metadata(
-        convert(model, inputs, quantize=quantize),
+        content,
         name=model.name,
         class_names=class_names,
         vocabulary=vocabulary,
+        author=options.author,
+        licence=options.licence,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unproved = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         unproved.write_bytes(content)
-        runner = TensorRunner(unproved.read_bytes())
         result = compare(
             model=model,
-            run=lambda tensors: _run(runner, tensors),
+            run=TensorRunner(unproved.read_bytes()),
             inputs=inputs,
-            exact=quantize is None,
+            file_inputs=file_inputs,
+            labels=labels,
+            batch_size=options.batch_size,
+            exact=level == "float32",
         )
-        milliseconds = latency_ms(unproved, inputs)
+        milliseconds = latency_ms(unproved, file_inputs)
         os.replace(unproved, path)
     finally:
         unproved.unlink(missing_ok=True)
@@ -88,7 +158,13 @@ def export_tflite(
         latency_ms=milliseconds,
         max_abs_logit_difference=result.max_abs_logit_difference,
         top1_agreement=result.top1_agreement,
-        num_examples=len(next(iter(inputs.values()))),
+        num_examples=result.num_examples,
+        accuracy=result.accuracy,
+        keras_accuracy=result.keras_accuracy,
+        quantize=level,
+        batch_size=options.batch_size,
+        text_input=text_input if "text" in inputs else None,
+        ladder=tuple(asdict(rung) for rung in ladder),
     )
 
 
@@ -97,13 +173,25 @@ def _option_problems(
     examples: Mapping[str, np.ndarray],
     vocabulary: Sequence[str] | None,
     quantize: str | None,
+    text_input: str,
 ) -> list[str]:
     problems = []
-    if quantize not in (None, "dynamic"):
-        problems.append(f"`quantize`: None or 'dynamic'. Received: quantize={quantize!r}.")
+    if quantize not in (None, AUTO, *LEVELS):
+        problems.append(
+            f"`quantize`: None, '{AUTO}' or one of {', '.join(LEVELS)}. "
+            f"Received: quantize={quantize!r}."
+        )
+    reads_text = any(tensor.name == "text" for tensor in getattr(model, "inputs", ()))
+    if text_input not in ("ids", "bytes"):
+        problems.append(f"`text_input`: 'ids' or 'bytes'. Received: text_input={text_input!r}.")
+    elif text_input == "bytes" and not (reads_text and vocabulary is not None):
+        problems.append(
+            "`text_input`: 'bytes' only for a model with an input `text`, and with a vocabulary. "
+            f"Received: vocabulary={'None' if vocabulary is None else 'given'}."
+        )
     if vocabulary is None:
         return problems
-    if all(tensor.name != "text" for tensor in getattr(model, "inputs", ())):
+    if not reads_text:
         problems.append(
             "`vocabulary`: None for a model without an input `text`. "
             f"Received: {len(vocabulary)} words. Leave it out."
@@ -126,9 +214,8 @@ def _option_problems(
     return problems
 
 
-def _run(runner: TensorRunner, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Runs examples one by one: `[n, num_classes]`."""
-    rows = zip(*tensors.values(), strict=True)
-    return np.stack(
-        [runner({k: v[np.newaxis] for k, v in zip(tensors, row, strict=True)}) for row in rows]
-    )
+def _label_problems(examples: Mapping[str, np.ndarray], labels: np.ndarray | None) -> list[str]:
+    sizes = {name: len(values) for name, values in examples.items()}
+    if labels is None or all(size == len(labels) for size in sizes.values()):
+        return []
+    return [f"`labels`: one for each example, {sizes}. Received: {len(labels)}."]

@@ -1,5 +1,7 @@
 """The model card: what a released student is, for those who did not train it."""
 
+from mmkd_tf.report.exports_page import exports_markdown
+
 
 def model_card(results: dict) -> str:
     """Writes the card of a run.
@@ -21,7 +23,7 @@ def model_card(results: dict) -> str:
         + ".",
         "",
         "## Use",
-        "`student.tflite` and `student_dynamic.tflite` run in any LiteRT interpreter without extra "
+        "`student.tflite` and `student_small.tflite` run in any LiteRT interpreter without extra "
         "operators; labels, vocabulary and a description of the inputs are inside. In Python:",
         "",
         "```python",
@@ -55,16 +57,10 @@ def model_card(results: dict) -> str:
         ],
         "",
         "## Files",
-        "| file | KiB | ms per call | largest logit difference | same first class as Keras |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        *[
-            f"| {e['file']} | {e['bytes'] / 1024:,.0f} | {e['latency_ms']:.3f} | "
-            f"{e['max_abs_logit_difference']:.2g} | {e['top1_agreement']:.1%} |"
-            for e in results["exports"]
-        ],
-        "",
+        *exports_markdown(results["exports"]),
         "Latency: median, one thread, one example, on the machine of the run.",
         "",
+        *_credits(results["config"]),
         "## How it was made",
         f"Training examples: {dataset['sizes']['train']:,}; validation: "
         f"{dataset['sizes']['validation']:,}. Seed {results['seed']}. The teacher was trained on "
@@ -82,6 +78,12 @@ def model_card(results: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _credits(config: dict) -> list[str]:
+    names = {"author": "Author", "licence": "Licence"}
+    given = [f"{title}: {config[key]}." for key, title in names.items() if config[key]]
+    return [" ".join(given), ""] if given else []
 
 
 MODELS = {"teacher": "teacher", "student_alone": "student alone", "student": "distilled student"}

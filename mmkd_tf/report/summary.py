@@ -1,5 +1,6 @@
 """The summary that a run prints at its end."""
 
+from mmkd_tf.report.exports_page import exports_lines
 from mmkd_tf.report.model_card import MODELS, chance, gain
 
 
@@ -22,16 +23,9 @@ def summary(results: dict) -> str:
     lines += [
         gain(results),
         chance(results),
-        "",
-        f"{'file':<26}{'KiB':>8}{'ms':>9}{'same class as Keras':>21}",
     ]
-    for made in results["exports"]:
-        lines.append(
-            f"{made['file']:<26}{made['bytes'] / 1024:>8,.0f}{made['latency_ms']:>9.3f}"
-            f"{made['top1_agreement']:>21.1%}"
-        )
+    lines += ["", *exports_lines(results["exports"]), ""]
     seconds = results["seconds"]
-    lines.append("")
     lines.append(
         f"{sum(seconds.values()):.0f} seconds ("
         + ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items())

@@ -5,8 +5,10 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
+from mmkd_tf.edge import Classifier
 from mmkd_tf.export import parity
-from mmkd_tf.export.tflite import export_tflite
+from mmkd_tf.export.quantize import LEVELS
+from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 
 
 @pytest.fixture(scope="module", params=[None, "dynamic"])
@@ -194,12 +196,16 @@ def test_lists_all_that_is_wrong(model, class_names, examples, tmp_path):
             examples={"image": examples["image"][:, :8], "text": examples["text"][:2]},
             vocabulary=["<pad>", "red"],
             quantize="int4",
+            labels=np.zeros([3]),
+            text_input="words",
         )
     message = str(caught.value)
     for part in (
         "`class_names`: one for each of the model's 3 outputs",
         "`class_names`: distinct",
-        "`quantize`: None or 'dynamic'",
+        "`quantize`: None, 'auto' or one of float32, float16, dynamic, mixed, mixed4",
+        "`text_input`: 'ids' or 'bytes'. Received: text_input='words'",
+        "`labels`: one for each example",
         "`vocabulary`: distinct words that begin with",
         "`vocabulary`: a word for each token id",
         "`examples`: image of shape",
@@ -230,3 +236,74 @@ def test_same_model_gives_same_bytes(model, class_names, vocabulary, examples, t
             examples=examples,
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def smallest(model, class_names, vocabulary, examples, tmp_path_factory):
+    path = tmp_path_factory.mktemp("auto") / "student.tflite"
+    result = export_tflite(
+        model,
+        path,
+        class_names=class_names,
+        vocabulary=vocabulary,
+        examples=examples,
+        labels=np.asarray(model(examples)).argmax(axis=1),
+        quantize="auto",
+        options=TFLiteOptions(author="A. Person", licence="CC0"),
+    )
+    return path, result
+
+
+def test_auto_takes_the_smallest_that_is_accepted(smallest):
+    path, result = smallest
+    assert [rung["level"] for rung in result.ladder] == list(LEVELS)
+    accepted = [rung for rung in result.ladder if rung["accepted"]]
+    assert result.quantize == min(accepted, key=lambda rung: rung["bytes"])["level"]
+    assert result.keras_accuracy == 1 and result.accuracy >= 0.995
+    assert all(rung["latency_ms"] > 0 for rung in accepted)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_text_as_bytes_answers_as_text_as_ids(model, class_names, vocabulary, examples, tmp_path):
+    made = {}
+    for text_input in ("ids", "bytes"):
+        made[text_input] = export_tflite(
+            model,
+            tmp_path / text_input,
+            class_names=class_names,
+            vocabulary=vocabulary,
+            examples=examples,
+            text_input=text_input,
+        )
+    assert made["bytes"].text_input == "bytes"
+    assert made["bytes"].max_abs_logit_difference <= 1e-4
+    ids, utf8 = (Classifier(tmp_path / name) for name in made)
+    for text in ("RED 茶 word3", "nothing known", "word1,word2; word3-word4 red red red red"):
+        expected = ids.predict(text=text).probabilities
+        assert utf8.predict(text=text).probabilities == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [4, None])
+def test_batches_are_proved_too(model, class_names, vocabulary, examples, tmp_path, batch_size):
+    result = export_tflite(
+        model,
+        tmp_path / "a.tflite",
+        class_names=class_names,
+        vocabulary=vocabulary,
+        examples=examples,
+        options=TFLiteOptions(batch_size=batch_size),
+    )
+    assert result.batch_size == batch_size
+    assert result.max_abs_logit_difference <= 1e-4
+    texts = [{"text": text} for text in ("red", "茶 word3", "word9 red")]
+    classifier = Classifier(tmp_path / "a.tflite")
+    one_by_one = [classifier.predict(**example).probabilities for example in texts]
+    for together, alone in zip(classifier.predict_batch(texts), one_by_one, strict=True):
+        assert together.probabilities == pytest.approx(alone, abs=1e-6)
+
+
+def test_bytes_need_a_vocabulary(model, class_names, examples, tmp_path):
+    with pytest.raises(ValueError, match="'bytes' only for a model with an input `text`, and with"):
+        export_tflite(
+            model, tmp_path / "a", class_names=class_names, examples=examples, text_input="bytes"
+        )

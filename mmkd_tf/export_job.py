@@ -1,0 +1,91 @@
+"""Exports a model of a run: a SavedModel, a TFLite file and a small one, each tried out."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mmkd_tf.config import RunConfig
+from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.edge.examples import text_bytes
+from mmkd_tf.edge.interpreter import TensorRunner
+from mmkd_tf.export.contract import MAX_EXAMPLES
+from mmkd_tf.export.logits import keras_logits
+from mmkd_tf.export.parity import difference
+from mmkd_tf.export.saved_model import export_saved_model
+from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
+from mmkd_tf.models.routing import input_names
+
+
+def export_all(
+    model: keras.Model,
+    dataset: Dataset,
+    config: RunConfig,
+    path: Path,
+    *,
+    name: str = "student",
+    quantize: str = "auto",
+    batch_size: int | None = 1,
+) -> list[dict]:
+    """Writes a SavedModel, a TFLite file in float32 and a small one, each compared with Keras.
+
+    Args:
+        model: What to export.
+        dataset: Training serves to calibrate, validation to compare and to choose; on test the
+            TFLite files are measured once they are made.
+        config: The settings.
+        path: The folder for the files.
+        name: How their names begin.
+        quantize: Of the small file, as in `export_tflite`.
+        batch_size: Of the TFLite files; None for any.
+
+    Returns:
+        A dict for each file, with the keys of `mmkd_tf.export.Export`, and `test_accuracy` and
+        `test_top1_agreement`, None for the SavedModel.
+    """
+    validation, text = dataset.splits["validation"], dataset.modalities.get("text")
+    training = dataset.splits["train"].inputs
+    shared = {"class_names": dataset.class_names, "examples": validation.inputs}
+    lite = {
+        **shared,
+        "labels": validation.labels,
+        "vocabulary": text.vocabulary if text else None,
+        "text_input": config.text_input if text else "ids",
+        "options": TFLiteOptions(
+            batch_size=batch_size,
+            calibration={key: values[:MAX_EXAMPLES] for key, values in training.items()},
+            max_accuracy_loss=config.max_accuracy_loss,
+            author=config.author,
+            licence=config.licence,
+        ),
+    }
+    saved_model = export_saved_model(
+        model, path / f"{name}_saved_model", modalities=dataset.modalities, **shared
+    )
+    files = [
+        export_tflite(model, path / f"{name}.tflite", **lite),
+        export_tflite(model, path / f"{name}_small.tflite", quantize=quantize, **lite),
+    ]
+    unmeasured = {"test_accuracy": None, "test_top1_agreement": None}
+    made = [{**asdict(saved_model), **unmeasured}]
+    made += [{**asdict(file), **_on_test(model, dataset, Path(file.file))} for file in files]
+    return [{**values, "file": Path(values["file"]).name} for values in made]
+
+
+def _on_test(model: keras.Model, dataset: Dataset, file: Path) -> dict:
+    """Measures a TFLite file on the test split, on texts as they are if it takes bytes."""
+    examples, runner = dataset.splits["test"], TensorRunner(file.read_bytes())
+    inputs = {name: examples.inputs[name] for name in runner.inputs}
+    if "text" in inputs and runner.inputs["text"][1] == np.uint8:
+        num_bytes = runner.inputs["text"][0][1]
+        rows = [text_bytes(text or "", num_bytes=num_bytes) for text in examples.texts]
+        inputs["text"] = np.stack(rows)
+    probabilities = runner(inputs)
+    logits = keras_logits(model, {name: examples.inputs[name] for name in input_names(model)})
+    return {
+        "test_accuracy": float(np.mean(probabilities.argmax(axis=1) == examples.labels)),
+        "test_top1_agreement": difference(
+            logits=logits, probabilities=probabilities
+        ).top1_agreement,
+    }

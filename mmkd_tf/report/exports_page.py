@@ -1,0 +1,105 @@
+"""Exported files beside Keras, and the ladder of quantisation levels, as text and Markdown."""
+
+
+def exports_lines(exports: list[dict]) -> list[str]:
+    """Writes the exported files beside Keras, and the ladder of quantisation levels.
+
+    Args:
+        exports: A dict for each file, with the keys of `mmkd_tf.export.Export`.
+
+    Returns:
+        Lines of text.
+    """
+    lines = [
+        f"{'file':<24}{'level':>9}{'KiB':>9}{'ms':>9}{'accuracy':>10}{'in Keras':>10}"
+        f"{'same class':>12}{'on test':>9}{'difference':>12}"
+    ]
+    for made in exports:
+        lines.append(
+            f"{made['file']:<24}{made['quantize']:>9}{made['bytes'] / 1024:>9,.1f}"
+            f"{made['latency_ms']:>9.3f}{_share(made['accuracy']):>10}"
+            f"{_share(made['keras_accuracy']):>10}{made['top1_agreement']:>12.1%}"
+            f"{_percent(made['test_top1_agreement']):>9}"
+            f"{made['max_abs_logit_difference']:>12.1e}"
+        )
+    for made in exports:
+        if made["ladder"]:
+            lines += ["", f"Levels tried for {made['file']}, without labels and vocabulary:"]
+            lines += _ladder_lines(made)
+    counts = sorted({made["num_examples"] for made in exports})
+    lines.append(f"Measured on {' or '.join(map(str, counts))} validation examples.")
+    return lines
+
+
+def _ladder_lines(made: dict) -> list[str]:
+    lines = [
+        f"{'level':<10}{'KiB':>9}{'ms':>9}{'accuracy':>10}{'same class':>12}{'difference':>12}"
+    ]
+    for rung in made["ladder"]:
+        verdict = _verdict(made, rung)
+        if rung["bytes"] is None:
+            lines.append(f"{rung['level']:<10}can't be made: {verdict}")
+            continue
+        lines.append(
+            f"{rung['level']:<10}{rung['bytes'] / 1024:>9,.1f}{rung['latency_ms']:>9.3f}"
+            f"{_share(rung['accuracy']):>10}{rung['top1_agreement']:>12.1%}"
+            f"{rung['max_abs_logit_difference']:>12.1e}  {verdict}".rstrip()
+        )
+    return lines
+
+
+def exports_markdown(exports: list[dict]) -> list[str]:
+    """Writes the same as Markdown tables.
+
+    Args:
+        exports: As for `exports_lines`.
+    """
+    lines = [
+        "| file | weights | KiB | ms per call | largest logit difference | same class as Keras | "
+        "on test | accuracy on test |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for made in exports:
+        lines.append(
+            f"| {made['file']} | {made['quantize']} | {made['bytes'] / 1024:,.0f} | "
+            f"{made['latency_ms']:.3f} | {made['max_abs_logit_difference']:.2g} | "
+            f"{made['top1_agreement']:.1%} | {_percent(made['test_top1_agreement'])} | "
+            f"{_share(made['test_accuracy'])} |"
+        )
+    lines.append("")
+    for made in exports:
+        if made["ladder"]:
+            lines += _ladder_markdown(made)
+    return lines
+
+
+def _ladder_markdown(made: dict) -> list[str]:
+    lines = [
+        f"`{made['file']}` is the smallest of these that is accepted on validation (sizes without "
+        "labels and vocabulary):",
+        "",
+        "| weights | KiB | ms per call | accuracy | same class as Keras | |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for rung in made["ladder"]:
+        verdict = _verdict(made, rung).replace("|", "\\|").replace("\n", " ")
+        if rung["bytes"] is None:
+            lines.append(f"| {rung['level']} | | | | | can't be made: {verdict} |")
+            continue
+        lines.append(
+            f"| {rung['level']} | {rung['bytes'] / 1024:,.1f} | {rung['latency_ms']:.3f} | "
+            f"{_share(rung['accuracy'])} | {rung['top1_agreement']:.1%} | {verdict} |"
+        )
+    return [*lines, ""]
+
+
+def _verdict(made: dict, rung: dict) -> str:
+    return "taken" if rung["level"] == made["quantize"] else rung["reason"] or ""
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
