@@ -10,14 +10,14 @@ import keras
 import numpy as np
 
 from mmkd_tf.edge.interpreter import TensorRunner
-from mmkd_tf.export.benchmark_files import export_ours
-from mmkd_tf.export.benchmark_inputs import REAL, cases_of, random_examples, random_student
-from mmkd_tf.export.benchmark_process import save_examples
-from mmkd_tf.export.benchmark_results import describe_files, describe_refusals, ratios
-from mmkd_tf.export.benchmark_rounds import measure
+from mmkd_tf.export.benchmarking.files import export_ours
+from mmkd_tf.export.benchmarking.inputs import REAL, cases_of, random_examples, random_student
+from mmkd_tf.export.benchmarking.peers import export_peers
+from mmkd_tf.export.benchmarking.process import save_examples
+from mmkd_tf.export.benchmarking.results import describe_files, describe_refusals, ratios
+from mmkd_tf.export.benchmarking.rounds import measure
 from mmkd_tf.export.contract import check_model
 from mmkd_tf.export.parity import keras_logits
-from mmkd_tf.export.peers import export_peers
 
 _NUM_EXAMPLES = 50
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from mmkd_tf.edge.interpreter import OUTPUT
 from mmkd_tf.export.contract import call_by_name
-from mmkd_tf.export.portable import portable
-from mmkd_tf.export.unsupported import explain
+from mmkd_tf.export.lowering.portable import portable
+from mmkd_tf.export.lowering.unsupported import explain
 
 
 @dataclass(frozen=True)

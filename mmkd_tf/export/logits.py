@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkd_tf.export.contract import call_by_name
-from mmkd_tf.export.portable import portable
+from mmkd_tf.export.lowering.portable import portable
 
 _BATCH = 32
 

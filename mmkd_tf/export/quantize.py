@@ -7,16 +7,16 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.edge.interpreter import TensorRunner
-from mmkd_tf.export.bias_correction import add_biases, correct_biases
-from mmkd_tf.export.lookups import scale_rows, use_embedding_lookup
-from mmkd_tf.export.observation import observe
 from mmkd_tf.export.parity import difference
-from mmkd_tf.export.quantization_plan import VERY_LARGE, Scheme, plan
-from mmkd_tf.export.quantizer import apply
-from mmkd_tf.export.separable import merge_separable
-from mmkd_tf.export.tflite_graph import Operator, code_of, write_used
+from mmkd_tf.export.quantization.bias_correction import add_biases, correct_biases
+from mmkd_tf.export.quantization.lookups import scale_rows, use_embedding_lookup
+from mmkd_tf.export.quantization.observation import observe
+from mmkd_tf.export.quantization.plan import VERY_LARGE, Scheme, plan
+from mmkd_tf.export.quantization.quantizer import apply
+from mmkd_tf.export.quantization.separable import merge_separable
+from mmkd_tf.export.quantization.tflite_graph import Operator, code_of, write_used
+from mmkd_tf.export.quantization.weight_rounding import round_weights
 from mmkd_tf.export.tflite_tables import read_tables
-from mmkd_tf.export.weight_rounding import round_weights
 
 LEVELS = ("float32", "float16", "dynamic", "mixed", "mixed4")
 

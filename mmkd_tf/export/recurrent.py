@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from mmkd_tf.export.recurrent_cells import SplitCell, split_cell
+from mmkd_tf.export.lowering.recurrent_cells import SplitCell, split_cell
 
 # A tensor whose size depends on the text makes the interpreter plan all that follows anew, 6 us
 # a call. Up to so many multiplications it is cheaper to project the padding too.

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mmkd_tf.export.contract import call_by_name
 from mmkd_tf.export.decode import decode_picture
-from mmkd_tf.export.portable import portable
+from mmkd_tf.export.lowering.portable import portable
 from mmkd_tf.modalities.modality import Modality
 
 

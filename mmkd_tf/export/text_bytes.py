@@ -9,8 +9,13 @@ import tensorflow as tf
 
 from mmkd_tf.edge.tokenizer import UNKNOWN_ID, Tokenizer, split_words
 from mmkd_tf.export.convert import Reader
-from mmkd_tf.export.text_symbols import NOT_CONTINUATION, NUM_LEADS, Symbols, number_symbols
-from mmkd_tf.export.word_table import WordTable, place_words
+from mmkd_tf.export.tokenizing.text_symbols import (
+    NOT_CONTINUATION,
+    NUM_LEADS,
+    Symbols,
+    number_symbols,
+)
+from mmkd_tf.export.tokenizing.word_table import WordTable, place_words
 
 LARGEST_NUM_BYTES = 32_768
 

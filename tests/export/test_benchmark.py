@@ -4,10 +4,17 @@ import keras
 import numpy as np
 import pytest
 
-from mmkd_tf.export import benchmark, benchmark_rounds
+from mmkd_tf.export import benchmark
 from mmkd_tf.export.benchmark import benchmark_edge, latency_ms, median_ms
-from mmkd_tf.export.benchmark_files import OURS, TEXT_BRANCH
-from mmkd_tf.export.peers import KERAS_DYNAMIC, KERAS_STATIC, ONNX_KERAS, ONNX_LSTM, SAVED_MODEL
+from mmkd_tf.export.benchmarking import rounds as benchmark_rounds
+from mmkd_tf.export.benchmarking.files import OURS, TEXT_BRANCH
+from mmkd_tf.export.benchmarking.peers import (
+    KERAS_DYNAMIC,
+    KERAS_STATIC,
+    ONNX_KERAS,
+    ONNX_LSTM,
+    SAVED_MODEL,
+)
 from mmkd_tf.export.quantize import LEVELS
 from mmkd_tf.export.tflite import export_tflite
 

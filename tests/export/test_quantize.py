@@ -10,8 +10,8 @@ from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export import quantize as module
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.parity import difference
+from mmkd_tf.export.quantization.tflite_graph import Operator, code_of
 from mmkd_tf.export.quantize import LEVELS, quantize
-from mmkd_tf.export.tflite_graph import Operator, code_of
 from mmkd_tf.export.tflite_tables import read_tables
 
 Type = schema.TensorType

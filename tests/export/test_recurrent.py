@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers, ops
 
 from mmkd_tf.export import recurrent
-from mmkd_tf.export.portable import portable
+from mmkd_tf.export.lowering.portable import portable
 
 STEPS, DIM, UNITS = 5, 3, 4
 # Padding on the right, on the left, on both sides, in between, none, nothing else.

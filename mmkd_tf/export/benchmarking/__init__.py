@@ -1,0 +1,1 @@
+"""What lies behind benchmark.py: the files, their processes, rounds and results."""

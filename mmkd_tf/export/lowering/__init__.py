@@ -1,0 +1,1 @@
+"""What lies behind convert.py and recurrent.py: layers as TFLite runs them well."""

@@ -1,0 +1,1 @@
+"""What lies behind text_bytes.py: tables of characters and words for a graph."""
