@@ -1,0 +1,120 @@
+package mmkd
+
+import java.nio.ByteBuffer
+import java.nio.charset.CharacterCodingException
+import java.util.zip.CRC32
+
+/**
+ * What a .tflite file of mmkd_tf holds: the model, and behind it an uncompressed zip archive.
+ *
+ * @property content the whole file, as the interpreter takes it.
+ * @property labels class names in the order of the outputs.
+ * @property vocabulary words in the order of their ids; null if the model takes no token ids.
+ * @property description the text of mmkd.json.
+ */
+class ModelFile private constructor(
+    val content: ByteArray,
+    val labels: List<String>,
+    val vocabulary: List<String>?,
+    val description: String,
+) {
+    companion object {
+        private const val FORMAT = 1L
+
+        /**
+         * Reads and checks a file.
+         *
+         * The checksum is no luxury: an interpreter may crash on a damaged model, and the app with
+         * it.
+         *
+         * @throws IllegalArgumentException if it is another file, cut off, damaged or too new.
+         */
+        fun read(content: ByteArray): ModelFile {
+            val start = content.copyOfRange(minOf(4, content.size), minOf(8, content.size))
+            if (!start.contentEquals("TFL3".toByteArray())) {
+                throw refusal("${content.size} bytes of something else")
+            }
+            val file = try {
+                val files = readArchive(content)
+                val description = files.getValue("mmkd.json")
+                fun lines(name: String) = files.getValue(name).split("\n")
+                // The description names the files that belong to the model.
+                val hasVocabulary = "\"vocab.txt\"" in description
+                val vocabulary = if (hasVocabulary) lines("vocab.txt") else null
+                ModelFile(content, lines("labels.txt"), vocabulary, description)
+            } catch (error: NoSuchElementException) {
+                throw refusal("one without sound labels, vocabulary or description")
+            } catch (error: IndexOutOfBoundsException) {
+                throw refusal("one that is cut off or damaged")
+            } catch (error: CharacterCodingException) {
+                throw refusal("one that is damaged")
+            }
+            val rules = file.number("tokenizer_rules") ?: Tokenizer.RULES.toLong()
+            if (file.number("format") != FORMAT || rules != Tokenizer.RULES.toLong()) {
+                throw refusal("one that is newer than this code, or damaged")
+            }
+            val modelBytes = file.number("model_bytes") ?: -1L
+            if (modelBytes !in 0L..content.size.toLong() ||
+                checksum(content, 0, modelBytes.toInt()) != file.number("model_crc32")
+            ) {
+                throw refusal("one whose checksum does not fit: it is damaged")
+            }
+            return file
+        }
+
+        private fun refusal(received: String) = IllegalArgumentException(
+            "`content`: a .tflite file exported by mmkd_tf. Received: $received. " +
+                "Copy it again, or export it again.",
+        )
+
+        /** Gives the texts in the archive by name. Nothing in it is compressed. */
+        private fun readArchive(content: ByteArray): Map<String, String> {
+            var end = content.size - 22
+            while (end >= 0 && number(content, end, 4) != 0x06054b50L) end--
+            if (end < 0) throw NoSuchElementException("no archive")
+            val directoryBytes = number(content, end + 12, 4)
+            // Offsets count from the archive's start; other tools set it after the model.
+            val archive = end - directoryBytes - number(content, end + 16, 4)
+            val files = HashMap<String, String>()
+            var entry = end - directoryBytes.toInt()
+            repeat(number(content, end + 10, 2).toInt()) {
+                val nameBytes = number(content, entry + 28, 2).toInt()
+                val name = text(content, entry + 46, nameBytes)
+                val local = (archive + number(content, entry + 42, 4)).toInt()
+                val first = local + 30 + number(content, local + 26, 2).toInt() +
+                    number(content, local + 28, 2).toInt()
+                val size = number(content, entry + 24, 4).toInt()
+                val stored = number(content, entry + 10, 2) == 0L
+                if (stored && checksum(content, first, size) == number(content, entry + 16, 4)) {
+                    files[name] = text(content, first, size)
+                }
+                entry += 46 + nameBytes + number(content, entry + 30, 2).toInt() +
+                    number(content, entry + 32, 2).toInt()
+            }
+            return files
+        }
+
+        /** Reads a number without sign, its lowest byte first, as zip archives store them. */
+        private fun number(content: ByteArray, at: Int, bytes: Int): Long =
+            (at + bytes - 1 downTo at).fold(0L) { sum, place ->
+                sum * 256 + (content[place].toInt() and 255)
+            }
+
+        private fun checksum(content: ByteArray, first: Int, size: Int): Long {
+            if (first < 0 || size < 0 || size > content.size - first) {
+                throw IndexOutOfBoundsException()
+            }
+            return CRC32().apply { update(content, first, size) }.value
+        }
+
+        private fun text(content: ByteArray, first: Int, size: Int): String =
+            Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content, first, size)).toString()
+    }
+
+    /**
+     * A number in mmkd.json; each of these names occurs there once. Not read by org.json, since
+     * that comes with Android and this file is tested without it.
+     */
+    private fun number(name: String): Long? =
+        Regex("\"$name\": *(\\d{1,18})\\b").find(description)?.groupValues?.get(1)?.toLong()
+}

@@ -1,0 +1,125 @@
+import Foundation
+
+/// Says what is wrong with a file, a picture or a text, and what to do.
+public struct ClassifierError: LocalizedError, CustomStringConvertible {
+    public let description: String
+    public var errorDescription: String? { description }
+
+    init(_ description: String) { self.description = description }
+}
+
+/// What a .tflite file of mmkd_tf holds: the model, and behind it an uncompressed zip archive.
+public struct ModelFile {
+    /// Class names in the order of the outputs.
+    public let labels: [String]
+    /// Words in the order of their ids; nil if the model takes no token ids.
+    public let vocabulary: [String]?
+
+    private static let format = 1
+
+    /// Reads and checks a file.
+    ///
+    /// The checksum is no luxury: an interpreter may crash on a damaged model, and the app with it.
+    ///
+    /// - Throws: `ClassifierError` if it is another file, cut off, damaged or too new.
+    public init(content: Data) throws {
+        let bytes = [UInt8](content)
+        guard bytes.count > 8, Array(bytes[4..<8]) == Array("TFL3".utf8) else {
+            throw ModelFile.refusal("\(bytes.count) bytes of something else")
+        }
+        let files = try ModelFile.readArchive(bytes)
+        guard let labels = files["labels.txt"], let json = files["mmkd.json"],
+            let description = try? JSONSerialization.jsonObject(with: Data(json))
+                as? [String: Any],
+            let names = description["files"] as? [String],
+            let inputs = description["inputs"] as? [String: [String: Any]],
+            let modelBytes = description["model_bytes"] as? Int,
+            let modelChecksum = description["model_crc32"] as? Int,
+            names.allSatisfy({ files[$0] != nil })
+        else {
+            throw ModelFile.refusal("one without sound labels, vocabulary or description")
+        }
+        let rules = inputs["text"]?["tokenizer_rules"] as? Int ?? Tokenizer.rules
+        guard description["format"] as? Int == ModelFile.format, rules == Tokenizer.rules else {
+            throw ModelFile.refusal("one that is newer than this code")
+        }
+        guard 0...bytes.count ~= modelBytes,
+            Int(ModelFile.checksum(bytes[0..<modelBytes])) == modelChecksum
+        else {
+            throw ModelFile.refusal("one whose checksum does not fit: it is damaged")
+        }
+        self.labels = try ModelFile.lines(labels)
+        let vocabulary = names.contains("vocab.txt") ? files["vocab.txt"] : nil
+        self.vocabulary = try vocabulary.map(ModelFile.lines)
+    }
+
+    private static func refusal(_ received: String) -> ClassifierError {
+        ClassifierError(
+            "`content`: a .tflite file exported by mmkd_tf. Received: \(received). "
+                + "Copy it again, or export it again."
+        )
+    }
+
+    /// Gives the files in the archive by name. Nothing in it is compressed.
+    private static func readArchive(_ bytes: [UInt8]) throws -> [String: ArraySlice<UInt8>] {
+        let endMark = 0x0605_4b50
+        guard
+            let end = try stride(from: bytes.count - 22, through: 0, by: -1)
+                .first(where: { try number(bytes, $0, 4) == endMark })
+        else { throw refusal("one without sound labels, vocabulary or description") }
+        let directoryBytes = try number(bytes, end + 12, 4)
+        // Offsets count from the archive's start; other tools set it after the model.
+        let archive = end - directoryBytes - (try number(bytes, end + 16, 4))
+        var files: [String: ArraySlice<UInt8>] = [:]
+        var entry = end - directoryBytes
+        for _ in 0..<(try number(bytes, end + 10, 2)) {
+            let nameBytes = try number(bytes, entry + 28, 2)
+            let name = try slice(bytes, entry + 46, nameBytes)
+            let local = archive + (try number(bytes, entry + 42, 4))
+            let localNames = try number(bytes, local + 26, 2) + number(bytes, local + 28, 2)
+            let file = try slice(bytes, local + 30 + localNames, number(bytes, entry + 24, 4))
+            let isStored = try number(bytes, entry + 10, 2) == 0
+            if try isStored && Int(checksum(file)) == number(bytes, entry + 16, 4) {
+                files[String(decoding: name, as: UTF8.self)] = file
+            }
+            entry += 46 + nameBytes + (try number(bytes, entry + 30, 2))
+                + (try number(bytes, entry + 32, 2))
+        }
+        return files
+    }
+
+    /// Reads a number without sign, its lowest byte first, as zip archives store them.
+    private static func number(_ bytes: [UInt8], _ at: Int, _ count: Int) throws -> Int {
+        try slice(bytes, at, count).reversed().reduce(0) { $0 * 256 + Int($1) }
+    }
+
+    private static func slice(
+        _ bytes: [UInt8], _ at: Int, _ count: Int
+    ) throws -> ArraySlice<UInt8> {
+        guard at >= 0, count >= 0, count <= bytes.count - at else {
+            throw refusal("one that is cut off or damaged")
+        }
+        return bytes[at..<(at + count)]
+    }
+
+    /// Splits at line feeds alone: the place of a line is its number, so none may get lost.
+    private static func lines(_ text: ArraySlice<UInt8>) throws -> [String] {
+        try text.split(separator: 0x0A, omittingEmptySubsequences: false).map {
+            guard let line = String(bytes: $0, encoding: .utf8) else {
+                throw refusal("one that is damaged")
+            }
+            return line
+        }
+    }
+
+    /// The checksum that zip archives use, CRC-32.
+    private static func checksum(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+        ~bytes.reduce(~0) { (sum: UInt32, byte) in
+            remainders[Int((sum ^ UInt32(byte)) & 255)] ^ (sum >> 8)
+        }
+    }
+
+    private static let remainders: [UInt32] = (0..<256).map { byte in
+        (0..<8).reduce(byte) { rest, _ in rest & 1 == 1 ? 0xEDB8_8320 ^ (rest >> 1) : rest >> 1 }
+    }
+}

@@ -1,0 +1,53 @@
+package mmkd
+
+import java.io.File
+
+// Answers each line of the standard input, so that test_ports.py can compare with Python.
+
+fun main() {
+    var tokenizer = Tokenizer(listOf("<pad>", "<unk>"), 1)
+    for (line in generateSequence(::readLine)) {
+        val (command, arguments) = line.split(" ").let { it[0] to it.drop(1) }
+        val answer = try {
+            when (command) {
+                "tokenizer" -> {
+                    tokenizer = Tokenizer(text(arguments[1]).split("\n"), arguments[0].toInt())
+                    ""
+                }
+                "words" -> Tokenizer.splitWords(text(arguments[0])).joinToString(" ") { hex(it) }
+                "ids" -> tokenizer.ids(text(arguments[0])).joinToString(" ")
+                "bytes" -> hex(utf8Bytes(text(arguments[1]), arguments[0].toInt()))
+                "file" -> ModelFile.read(File(arguments[0]).readBytes()).let {
+                    hex(it.labels.joinToString("\n")) + " " +
+                        hex(it.vocabulary?.joinToString("\n") ?: "none")
+                }
+                "pixels" -> {
+                    val (width, height, newWidth, newHeight) = arguments.take(4).map { it.toInt() }
+                    val colors = File(arguments[4]).readBytes()
+                    fun value(i: Int) = colors[i].toInt() and 255
+                    hex(
+                        resizePixels(width, height, newWidth, newHeight) { y, row ->
+                            for (x in row.indices) {
+                                val i = 4 * (y * width + x)
+                                row[x] = (value(i + 3) shl 24) or (value(i) shl 16) or
+                                    (value(i + 1) shl 8) or value(i + 2)
+                            }
+                        },
+                    )
+                }
+                else -> "error: no command $command"
+            }
+        } catch (error: IllegalArgumentException) {
+            "error: ${error.message}"
+        }
+        println(answer)
+    }
+}
+
+/** Reads UTF-16 in hexadecimal digits; `-` is empty. */
+private fun text(hex: String) =
+    String(hex.removePrefix("-").chunked(4).map { it.toInt(16).toChar() }.toCharArray())
+
+private fun hex(text: String) = hex(text.toByteArray())
+
+private fun hex(bytes: ByteArray) = bytes.joinToString("") { "%02x".format(it) }

@@ -1,0 +1,65 @@
+import Foundation
+
+// Answers each line of the standard input, so that test_ports.py can compare with Python.
+
+/// Reads UTF-16 in hexadecimal digits; `-` is empty.
+func text(_ hex: String) -> String {
+    let digits = Array(hex == "-" ? "" : hex)
+    let units = stride(from: 0, to: digits.count, by: 4).map {
+        UInt16(String(digits[$0..<($0 + 4)]), radix: 16)!
+    }
+    return String(decoding: units, as: UTF16.self)
+}
+
+func hex(_ bytes: [UInt8]) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(
+        decoding: bytes.flatMap { [digits[Int($0) / 16], digits[Int($0) % 16]] }, as: UTF8.self)
+}
+
+func hex(_ text: String) -> String { hex(Array(text.utf8)) }
+
+func string(_ codePoints: [UInt32]) -> String {
+    var scalars = String.UnicodeScalarView()
+    scalars.append(contentsOf: codePoints.map { Unicode.Scalar($0)! })
+    return String(scalars)
+}
+
+var tokenizer = try Tokenizer(vocabulary: ["<pad>", "<unk>"], length: 1)
+
+func answer(_ command: String, _ arguments: [String]) throws -> String {
+    switch command {
+    case "tokenizer":
+        let words = text(arguments[1]).unicodeScalars.split(separator: "\n").map { String($0) }
+        tokenizer = try Tokenizer(vocabulary: words, length: Int(arguments[0])!)
+        return ""
+    case "words":
+        return Tokenizer.splitWords(text(arguments[0])).map { hex(string($0)) }
+            .joined(separator: " ")
+    case "ids":
+        return tokenizer.ids(text(arguments[0])).map(String.init).joined(separator: " ")
+    case "bytes":
+        return hex(utf8Bytes(text(arguments[1]), count: Int(arguments[0])!))
+    case "file":
+        let content = try Data(contentsOf: URL(fileURLWithPath: arguments[0]))
+        let file = try ModelFile(content: content)
+        return hex(file.labels.joined(separator: "\n")) + " "
+            + hex(file.vocabulary?.joined(separator: "\n") ?? "none")
+    case "pixels":
+        let content = try Data(contentsOf: URL(fileURLWithPath: arguments[4]))
+        let sizes = arguments[..<4].map { Int($0)! }
+        let pixels = try Pixels(width: sizes[0], height: sizes[1], bytes: [UInt8](content))
+        return hex(pixels.resized(width: sizes[2], height: sizes[3]))
+    default:
+        return "error: no command \(command)"
+    }
+}
+
+while let line = readLine() {
+    let parts = line.split(separator: " ").map(String.init)
+    do {
+        print(try answer(parts[0], Array(parts.dropFirst())))
+    } catch let error as ClassifierError {
+        print("error: \(error)")
+    }
+}

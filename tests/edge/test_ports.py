@@ -1,0 +1,222 @@
+"""Tests the Kotlin and Swift sources in docs/android and docs/ios, which apps copy.
+
+Their tables are always compared with the tokenizer's. What needs no phone is compiled and run where
+there is a compiler: `pip install --no-deps kotlin-jupyter-kernel`, which brings one along and needs
+`java`, or `kotlinc` of Kotlin 1.4 or later; `swiftc`.
+"""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmkd_tf.edge.model_file import read_model_file
+from mmkd_tf.edge.picture import read_picture
+from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
+
+DOCS = Path(__file__).parents[2] / "docs"
+VECTORS = json.loads((DOCS / "tokenizer_vectors.json").read_text(encoding="ascii"))
+# Without Classifier, which needs the phone's pictures and interpreter.
+PORTABLE = ("Tokenizer", "ModelFile", "Pixels")
+
+
+def table(source, name):
+    """Gives the numbers that a source file has in the array `name`."""
+    text = (DOCS / source).read_text(encoding="utf-8")
+    body = re.search(rf"\b(?:val|let) {name}\b.*?[(\[]\n(.*?)\n *[)\]]\n", text, re.DOTALL)[1]
+    return [int(number, 0) for number in re.findall(r"-?\w+", body)]
+
+
+@pytest.mark.parametrize(
+    ("source", "separators", "singles", "fold_runs"),
+    [
+        ("android/Tokenizer.kt", "SEPARATORS", "SINGLES", "FOLD_RUNS"),
+        ("ios/Tokenizer.swift", "separators", "singles", "foldRuns"),
+    ],
+)
+def test_the_tables_are_the_tokenizers(source, separators, singles, fold_runs):
+    for name, expected in ((separators, SEPARATORS), (singles, SINGLES)):
+        numbers = table(source, name)
+        assert list(zip(numbers[::2], numbers[1::2], strict=True)) == list(expected)
+    runs = np.reshape(table(source, fold_runs), [-1, 4]).tolist()
+    pairs = [
+        (code_point, code_point + distance)
+        for first, last, step, distance in runs
+        for code_point in range(first, last + 1, step)
+    ]
+    assert pairs == sorted(FOLD.items())
+
+
+def build_kotlin(folder):
+    """Compiles the port; gives the command that runs it, or skips the test."""
+    sources = [*(DOCS / "android" / f"{name}.kt" for name in PORTABLE), *own("Main.kt")]
+    package = importlib.util.find_spec("run_kotlin_kernel")
+    runtime = []
+    if package and shutil.which("java"):
+        jars = Path(package.origin).parent / "jars"
+        runtime = list(jars.glob("kotlin-stdlib-*.jar"))
+        command = ["java", "-cp", f"{jars}/*", "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"]
+        command += ["-no-stdlib", "-no-reflect", "-cp", *runtime]
+    elif shutil.which("kotlinc"):
+        command = ["kotlinc", "-include-runtime"]
+    else:
+        pytest.skip("no kotlinc, nor java and the package kotlin-jupyter-kernel")
+    jar = folder / "port.jar"
+    subprocess.run([*command, "-d", jar, *sources], check=True)
+    classes = ":".join(map(str, [jar, *runtime]))
+    # On Android UTF-8 is the default, as it is in newer Java.
+    return ["java", "-Dfile.encoding=UTF-8", "-cp", classes, "mmkd.MainKt"]
+
+
+def build_swift(folder):
+    """Compiles the port; gives the command that runs it, or skips the test."""
+    if not shutil.which("swiftc"):
+        pytest.skip("no swiftc")
+    sources = [*(DOCS / "ios" / f"{name}.swift" for name in PORTABLE), *own("main.swift")]
+    subprocess.run(["swiftc", "-O", "-o", folder / "port", *sources], check=True)
+    return [folder / "port"]
+
+
+def own(name):
+    return [Path(__file__).parent / "ports" / name]
+
+
+@pytest.fixture(scope="module", params=[build_kotlin, build_swift], ids=["kotlin", "swift"])
+def ask(request, tmp_path_factory):
+    """Gives a function by which a port answers lines; the files in `ports/` say how."""
+    command = request.param(tmp_path_factory.mktemp("port"))
+
+    def answers(lines):
+        lines = list(lines)
+        result = subprocess.run(
+            command, input="\n".join([*lines, ""]), capture_output=True, encoding="utf-8"
+        )
+        assert result.returncode == 0, result.stderr
+        found = result.stdout.split("\n")[:-1]
+        assert len(found) == len(lines)
+        return found
+
+    return answers
+
+
+def code(text):
+    """UTF-16 in hexadecimal digits."""
+    return text.encode("utf-16-be", "surrogatepass").hex() or "-"
+
+
+def decode(answer):
+    return [bytes.fromhex(word).decode() for word in answer.split()]
+
+
+def test_the_test_vectors(ask):
+    vectors, length = VECTORS["vectors"], VECTORS["length"]
+    vocabulary = code("\n".join(VECTORS["vocabulary"]))
+    lines = [f"{what} {code(vector['text'])}" for what in ("ids", "words") for vector in vectors]
+    answers = ask([f"tokenizer {length} {vocabulary}", *lines])[1:]
+    ids, words = answers[: len(vectors)], answers[len(vectors) :]
+    for vector, found_ids, found_words in zip(vectors, ids, words, strict=True):
+        assert [int(number) for number in found_ids.split()] == vector["ids"], vector["about"]
+        assert decode(found_words)[: length + 1] == vector["words"], vector["about"]
+
+
+def test_every_code_point(ask):
+    texts = [
+        "".join(f"{chr(code_point)}a" for code_point in range(first, first + 256))
+        for first in range(0, 0x110000, 256)
+    ]
+    for text, answer in zip(texts, ask(f"words {code(t)}" for t in texts), strict=True):
+        assert decode(answer) == split_words(text), f"U+{ord(text[0]):04X} and after"
+
+
+def test_vocabularies_that_are_none(ask):
+    wrong = ["red\ncup", "<pad>", "<pad>\n<unk>\nred\nred", ""]
+    for text, answer in zip(wrong, ask(f"tokenizer 4 {code(t)}" for t in wrong), strict=True):
+        assert answer.startswith("error: `vocabulary`: distinct words"), text
+    (answer,) = ask([f"tokenizer 0 {code('<pad> <unk>'.replace(' ', chr(10)))}"])
+    assert answer == "error: `length`: at least 1. Received: length=0."
+
+
+def test_a_text_as_bytes(ask):
+    texts = ["red", "", "é茶👍x", "Größe", "a\0b", "👍" * 9]
+    cases = [(text, size) for text in texts for size in range(1, 13)]
+    answers = ask(f"bytes {size} {code(text)}" for text, size in cases)
+    for (text, size), answer in zip(cases, answers, strict=True):
+        whole = text.replace("\0", " ").encode()[:size].decode(errors="ignore").encode()
+        assert bytes.fromhex(answer) == whole.ljust(size, b"\0"), (text, size)
+
+
+def test_exported_files(ask, student_file, tmp_path):
+    expected = read_model_file(student_file)
+    joined = ["\n".join(expected.class_names), "\n".join(expected.vocabulary)]
+    # A zip archive may also count from its own start.
+    other = tmp_path / "other.tflite"
+    other.write_bytes(with_files(student_file.read_bytes(), shifted=True))
+    for answer in ask([f"file {student_file}", f"file {other}"]):
+        assert decode(answer) == joined
+
+
+def test_files_that_are_none(ask, student_file, tmp_path):
+    content = student_file.read_bytes()
+    model = content[: content.index(b"PK\x03\x04")]
+    wrong = {
+        "nothing": b"",
+        "another_file": b"labels.txt" * 9,
+        "the_mark_alone": b"....TFL3",
+        "the_model_alone": model,
+        "a_damaged_model": content[:2000] + bytes([content[2000] ^ 1]) + content[2001:],
+        "a_damaged_vocabulary": content.replace("茶\nbig".encode(), "茶\nbag".encode()),
+        "damaged_labels": content.replace(b"cup\nhat", b"cap\nhat"),
+        "a_directory_elsewhere": content[:-6] + b"\xff\xff\xff\x7f\0\0",
+        "a_large_directory": content[:-10] + b"\xff\xff\xff\xff" + content[-6:],
+        "many_files": content[:-12] + b"\xff\xff" + content[-10:],
+        "a_later_format": with_files(content, '"format": 1', '"format": 2'),
+        "later_rules": with_files(content, '_rules": 1', '_rules": 2'),
+        "a_model_too_long": with_files(content, '"model_bytes": ', '"model_bytes": 9'),
+        "no_checksum": with_files(content, "model_crc32", "model_sum"),
+        "no_number": with_files(content, '"model_bytes": ', '"model_bytes": "x", "y": '),
+    }
+    wrong |= {f"cut_by_{n}": content[:-n] for n in (1, 22, 60, 300, len(content) // 2)}
+    for name, bad in wrong.items():
+        assert bad != content, name
+        (tmp_path / name).write_bytes(bad)
+    answers = ask(f"file {tmp_path / name}" for name in wrong)
+    for name, answer in zip(wrong, answers, strict=True):
+        assert answer.startswith("error: `content`: a .tflite file exported by mmkd_tf."), name
+
+
+def with_files(content, old="", new="", *, shifted=False):
+    """Packs the archive behind a model anew, something in mmkd.json replaced."""
+    archive = zipfile.ZipFile(BytesIO(content))
+    texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    texts["mmkd.json"] = texts["mmkd.json"].replace(old, new, 1)
+    model = content[: content.index(b"PK\x03\x04")]
+    stream = BytesIO(b"" if shifted else model)
+    with zipfile.ZipFile(stream, "a") as repacked:
+        for name, text in texts.items():
+            repacked.writestr(name, text)
+    return model + stream.getvalue() if shifted else stream.getvalue()
+
+
+@pytest.mark.parametrize("size", [(12, 16), (5, 7), (1, 1), (100, 90), (33, 200), (301, 4)])
+def test_pictures_become_what_python_makes_of_them(ask, tmp_path, size):
+    colors = np.random.default_rng(3).integers(0, 256, (*size, 4)).astype("uint8")
+    colors[..., 3] = 255
+    (tmp_path / "picture").write_bytes(colors.tobytes())
+    height, width = size
+    (answer,) = ask([f"pixels {width} {height} 16 12 {tmp_path / 'picture'}"])
+    found = np.frombuffer(bytes.fromhex(answer), np.uint8).reshape([12, 16, 3]).astype(int)
+    expected = read_picture(colors[..., :3], height=12, width=16)
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_black_picture_is_not_an_absent_one(ask, tmp_path):
+    (tmp_path / "black").write_bytes(bytes([0, 0, 0, 255]) * 12)
+    (answer,) = ask([f"pixels 4 3 2 2 {tmp_path / 'black'}"])
+    assert bytes.fromhex(answer) == bytes([1]) * 12
