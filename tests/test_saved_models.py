@@ -1,0 +1,34 @@
+"""The released students are there, small, described, and give sensible answers."""
+
+from pathlib import Path
+
+import pytest
+
+from mmkd_tf.edge import Classifier
+from mmkd_tf.edge.model_file import read_model_file
+
+FOLDER = Path(__file__).parents[1] / "saved_models"
+KNOWN = {  # a text, and how the class begins that it speaks of
+    "emoji": {"flag: Chile": "Flags", "airplane": "Travel", "woman running": "People"},
+    "catalog": {"brand new, sealed, with tags": "new ", "second hand, vintage, worn": "used "},
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_released_student_answers(name):
+    path = FOLDER / name / "student_small.tflite"
+    assert path.stat().st_size <= 150 * 1024
+    classifier = Classifier(path)
+    predictions = classifier.predict_batch([{"text": text} for text in KNOWN[name]])
+    for prediction, beginning in zip(predictions, KNOWN[name].values(), strict=True):
+        assert prediction.label.startswith(beginning)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_its_card_tells_the_file_the_licence_and_the_accuracy(name):
+    card = (FOLDER / name / "model_card.md").read_text(encoding="utf-8")
+    file = read_model_file(FOLDER / name / "student_small.tflite")
+    assert file.author and file.author in card
+    assert file.licence and file.licence in card
+    assert "student_small.tflite" in card and "test examples" in card
+    assert all(label in card for label in file.class_names)
