@@ -209,7 +209,10 @@ def predict(
     with _errors_for_people():
         from mmkd_tf.edge import Classifier
 
-        file = model / "student.tflite" if model.is_dir() else model
+        file = model
+        if model.is_dir():  # a released folder holds the small file alone
+            names = ("student.tflite", "student_small.tflite")
+            file = next((model / n for n in names if (model / n).is_file()), model / names[0])
         prediction = Classifier(file).predict(image=image, text=text)
     if as_json:
         typer.echo(json.dumps(prediction.probabilities, ensure_ascii=False))
