@@ -229,7 +229,7 @@ def export(
         str, Flag(help="Which model of the run: student, student_alone or teacher.")
     ] = "student",
     quantize: Annotated[
-        str, Flag(help="Of the small file: auto, float16, dynamic, mixed or mixed4.")
+        str, Flag(help="Of the small file: auto, float32, float16, dynamic, mixed, mixed4.")
     ] = "auto",
     text_input: Annotated[
         str | None, Flag(help="ids or bytes; by default what the run's settings say.")
@@ -247,6 +247,7 @@ def export(
     """Export a model of a run again: SavedModel, TFLite, a small TFLite, a page for browsers."""
     quiet_tensorflow()
     with _errors_for_people():
+        _check_export_flags(output, quantize, batch_size, web, litert)
         from mmkd_tf.config import make_config
         from mmkd_tf.export.web import write_web_page
         from mmkd_tf.export_job import export_all
@@ -265,6 +266,25 @@ def export(
             typer.echo("Then open http://localhost:8000")
 
 
+def _check_export_flags(output, quantize, batch_size, web, litert) -> None:
+    """Finds mistakes before the work; lists them all."""
+    levels = ("auto", "float32", "float16", "dynamic", "mixed", "mixed4")
+    problems = []
+    if quantize not in levels:
+        problems.append(f"`--quantize`: one of {', '.join(levels)}. Received: {quantize}.")
+    if batch_size < 0:
+        problems.append(f"`--batch-size`: 1 or more, 0 for any number. Received: {batch_size}.")
+    for flag, path in (("--output", output), ("--web", web)):
+        if path is not None and path.exists() and not path.is_dir():
+            problems.append(f"`{flag}`: a folder, to make or to write into. Received: {path}.")
+    if litert is not None and web is None:
+        problems.append("`--litert`: only with --web, the page that it is for. Leave it out.")
+    if web is not None and batch_size == 0:
+        problems.append("`--web`: needs a --batch-size of 1 or more; browsers refuse 0.")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
 def _model_of_a_run(folder: Path, name: str) -> tuple:
     """Reads config, model and dataset of a finished run."""
     from mmkd_tf.run import load_dataset
@@ -276,7 +296,8 @@ def _model_of_a_run(folder: Path, name: str) -> tuple:
     if model is None:
         raise ValueError(
             f"`--model`: a model that the run has made. Received: {name}; the folder has "
-            f"{sorted(file.stem for file in folder.glob('*.keras'))}."
+            f"{sorted(file.stem for file in folder.glob('*.keras'))}. A released folder has none: "
+            "make the run anew with its settings, mmkd-tf run --config config.yaml."
         )
     dataset = load_dataset(config)
     run_folder.check_same_data(dataset.fingerprint())

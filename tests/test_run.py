@@ -124,6 +124,10 @@ def test_export_makes_the_same_files_again(finished, tmp_path):
     found = invoke("predict", tmp_path / "bytes" / "student.tflite", "--text", "leaf", "--json")
     expected = invoke("predict", folder / "out", "--text", "leaf", "--json")
     assert json.loads(found.stdout) == pytest.approx(json.loads(expected.stdout), abs=1e-5)
+    wrong = ["--quantize", "int3", "--batch-size", -1, "--litert", tmp_path]
+    result = invoke("export", folder / "out", "--output", tmp_path / "no", *wrong)
+    assert result.exit_code == 2 and not (tmp_path / "no").exists()
+    assert all(f"`{flag}`" in result.output for flag in wrong[::2])
     result = invoke("export", folder / "out", "--output", tmp_path, "--model", "grandmother")
     assert result.exit_code == 2 and "student_alone" in result.output
 

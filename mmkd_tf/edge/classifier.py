@@ -88,7 +88,8 @@ class Classifier:
 
         Args:
             image: A path, the bytes of a picture file, a Pillow image, or an array
-                `[height, width, 3]` of any size with values 0 to 255; None if there is none.
+                `[height, width, 3]` of any size with values 0 to 255; None if there is none. An
+                array of zeros counts as none, as in a dataset.
             text: As people write it; None or empty if there is none.
 
         Returns:

@@ -86,7 +86,8 @@ class ExampleReader:
             errors.append(
                 ValueError(
                     f"`{'`, `'.join(self._forms)}`: at least one of them. Received: neither a "
-                    "picture nor a word. Give what there is; what is absent may be left out."
+                    "picture nor a word. Give what there is; what is absent may be left out. An "
+                    "array of zeros counts as an absent picture."
                 )
             )
         return errors

@@ -2,6 +2,6 @@
 
 from mmkd_tf.export.parity import Export
 from mmkd_tf.export.saved_model import export_saved_model
-from mmkd_tf.export.tflite import export_tflite
+from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 
-__all__ = ["Export", "export_saved_model", "export_tflite"]
+__all__ = ["Export", "TFLiteOptions", "export_saved_model", "export_tflite"]

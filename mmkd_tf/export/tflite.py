@@ -85,20 +85,24 @@ def export_tflite(
         Size, latency and difference from Keras.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is no Keras model, or another argument is of another type.
         ValueError: If the model, the examples or another argument don't fit.
         NotImplementedError: If the model needs an operator that TFLite lacks.
         RuntimeError: If the file differs from Keras by more than its bound: 1e-4 nats in float32;
             see `mmkd_tf.export.parity.Difference.exceeds` for the other levels.
     """
-    options = options or TFLiteOptions()
+    options = TFLiteOptions() if options is None else options
+    _check_types(examples, options)
     problems = _option_problems(model, examples, vocabulary, quantize, text_input)
-    problems += _label_problems(examples, labels)
+    problems += _label_problems(examples, labels, len(class_names))
     inputs = check_model(model, class_names=class_names, examples=examples, problems=problems)
     labels = None if labels is None else np.asarray(labels)[:MAX_EXAMPLES]
     calibration = options.calibration
     if calibration is not None:
-        calibration = check_model(model, class_names=class_names, examples=calibration)
+        try:
+            calibration = check_model(model, class_names=class_names, examples=calibration)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`examples`", "`calibration`")) from None
 
     readers, file_inputs = {}, inputs
     if text_input == "bytes":
@@ -214,8 +218,47 @@ def _option_problems(
     return problems
 
 
-def _label_problems(examples: Mapping[str, np.ndarray], labels: np.ndarray | None) -> list[str]:
-    sizes = {name: len(values) for name, values in examples.items()}
-    if labels is None or all(size == len(labels) for size in sizes.values()):
+def _label_problems(
+    examples: Mapping[str, np.ndarray], labels: np.ndarray | None, num_classes: int
+) -> list[str]:
+    if labels is None:
         return []
-    return [f"`labels`: one for each example, {sizes}. Received: {len(labels)}."]
+    given = np.asarray(labels)
+    sizes = {name: len(values) for name, values in examples.items()}
+    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
+        return [
+            "`labels`: integers [n], the index of each example's class. "
+            f"Received: {given.dtype} {list(given.shape)}. Of one-hot rows take argmax(axis=1)."
+        ]
+    problems = []
+    if any(size != len(given) for size in sizes.values()):
+        problems.append(f"`labels`: one for each example, {sizes}. Received: {len(given)}.")
+    if given.size and not 0 <= given.min() <= given.max() < num_classes:
+        problems.append(
+            f"`labels`: from 0 to {num_classes - 1}, for {num_classes} class names. "
+            f"Received: from {given.min()} to {given.max()}."
+        )
+    return problems
+
+
+def _check_types(examples, options) -> None:
+    """Refuses what the other checks could not even read."""
+    if not isinstance(examples, Mapping):
+        raise TypeError(
+            "`examples`: a dict of arrays by input name, such as {'text': ids}. "
+            f"Received: {type(examples).__name__}."
+        )
+    if not isinstance(options, TFLiteOptions):
+        raise TypeError(
+            f"`options`: mmkd_tf.export.TFLiteOptions(...). Received: {type(options).__name__}."
+        )
+    loss = options.max_accuracy_loss
+    if not isinstance(loss, int | float) or not 0 <= loss <= 1:
+        raise ValueError(
+            f"`max_accuracy_loss`: a share from 0 to 1; 0.005 is half a point. Received: {loss!r}."
+        )
+    if not isinstance(options.calibration, Mapping | None):
+        raise TypeError(
+            "`calibration`: a dict of arrays by input name, as `examples`. "
+            f"Received: {type(options.calibration).__name__}."
+        )

@@ -196,7 +196,7 @@ def test_lists_all_that_is_wrong(model, class_names, examples, tmp_path):
             examples={"image": examples["image"][:, :8], "text": examples["text"][:2]},
             vocabulary=["<pad>", "red"],
             quantize="int4",
-            labels=np.zeros([3]),
+            labels=np.full([3], 9),
             text_input="words",
         )
     message = str(caught.value)
@@ -206,6 +206,7 @@ def test_lists_all_that_is_wrong(model, class_names, examples, tmp_path):
         "`quantize`: None, 'auto' or one of float32, float16, dynamic, mixed, mixed4",
         "`text_input`: 'ids' or 'bytes'. Received: text_input='words'",
         "`labels`: one for each example",
+        "`labels`: from 0 to 1, for 2 class names. Received: from 9 to 9",
         "`vocabulary`: distinct words that begin with",
         "`vocabulary`: a word for each token id",
         "`examples`: image of shape",
@@ -307,3 +308,30 @@ def test_bytes_need_a_vocabulary(model, class_names, examples, tmp_path):
         export_tflite(
             model, tmp_path / "a", class_names=class_names, examples=examples, text_input="bytes"
         )
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"examples": np.zeros([2, 6])}, TypeError, "`examples`: a dict of arrays by input name"),
+        ({"labels": np.eye(3)[[0] * 40]}, ValueError, "`labels`: integers .* argmax"),
+        ({"options": {"batch_size": 2}}, TypeError, "`options`: mmkd_tf.export.TFLiteOptions"),
+        (
+            {"options": TFLiteOptions(max_accuracy_loss=5)},
+            ValueError,
+            "`max_accuracy_loss`: a share from 0 to 1",
+        ),
+        (
+            {"options": TFLiteOptions(calibration={"text": np.zeros([2, 6], "int32")})},
+            ValueError,
+            "`calibration`: arrays for the inputs .* missing",
+        ),
+    ],
+)
+def test_refuses_before_anything_is_converted(
+    model, class_names, examples, tmp_path, changed, error, message
+):
+    arguments = {"class_names": class_names, "examples": examples, **changed}
+    with pytest.raises(error, match=message):
+        export_tflite(model, tmp_path / "a.tflite", **arguments)
+    assert list(tmp_path.iterdir()) == []
