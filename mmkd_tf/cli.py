@@ -268,7 +268,9 @@ def export(
 
 def _check_export_flags(output, quantize, batch_size, web, litert) -> None:
     """Finds mistakes before the work; lists them all."""
-    levels = ("auto", "float32", "float16", "dynamic", "mixed", "mixed4")
+    from mmkd_tf.export.tflite import AUTO, LEVELS
+
+    levels = (AUTO, *LEVELS)
     problems = []
     if quantize not in levels:
         problems.append(f"`--quantize`: one of {', '.join(levels)}. Received: {quantize}.")

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 
 from mmkd_tf.config import RunConfig
-from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.edge.examples import text_bytes
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.contract import MAX_EXAMPLES
 from mmkd_tf.export.logits import keras_logits
-from mmkd_tf.export.parity import difference
+from mmkd_tf.export.parity import accuracy, difference
 from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 from mmkd_tf.models.routing import input_names
@@ -69,22 +69,23 @@ def export_all(
     ]
     unmeasured = {"test_accuracy": None, "test_top1_agreement": None}
     made = [{**asdict(saved_model), **unmeasured}]
-    made += [{**asdict(file), **_on_test(model, dataset, Path(file.file))} for file in files]
+    test = dataset.splits["test"]
+    logits = keras_logits(model, {key: test.inputs[key] for key in input_names(model)})
+    made += [{**asdict(file), **_measure(Path(file.file), test, logits)} for file in files]
     return [{**values, "file": Path(values["file"]).name} for values in made]
 
 
-def _on_test(model: keras.Model, dataset: Dataset, file: Path) -> dict:
+def _measure(file: Path, examples: Examples, logits: np.ndarray) -> dict:
     """Measures a TFLite file on the test split, on texts as they are if it takes bytes."""
-    examples, runner = dataset.splits["test"], TensorRunner(file.read_bytes())
+    runner = TensorRunner(file.read_bytes())
     inputs = {name: examples.inputs[name] for name in runner.inputs}
     if "text" in inputs and runner.inputs["text"][1] == np.uint8:
         num_bytes = runner.inputs["text"][0][1]
         rows = [text_bytes(text or "", num_bytes=num_bytes) for text in examples.texts]
         inputs["text"] = np.stack(rows)
     probabilities = runner(inputs)
-    logits = keras_logits(model, {name: examples.inputs[name] for name in input_names(model)})
     return {
-        "test_accuracy": float(np.mean(probabilities.argmax(axis=1) == examples.labels)),
+        "test_accuracy": accuracy(probabilities, examples.labels),
         "test_top1_agreement": difference(
             logits=logits, probabilities=probabilities
         ).top1_agreement,

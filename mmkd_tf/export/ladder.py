@@ -7,7 +7,7 @@ import numpy as np
 
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.interleaved import interleaved_latency_ms
-from mmkd_tf.export.parity import difference
+from mmkd_tf.export.parity import accuracy, difference
 from mmkd_tf.export.quantize import LEVELS, quantize
 
 
@@ -104,7 +104,7 @@ def climb(
                 raise
             contents.pop(level, None)
             rungs[level] = Rung(level, reason=f"{type(error).__name__}: {error}")
-    keras_accuracy = None if labels is None else float(np.mean(logits.argmax(axis=1) == labels))
+    keras_accuracy = accuracy(logits, labels)
     latencies = interleaved_latency_ms(contents, inputs)
     for level, rung in rungs.items():
         if level in contents:
@@ -149,11 +149,10 @@ def _check(inputs, logits, labels, max_accuracy_loss, min_top1_agreement):
 def _measure(level, content, inputs, logits, labels):
     probabilities = TensorRunner(content)(inputs)
     found = difference(logits=logits, probabilities=probabilities)
-    right = None if labels is None else float(np.mean(probabilities.argmax(axis=1) == labels))
     return Rung(
         level,
         bytes=len(content),
-        accuracy=right,
+        accuracy=accuracy(probabilities, labels),
         top1_agreement=found.top1_agreement,
         max_abs_logit_difference=found.max_abs_logit_difference,
     )

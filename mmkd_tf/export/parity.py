@@ -134,6 +134,7 @@ def compare(
     file_inputs: Mapping[str, np.ndarray] | None = None,
     labels: np.ndarray | None = None,
     batch_size: int | None = None,
+    logits: np.ndarray | None = None,
 ) -> Parity:
     """Runs a file on examples, twice in other order, and with each modality absent.
 
@@ -150,6 +151,7 @@ def compare(
             as the bytes of texts.
         labels: Class indices `[n]` of the examples, for the accuracy.
         batch_size: Number of examples that the file takes at a time, None for any.
+        logits: What `keras_logits` gives for `inputs`, where the caller has it already.
 
     Returns:
         How far the file is from Keras on `inputs` as they are.
@@ -160,7 +162,7 @@ def compare(
     """
     file_inputs = inputs if file_inputs is None else file_inputs
     num_examples = len(next(iter(inputs.values())))
-    logits = keras_logits(model, inputs)
+    logits = keras_logits(model, inputs) if logits is None else logits
     check_logits(logits, case="the examples")
     sizes = sizes_to_try(batch_size, num_examples=num_examples)
     cases = {}
@@ -186,12 +188,13 @@ def compare(
     return Parity(
         max_abs_logit_difference=max(found.max_abs_logit_difference for found in complete),
         top1_agreement=min(found.top1_agreement for found in complete),
-        accuracy=_accuracy(probabilities, labels),
-        keras_accuracy=_accuracy(logits, labels),
+        accuracy=accuracy(probabilities, labels),
+        keras_accuracy=accuracy(logits, labels),
         num_examples=num_examples,
         batch_sizes=sizes,
     )
 
 
-def _accuracy(scores: np.ndarray, labels: np.ndarray | None) -> float | None:
+def accuracy(scores: np.ndarray, labels: np.ndarray | None) -> float | None:
+    """Gives the share of the rows `[n, num_classes]` whose largest score is the label's."""
     return None if labels is None else float(np.mean(scores.argmax(axis=1) == labels))

@@ -54,7 +54,8 @@ def export_saved_model(
     """
     problems = _modality_problems(model, examples, modalities)
     inputs = check_model(model, class_names=class_names, examples=examples, problems=problems)
-    check_logits(keras_logits(model, inputs), case="the examples")
+    logits = keras_logits(model, inputs)
+    check_logits(logits, case="the examples")
     path = Path(path)
     if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty_folder(path):
         raise FileExistsError(
@@ -74,7 +75,7 @@ def export_saved_model(
                 tensors = {name: tf.constant(values) for name, values in tensors.items()}
                 return signatures["tensors"](**tensors)["probabilities"].numpy()
 
-            result = compare(model=model, run=run, inputs=inputs, exact=True)
+            result = compare(model=model, run=run, inputs=inputs, exact=True, logits=logits)
             _compare_raw(model, signatures["serving_default"], modalities, inputs)
             milliseconds = median_ms(run, [{k: v[:1] for k, v in inputs.items()}])
         num_bytes = sum(file.stat().st_size for file in unproved.rglob("*") if file.is_file())

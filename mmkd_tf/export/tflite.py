@@ -150,6 +150,7 @@ def export_tflite(
             file_inputs=file_inputs,
             labels=labels,
             batch_size=options.batch_size,
+            logits=logits,
             exact=level == "float32",
         )
         milliseconds = latency_ms(unproved, file_inputs)

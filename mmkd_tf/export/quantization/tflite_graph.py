@@ -34,7 +34,10 @@ def _drop_unused(model):
 
 def code_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
     """Gives which of `Operator` it is."""
-    code = model.operatorCodes[operator.opcodeIndex]
+    return _number(model.operatorCodes[operator.opcodeIndex])
+
+
+def _number(code: schema.OperatorCodeT) -> int:
     # Numbers above 127 are only in the newer of the two fields.
     return max(code.builtinCode, code.deprecatedBuiltinCode)
 
@@ -44,7 +47,7 @@ def make_operator(
 ) -> schema.OperatorT:
     """Makes an operator without options; the caller puts it into a graph."""
     operator = schema.OperatorT()
-    known = [max(each.builtinCode, each.deprecatedBuiltinCode) for each in model.operatorCodes]
+    known = [_number(each) for each in model.operatorCodes]
     if code not in known:
         entry = schema.OperatorCodeT()
         entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), 1
