@@ -289,6 +289,7 @@ def _check_export_flags(output, quantize, batch_size, web, litert) -> None:
 
 def _model_of_a_run(folder: Path, name: str) -> tuple:
     """Reads config, model and dataset of a finished run."""
+    from mmkd_tf.roles import seen_by
     from mmkd_tf.run import load_dataset
     from mmkd_tf.run_folder import RunFolder
 
@@ -303,7 +304,7 @@ def _model_of_a_run(folder: Path, name: str) -> tuple:
         )
     dataset = load_dataset(config)
     run_folder.check_same_data(dataset.fingerprint())
-    return config, model, dataset
+    return config, model, seen_by(name, dataset)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 # What the written method's teacher is made for; see `models.classifier.document_teacher`.
 DOCUMENT_SIZES = {"image_size": 224, "text_length": 100, "vocabulary_size": 10_000}
@@ -46,6 +47,28 @@ class RunConfig(BaseModel):
     )
     fusion: Literal["concatenation", "weighted_sum", "attention"] = Field(
         "concatenation", description="How the modalities are merged."
+    )
+    student_modalities: list[Literal["image", "text"]] | None = Field(
+        None, description="What the students read; by default all that the data has."
+    )
+    student_image_size: int | None = Field(
+        None, ge=8, le=1024, description="The students' pictures, if smaller than the teacher's."
+    )
+    student_text_length: int | None = Field(
+        None, ge=1, le=1024, description="Words that the students read, if not as many."
+    )
+    student_vocabulary_size: int | None = Field(
+        None, ge=3, le=1_000_000, description="Most words that the students know, if not as many."
+    )
+    modality_dropout: Rate | dict[Literal["image", "text"], Rate] = Field(
+        0.1,
+        description="How often a student is trained without a modality, for all or by name.",
+    )
+    teacher_modality_dropout: Rate | dict[Literal["image", "text"], Rate] = Field(
+        0.1, description="The same for the teacher."
+    )
+    experts: bool = Field(
+        False, description="Teach also by a teacher of each modality that the student reads."
     )
     # No recipe stands out on validation (studies/recipes). This one asks for the order of the
     # teacher's probabilities and leaves the student its own certainty.
@@ -104,14 +127,55 @@ class RunConfig(BaseModel):
             raise ValueError(f"{names}: one must be above 0.")
         if self.image is None and self.text is None:
             raise ValueError("`image`, `text`: at least one column is needed.")
+        if problems := [*self._student_problems(), *self._document_problems()]:
+            raise ValueError("\n".join(problems))
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modalities that the data have."""
+        return [name for name in ("image", "text") if getattr(self, name) is not None]
+
+    def _student_problems(self) -> list[str]:
+        """What the student can't be given, and what would have no effect."""
+        there, problems = self.modalities, []
+        read = there if self.student_modalities is None else self.student_modalities
+        if not read or not set(read) <= set(there):
+            problems.append(
+                f"`student_modalities`: some of {there}, which the data have. Received: {read}."
+            )
+        if self.student_image_size is not None and self.student_image_size > self.image_size:
+            problems.append(
+                f"`student_image_size`: at most `image_size`, {self.image_size}. Received: "
+                f"{self.student_image_size}. Set image_size to the larger one."
+            )
+        needed = {
+            "student_image_size": "image",
+            "student_text_length": "text",
+            "student_vocabulary_size": "text",
+        }
+        problems += [
+            f"`{name}`: nothing, because the student reads no {modality}. Received: "
+            f"{getattr(self, name)}. Leave it out."
+            for name, modality in needed.items()
+            if getattr(self, name) is not None and modality not in read
+        ]
+        if self.experts and len(there) == 1:
+            problems.append(
+                f"`experts`: false, because the data have {there[0]} alone and the teacher is its "
+                "expert. Received: true."
+            )
+        return problems
+
+    def _document_problems(self) -> list[str]:
         sizes = {name: getattr(self, name) for name in DOCUMENT_SIZES}
         fits = sizes == DOCUMENT_SIZES and self.image is not None and self.text is not None
-        if self.teacher == "document" and not fits:
-            wanted = ", ".join(f"{name}={size}" for name, size in DOCUMENT_SIZES.items())
-            raise ValueError(
-                f"`teacher`: 'document' reads pictures and texts with {wanted}. Received: {sizes}, "
-                f"image={self.image!r}, text={self.text!r}."
-            )
+        if self.teacher != "document" or fits:
+            return []
+        wanted = ", ".join(f"{name}={size}" for name, size in DOCUMENT_SIZES.items())
+        return [
+            f"`teacher`: 'document' reads pictures and texts with {wanted}. Received: {sizes}, "
+            f"image={self.image!r}, text={self.text!r}."
+        ]
 
     @field_validator("image", "text", mode="before")
     @classmethod

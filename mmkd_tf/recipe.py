@@ -21,12 +21,14 @@ def distillation_terms(config: RunConfig, modalities: Iterable[str]) -> list:
 
     Args:
         config: The settings of a run.
-        modalities: Names of the modalities that teacher and student read.
+        modalities: Names of the modalities that the student reads.
 
     Returns:
         Terms for `Distiller.compile`.
     """
     terms = []
+    # Experts are heard on classes alone: of other features than theirs they know nothing.
+    whole = "teacher" if config.experts else None
     if config.soft_target_weight:
         loss, options = _SOFT_TARGET_LOSSES[config.soft_target_loss]
         terms.append(
@@ -35,9 +37,9 @@ def distillation_terms(config: RunConfig, modalities: Iterable[str]) -> list:
     if config.modality_hint_weight:
         # By direction: the student's features need not have the teacher's size.
         terms += [
-            ModalityTerm(name, config.modality_hint_weight, losses.cosine_hint_loss)
+            ModalityTerm(name, config.modality_hint_weight, losses.cosine_hint_loss, teacher=whole)
             for name in modalities
         ]
     if config.relation_weight:
-        terms.append(Relation("fused_features", config.relation_weight))
+        terms.append(Relation("fused_features", config.relation_weight, teacher=whole))
     return terms

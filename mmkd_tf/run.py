@@ -3,29 +3,23 @@
 import json
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from mmkd_tf.config import RunConfig
-from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.student_form import for_student
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
-from mmkd_tf.distill.training import Recipe, distill, train
 from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
 from mmkd_tf.export_job import export_all
-from mmkd_tf.models.classifier import build_student, build_teacher, document_teacher
-from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
-from mmkd_tf.models.routing import route
-from mmkd_tf.models.seeding import seeded
-from mmkd_tf.recipe import distillation_terms
 from mmkd_tf.report.model_card import model_card
 from mmkd_tf.report.progress import Reporter
+from mmkd_tf.roles import predict, seen_by, train_model, untrained
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
 
 LABELS_FILE = "labels.txt"
@@ -54,10 +48,10 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)
 
-    for name in ("teacher", "student_alone", "student"):
+    for name in models:
         trained = folder.load_model(name)
         if trained is None:
-            title = _TITLES[name].format(parameters=models[name].count_params())
+            title = _title(name, models[name].count_params())
             with _stage(folder, reporter, name, title):
                 train_model(
                     name,
@@ -72,7 +66,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             models[name] = trained
 
     with _stage(folder, reporter, "evaluation", "Evaluating on the test split"):
-        predicted = {name: predict(model, dataset) for name, model in models.items()}
+        predicted = {name: predict(name, model, dataset) for name, model in models.items()}
         evaluated = {
             name: {"parameters": models[name].count_params(), **evaluate(predicted[name], dataset)}
             for name in models
@@ -82,9 +76,9 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             student_logits=predicted["student"]["test"],
         )
     with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
-        exports = export_all(models["student"], dataset, config, folder.path)
+        exports = export_all(models["student"], seen_by("student", dataset), config, folder.path)
 
-    accuracy = {name: values["test"]["accuracy"] for name, values in evaluated.items()}
+    accuracy = {name: evaluated[name]["test"]["accuracy"] for name in _COMPARED}
     results = {
         "dataset": _describe(dataset),
         **evaluated,
@@ -102,12 +96,17 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     return results
 
 
+_COMPARED = ("teacher", "student_alone", "student")
 _TITLES = {
     "teacher": "Training the teacher ({parameters:,} parameters)",
     "student_alone": "Training the student alone ({parameters:,} parameters), for comparison",
     "student": "Distilling the student from the teacher ({parameters:,} parameters)",
 }
-_FUSIONS = {"concatenation": Concatenation, "weighted_sum": WeightedSum, "attention": Attention}
+
+
+def _title(name: str, parameters: int) -> str:
+    expert = f"Training the {name.replace('_', ' ')} ({{parameters:,}} parameters)"
+    return _TITLES.get(name, expert).format(parameters=parameters)
 
 
 def load_dataset(config: RunConfig) -> Dataset:
@@ -123,79 +122,15 @@ def load_dataset(config: RunConfig) -> Dataset:
     is_table = Path(config.data).suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")
     read = from_table if is_table or Path(config.data).is_file() else from_tfds
     columns = {"image": config.image, "text": config.text, "label": config.label}
-    return read(
+    dataset = read(
         config.data, **columns, validation=config.validation, test=config.test, options=options
     )
-
-
-def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
-    """Builds teacher, student_alone and student; both students begin with the same weights."""
-    fusion = _FUSIONS[config.fusion]
-    widths = ({}, {}) if fusion is Concatenation else ({"fused_dim": 128}, {"fused_dim": 32})
-    if config.teacher == "document":
-        teacher = document_teacher(dataset.num_classes)
-    else:
-        teacher = build_teacher(dataset, fusion=fusion(name="fusion", **widths[0]))
-    student = build_student(dataset, fusion=fusion(name="fusion", **widths[1]))
-    return {
-        "teacher": seeded(teacher, seed=2 * config.seed),
-        "student_alone": seeded(student, seed=2 * config.seed + 1),
-        "student": seeded(student, seed=2 * config.seed + 1),
-    }
-
-
-def train_model(
-    name: str,
-    models: Mapping[str, keras.Model],
-    dataset: Dataset,
-    config: RunConfig,
-    *,
-    backup: Path | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> None:
-    """Trains one of the models in place.
-
-    Args:
-        name: `teacher`, `student_alone` or `student`; the last is distilled from the teacher.
-        models: By name, what `untrained` gives; for `student`, with a trained teacher
-            or what `cache_soft_targets` kept of it.
-        dataset: The data.
-        config: The settings.
-        backup: Folder for the state after each epoch, from which an interrupted training goes on.
-        callbacks: Keras callbacks.
-    """
-    rate = config.learning_rate if name == "teacher" else config.student_learning_rate
-    recipe = Recipe(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=rate,
-        weight_decay=config.weight_decay,
-        augment=config.augment,
-        seed=config.seed,
+    return for_student(
+        dataset,
+        image_size=config.student_image_size,
+        text_length=config.student_text_length,
+        vocabulary_size=config.student_vocabulary_size,
     )
-    where = {"backup": backup, "callbacks": callbacks}
-    if name != "student":
-        train(models[name], dataset, recipe, **where)
-        return
-    distill(
-        student=models["student"],
-        teacher=models["teacher"],
-        dataset=dataset,
-        recipe=recipe,
-        terms=distillation_terms(config, dataset.modalities),
-        hard_label_weight=config.hard_label_weight,
-        on_wrong_teacher=config.on_wrong_teacher,
-        **where,
-    )
-
-
-def predict(model: keras.Model, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Runs a model over validation and test: by split, float32 logits `[examples, num_classes]`."""
-    logits = {}
-    for split in ("validation", "test"):
-        parts = [model(route(model, x), training=False) for x, _ in batches(dataset, split)]
-        logits[split] = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
-    return logits
 
 
 def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mmkd_tf import run as run_module
+from mmkd_tf import roles as roles_module
 from mmkd_tf.cli import app
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
@@ -171,7 +171,7 @@ def test_a_full_disk_is_said_in_one_line(finished, monkeypatch, tmp_path):
     def full(*args, **kwargs):
         raise RuntimeError("write failed: No space left on device")
 
-    monkeypatch.setattr(run_module, "train", full)
+    monkeypatch.setattr(roles_module, "train", full)
     result = invoke("run", folder / "items.csv", "--output", tmp_path / "out", *SMALL)
     assert result.exit_code == 2
     assert "disk is full" in result.output and "--resume" in result.output
@@ -180,19 +180,19 @@ def test_a_full_disk_is_said_in_one_line(finished, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_figures(finished, monkeypatch):
     folder, _ = finished
-    distil = run_module.distill
+    distil = roles_module.distill
 
     def interrupted(**arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "distill", interrupted)
+    monkeypatch.setattr(roles_module, "distill", interrupted)
     first = invoke("run", folder / "items.csv", "--output", folder / "again", *SMALL)
     assert first.exit_code == 130 and "--resume" in first.output
     assert (folder / "again" / "student_alone.keras").is_file()
     assert not (folder / "again" / "results.json").exists()
 
-    monkeypatch.setattr(run_module, "distill", distil)
-    monkeypatch.setattr(run_module, "train", None)  # both are trained already
+    monkeypatch.setattr(roles_module, "distill", distil)
+    monkeypatch.setattr(roles_module, "train", None)  # both are trained already
     second = invoke("run", "--output", folder / "again", "--resume")
     assert second.exit_code == 0, second.output
     expected, resumed = results_of(folder / "out"), results_of(folder / "again")

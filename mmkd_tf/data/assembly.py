@@ -61,7 +61,7 @@ def assemble(
         if "image" in modalities:
             inputs["image"] = rows.pixels
         if "text" in modalities:
-            inputs["text"] = _token_ids(modalities["text"], rows.texts)
+            inputs["text"] = token_ids(modalities["text"], rows.texts)
         labels = np.array([index_of[label] for label in rows.labels], np.int32)
         examples[split] = Examples(inputs, labels, rows.texts or ())
     return Dataset(
@@ -149,7 +149,7 @@ def _missing_classes(splits, class_of, class_names) -> list[str]:
     return notes
 
 
-def _token_ids(text: Text, texts: Sequence[str]) -> np.ndarray:
+def token_ids(text: Text, texts: Sequence[str]) -> np.ndarray:
     """Tokenises all texts: int32 `[rows, length]`."""
     return np.concatenate(
         [

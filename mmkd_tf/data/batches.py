@@ -7,6 +7,7 @@ import tensorflow as tf
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.teacher_names import keyed_outputs, named_teachers
 from mmkd_tf.data.views import view_maker
+from mmkd_tf.modalities.forms import student_forms
 
 
 def training_batches(
@@ -31,17 +32,19 @@ def training_batches(
         first_epoch: Number of the epoch to begin with, from 0.
         batch_size: Examples in a batch; the last batch of an epoch may be smaller.
         seed: Seed of order and augmentation.
-        augment: Whether modalities are changed at random, see `Modality.augment`, and one of
-            them is left out of a tenth of the examples, see `drop_modalities`.
+        augment: Whether modalities are changed at random, see `Modality.augment`; to leave some
+            out is the model's own part, see `mmkd_tf.models.ModalityDropout`.
         soft_targets: What a teacher says of these data, made by `cache_soft_targets`, or a dict
             of several by teacher name; one alone is named `teacher`, those of a list `teacher_0`
             and so on, as in the Distiller. Epoch e then shows view `e % views`, the only ones
             that the teacher has seen, in an order of its own.
 
     Returns:
-        Batches of `({modality: tensor}, int32 labels)`; with soft targets the inputs also hold
-        `<teacher name>/logits`, float32 `[batch, num_classes]`, and so for each cached layer,
-        and the cache's `marker`, by which a Distiller knows its own.
+        Batches of `({modality: tensor}, int32 labels)`. Where the student has an input in a form
+        of its own, `teacher/<modality>` is the same view of the example as teachers read it. With
+        soft targets the inputs hold `<teacher name>/logits`, float32 `[batch, num_classes]`, in
+        its place, and so for each cached layer, and the cache's `marker`, by which a Distiller
+        knows its own.
 
     Raises:
         ValueError: If soft targets are of other data, another seed or other augmentation.
@@ -61,6 +64,8 @@ def training_batches(
     def make_batch(epoch, index):
         view = epoch if views is None else epoch % views
         batch, labels = make_view(view, index)
+        if caches:  # teachers have read theirs already
+            batch = student_forms(batch)
         for teacher_name, read in readers.items():
             cache, outputs = caches[teacher_name], read(view, index)
             batch |= keyed_outputs(outputs, cache=cache, teacher_name=teacher_name)
@@ -85,7 +90,7 @@ def _check_caches(caches: Mapping, dataset: Dataset, *, seed: int, augment: bool
     problems = []
     asked = {"augment": augment, "num_examples": dataset.sizes["train"]}
     asked |= {"seed": seed} if augment else {}  # without augmentation it makes only the order
-    fingerprint = dataset.fingerprint() if caches else ""
+    fingerprint = dataset.seen_by(teacher=True).fingerprint() if caches else ""
     for name, cache in caches.items():
         made = {argument: getattr(cache, argument) for argument in asked}
         differing = [key for key in asked if made[key] != asked[key]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.modalities.forms import student_forms, teacher_form, teacher_forms
 from mmkd_tf.modalities.modality import Modality, is_absent
 
 SPLITS = ("train", "validation", "test")
@@ -18,7 +19,8 @@ class Examples:
 
     Attributes:
         inputs: By modality, the tensor form with the examples along the first axis: `image`
-            uint8 `[n, height, width, 3]`, `text` int32 `[n, length]`.
+            uint8 `[n, height, width, 3]`, `text` int32 `[n, length]`. Where teachers read another
+            form than the student, theirs is `teacher/image` and so on; see `for_student`.
         labels: int32 `[n]`, the index of the class.
         texts: The texts as they were, str `[n]`, for reports and for exports that tokenise.
     """
@@ -100,6 +102,43 @@ class Dataset:
     def test(self) -> tf.data.Dataset:
         """Single test examples in a fixed order."""
         return self._examples("test")
+
+    def seen_by(self, *, teacher: bool) -> "Dataset":
+        """The same examples as one side reads them, each input under its modality's name.
+
+        Args:
+            teacher: Whether as teachers read them, or as the student does; the same unless
+                `for_student` made this Dataset.
+        """
+        forms = teacher_forms if teacher else student_forms
+        splits = {
+            split: Examples(forms(examples.inputs), examples.labels, examples.texts)
+            for split, examples in self.splits.items()
+        }
+        return self.replaced(splits=splits, modalities=forms(self.modalities))
+
+    def without(self, modality: str) -> "Dataset":
+        """The same examples as if they all lacked a modality."""
+        names = (modality, teacher_form(modality))
+        splits = {
+            split: Examples(
+                {n: np.zeros_like(x) if n in names else x for n, x in examples.inputs.items()},
+                examples.labels,
+                [""] * len(examples.texts) if modality == "text" else examples.texts,
+            )
+            for split, examples in self.splits.items()
+        }
+        return self.replaced(splits=splits, modalities=self.modalities)
+
+    def replaced(self, *, splits, modalities) -> "Dataset":
+        """A Dataset of the same name, classes and notes with other inputs."""
+        return Dataset(
+            name=self.name,
+            splits=splits,
+            class_names=self.class_names,
+            modalities=modalities,
+            notes=self.notes,
+        )
 
     def fingerprint(self) -> str:
         """A checksum of all examples in their order, their split, and the class names.

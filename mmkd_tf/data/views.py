@@ -5,9 +5,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.modalities.draws import uniform_draws
-
-ABSENCE_RATE = 0.1
 
 
 def view_maker(dataset: Dataset, *, seed: int, augment: bool) -> Callable:
@@ -23,7 +20,6 @@ def view_maker(dataset: Dataset, *, seed: int, augment: bool) -> Callable:
         if augment:
             seeds = tf.stack([index, tf.fill(tf.shape(index), seed * 65_537 + view)], axis=1)
             batch = {name: dataset.modalities[name].augment(batch[name], seeds) for name in batch}
-            batch = drop_modalities(batch, seeds, rate=ABSENCE_RATE)
         return batch, tf.gather(labels, index)
 
     return make_view
@@ -59,29 +55,3 @@ def view_batches(
 
     steps = tf.data.Dataset.range(first_view, views, output_type=tf.int32).flat_map(view_indices)
     return steps.map(make_view, num_parallel_calls=2, deterministic=True).prefetch(2)
-
-
-def drop_modalities(
-    batch: dict[str, tf.Tensor], seeds: tf.Tensor, *, rate: float
-) -> dict[str, tf.Tensor]:
-    """Makes one modality absent in some examples, so that a model learns to do without it.
-
-    Args:
-        batch: By modality, tensors `[batch, ...]`; all zeros is absent.
-        seeds: int32 `[batch, 2]`; the same seed gives the same choice.
-        rate: Share of the examples that lose a modality, 0 to 1.
-
-    Returns:
-        The batch; an example that has one modality only keeps it.
-    """
-    if len(batch) < 2:
-        return batch
-    draws = uniform_draws(seeds ^ 0x5EED, 1)[:, 0]  # other numbers than augmentation takes
-    chosen = tf.cast(tf.floor(draws / rate * len(batch)), tf.int32)
-    present = [tf.reduce_any(tf.reshape(x, [tf.shape(x)[0], -1]) != 0, 1) for x in batch.values()]
-    complete = tf.reduce_all(tf.stack(present), axis=0)
-    kept = {}
-    for index, (name, values) in enumerate(batch.items()):
-        dropped = tf.reshape((chosen == index) & complete, [-1] + [1] * (len(values.shape) - 1))
-        kept[name] = tf.where(dropped, tf.zeros_like(values), values)
-    return kept

@@ -31,8 +31,8 @@ def cache_soft_targets(
 ) -> SoftTargetCache:
     """Runs the teacher once over views of the training split, or opens what it said before.
 
-    View v is what epoch v of `training_batches` shows with the same seed: augmentation and
-    missing modalities included. `training_batches(..., soft_targets=cache)` then shows view
+    View v is what epoch v of `training_batches` shows with the same seed, augmentation included.
+    `training_batches(..., soft_targets=cache)` then shows view
     `e % views` in epoch e, so the student reads exactly what the teacher would have said, and
     sees as many different pictures as there are views.
 
@@ -56,6 +56,7 @@ def cache_soft_targets(
     check_gives_logits(teacher, argument="teacher")
     refuse(broken_weight_problems(teacher, argument="teacher"))
     _check_views(views, augment, dataset.sizes["train"])
+    dataset = dataset.seen_by(teacher=True)
     key = {
         **teacher_fingerprints(teacher),
         "data": dataset.fingerprint(),

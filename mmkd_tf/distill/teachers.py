@@ -66,7 +66,7 @@ class Teachers:
         for name in self.teachers:
             if name in self.models:
                 model = self.models[name]
-                outputs = model(route(model, x), training=False)
+                outputs = model(route(model, x, teacher=name), training=False)
             else:
                 outputs = _read(name, self.teachers[name], (LOGITS, *self.layers[name]), x)
             outputs = {**outputs, LOGITS: ops.cast(outputs[LOGITS], "float32")}

@@ -8,6 +8,7 @@ import keras
 
 from mmkd_tf.data.batches import batches, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.teacher_names import named_teachers
 from mmkd_tf.distill.checkpoint import Checkpoint
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.targets.cache import SoftTargetCache
@@ -81,7 +82,7 @@ def distill(
     Args:
         student: A model that gives logits; changed in place.
         teacher: A trained model that gives logits, which is not changed; or what
-            `cache_soft_targets` kept of one; or several models by name.
+            `cache_soft_targets` kept of one; or several of one kind by name.
         dataset: The data; only its training and validation splits are read.
         recipe: How to train; the same as for the student alone, for a fair comparison.
         backup: As for `train`.
@@ -93,8 +94,14 @@ def distill(
     """
     distiller = Distiller(student=student, teacher=teacher)
     distiller.compile(**_stepping(dataset, recipe), **compile_arguments)
-    cache = teacher if isinstance(teacher, SoftTargetCache) else None
-    _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=cache)
+    named = named_teachers(teacher)
+    caches = {name: kept for name, kept in named.items() if isinstance(kept, SoftTargetCache)}
+    if caches and len(caches) < len(named):
+        raise ValueError(
+            f"`teacher`: models, or what was cached of them, not some of each. Received: "
+            f"{sorted(caches)} cached of {sorted(named)}. Cache the others too."
+        )
+    _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None)
     return student
 
 

@@ -1,12 +1,21 @@
 """Classifiers: encoders, fusion and head as one Functional model that gives logits."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import keras
 from keras import layers
 
+from mmkd_tf.modalities.forms import student_forms, teacher_forms
 from mmkd_tf.modalities.modality import Modality
 from mmkd_tf.models.fusion import Concatenation, Presence
+from mmkd_tf.models.modality_dropout import ModalityDropout
+
+# Measured on three sets (studies/absence): models then answer from one input alone, and lose
+# nothing that can be seen where both are there.
+MODALITY_DROPOUT = 0.1
+
+Rates = float | Mapping[str, float]
 
 
 class Task(Protocol):
@@ -16,49 +25,97 @@ class Task(Protocol):
     num_classes: int
 
 
-def build_teacher(dataset: Task, *, fusion: layers.Layer | None = None) -> keras.Model:
+def build_teacher(
+    dataset: Task,
+    *,
+    modalities: Sequence[str] | None = None,
+    fusion: layers.Layer | None = None,
+    modality_dropout: Rates = MODALITY_DROPOUT,
+) -> keras.Model:
     """Builds the large model.
 
     Args:
         dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
+        modalities: Names of those that the model reads; all that the data has by default.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
+        modality_dropout: How often a modality is left out in training, 0 to 1, for all or by
+            name; see `ModalityDropout`.
 
     Returns:
         A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+
+    Raises:
+        ValueError: If `modalities` names none, or others than there are.
     """
-    encoders = {name: m.teacher_encoder for name, m in dataset.modalities.items()}
-    return _classifier(dataset, encoders, fusion, dropout=0.5, name="teacher")
+    chosen = _choose(teacher_forms(dataset.modalities), modalities)
+    inputs = {name: modality.input() for name, modality in chosen.items()}
+    kept = _with_dropout(inputs, modality_dropout)
+    features = {name: m.teacher_encoder(kept[name]) for name, m in chosen.items()}
+    fused = _fused(kept, features, fusion)
+    fused = layers.Dropout(0.5, name="fused_dropout")(fused)
+    return keras.Model(inputs, _logits(fused, dataset), name="teacher")
 
 
-def build_student(dataset: Task, *, fusion: layers.Layer | None = None) -> keras.Model:
+def build_student(
+    dataset: Task,
+    *,
+    modalities: Sequence[str] | None = None,
+    fusion: layers.Layer | None = None,
+    modality_dropout: Rates = MODALITY_DROPOUT,
+) -> keras.Model:
     """Builds the small model, at most 1/20 of the teacher's parameters up to 200 classes.
 
     Args:
         dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
+        modalities: Names of those that the model reads; all that the data has by default.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
+        modality_dropout: How often a modality is left out in training, 0 to 1, for all or by
+            name; see `ModalityDropout`.
 
     Returns:
         A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+
+    Raises:
+        ValueError: If `modalities` names none, or others than there are.
     """
-    encoders = {name: m.student_encoder for name, m in dataset.modalities.items()}
-    # With many classes the last layer would be most of the student: then it has low rank.
-    head_dim = 16 if dataset.num_classes > 20 else None
-    return _classifier(dataset, encoders, fusion, head_dim=head_dim, name="student")
+    chosen = _choose(student_forms(dataset.modalities), modalities)
+    inputs = {name: modality.input() for name, modality in chosen.items()}
+    kept = _with_dropout(inputs, modality_dropout)
+    features = {name: m.student_encoder(kept[name]) for name, m in chosen.items()}
+    fused = _fused(kept, features, fusion)
+    if dataset.num_classes > 20:
+        # With many classes the last layer would be most of the student: then it has low rank.
+        fused = layers.Dense(16, use_bias=False, name="head_bottleneck")(fused)
+    return keras.Model(inputs, _logits(fused, dataset), name="student")
 
 
-def _classifier(dataset, encoders, fusion, *, dropout=0.0, head_dim=None, name):
-    inputs = {key: modality.input() for key, modality in dataset.modalities.items()}
-    features = {key: encoders[key](inputs[key]) for key in inputs}
-    presence = {key: Presence(name=f"{key}_presence")(inputs[key]) for key in inputs}
+def _choose(there: Mapping[str, Modality], names: Sequence[str] | None) -> dict[str, Modality]:
+    if names is None:
+        return dict(there)
+    if isinstance(names, str) or not names or not set(names) <= set(there):
+        raise ValueError(
+            f"`modalities`: a list of one or more of {list(there)}. Received: modalities={names!r}."
+        )
+    return {name: modality for name, modality in there.items() if name in names}
+
+
+def _with_dropout(inputs, rates: Rates):
+    if not isinstance(rates, Mapping):
+        rates = dict.fromkeys(inputs, rates)
+    if len(inputs) < 2 or not any(rates.values()):
+        return inputs
+    return ModalityDropout(rates, name="modality_dropout")(inputs)
+
+
+def _fused(inputs, features, fusion: layers.Layer | None):
+    presence = {name: Presence(name=f"{name}_presence")(inputs[name]) for name in inputs}
     fused = (fusion or Concatenation(name="fusion"))(features, presence)
-    fused = layers.Activation("linear", name="fused_features")(fused)
-    if dropout:
-        fused = layers.Dropout(dropout, name="fused_dropout")(fused)
-    if head_dim:
-        fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
+    return layers.Activation("linear", name="fused_features")(fused)
+
+
+def _logits(fused, dataset: Task):
     # Logits in float32 also under mixed precision: a softmax over half precision loses classes.
-    logits = layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
-    return keras.Model(inputs, logits, name=name)
+    return layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
 
 
 def document_teacher(num_classes: int = 10) -> keras.Model:

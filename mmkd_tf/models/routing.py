@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import keras
 
+from mmkd_tf.modalities.forms import teacher_form
+
 
 def input_names(model: keras.Model) -> list[str]:
     """Names of a Functional model's inputs, in the model's order.
@@ -23,13 +25,16 @@ def input_names(model: keras.Model) -> list[str]:
     return [tensor.name for tensor in model.inputs]
 
 
-def route(model: keras.Model, inputs):
+def route(model: keras.Model, inputs, *, teacher: str | None = None):
     """Picks a model's inputs out of a batch, in the structure that the model was built with.
 
     Args:
         model: A Functional model.
         inputs: A dict of tensors by input name; a single tensor also serves a model with
             one input.
+        teacher: Name of the teacher that the model is; None for a student. A teacher is given
+            its own form of an input where the batch has one: as `<teacher>/<input>` for this
+            teacher, or as `teacher/<input>` for all.
 
     Returns:
         What to call the model with.
@@ -46,6 +51,8 @@ def route(model: keras.Model, inputs):
                 f"`x`: a dict of inputs by name, because positions are easily mixed up. Received: "
                 f"{type(inputs).__name__}. Model '{model.name}' wants {names}."
             )
+    if teacher is not None:
+        inputs = {**inputs, **_own_forms(names, inputs, teacher)}
     missing = [name for name in names if name not in inputs]
     if missing:
         raise ValueError(
@@ -58,6 +65,16 @@ def route(model: keras.Model, inputs):
     if isinstance(structure, list | tuple):
         return type(structure)(inputs[name] for name in names)
     return inputs[names[0]]
+
+
+def _own_forms(names, inputs: Mapping, teacher: str) -> dict:
+    forms = {}
+    for name in names:
+        for key in (f"{teacher}/{name}", teacher_form(name)):
+            if key in inputs:
+                forms[name] = inputs[key]
+                break
+    return forms
 
 
 def input_structure(model: keras.Model):

@@ -1,5 +1,8 @@
 """The study's page: tables and verdicts, as Markdown and as text for the terminal."""
 
+from mmkd_tf.report.absence_page import absence_markdown, absence_text
+from mmkd_tf.report.tables import markdown_table, model_title, points_interval, text_table
+
 _PAGE_COLUMNS = (
     "dataset",
     "recipe",
@@ -11,6 +14,15 @@ _PAGE_COLUMNS = (
     "95 % over seeds",
     "95 % over seeds and examples",
     "gap closed",
+)
+_MODEL_COLUMNS = (
+    "dataset",
+    "model",
+    "parameters",
+    "accuracy",
+    "cross-entropy",
+    "macro F1",
+    "s",
 )
 _TEXT_COLUMNS = (*_PAGE_COLUMNS[:6], "points", "95 % seeds", "95 % + examples", "gap closed")
 
@@ -28,13 +40,15 @@ def study_page(results: dict, *, figure: str) -> str:
     lines = ["# Student alone and distilled", "", *_ranking(results), ""]
     for split in splits(results):
         lines += [f"## {split.capitalize()} split", "", _PURPOSE[split], ""]
-        lines += _markdown(_PAGE_COLUMNS, _rows(results, split), num_words=2)
-        lines += ["", *(f"- {line}" for line in _verdicts(results, split)), ""]
-        columns = ("dataset", "model", "parameters", "accuracy", "cross-entropy", "macro F1", "s")
-        lines += _markdown(columns, _model_rows(results, split), num_words=2)
+        if results["recipes"]:
+            lines += markdown_table(_PAGE_COLUMNS, _rows(results, split), num_words=2)
+            lines += ["", *(f"- {line}" for line in _verdicts(results, split)), ""]
+        lines += markdown_table(_MODEL_COLUMNS, _model_rows(results, split), num_words=2)
         lines += ["", _MEANS, ""]
-    lines += [f"![Each seed's student alone and distilled]({figure})", "", _INTERVALS, ""]
-    lines += ["## Recipes", ""]
+        lines += absence_markdown(results, split)
+    if results["recipes"]:
+        lines += [f"![Each seed's student alone and distilled]({figure})", "", _INTERVALS, ""]
+        lines += ["## Recipes", ""]
     lines += [f"- {name}: {_settings(own)}" for name, own in results["recipes"].items()]
     lines += ["", *_failures(results)]
     return "\n".join(lines).rstrip() + "\n"
@@ -48,14 +62,13 @@ def study_text(results: dict) -> str:
     """
     lines = []
     for split in splits(results):
-        rows = [_TEXT_COLUMNS, *_rows(results, split)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += ["", f"{split} split"]
-        for row in rows:
-            cells = zip(row, widths, range(len(widths)), strict=True)
-            padded = [c.ljust(w) if i < 2 else c.rjust(w) for c, w, i in cells]
-            lines.append("  ".join(padded).rstrip())
-        lines += _verdicts(results, split)
+        if results["recipes"]:
+            lines += text_table(_TEXT_COLUMNS, _rows(results, split), num_words=2)
+            lines += _verdicts(results, split)
+        else:
+            lines += text_table(_MODEL_COLUMNS, _model_rows(results, split), num_words=2)
+        lines += absence_text(results, split)
     return "\n".join([*lines, "", *_ranking(results), *_failures(results)]).rstrip()
 
 
@@ -92,8 +105,8 @@ def _rows(results, split):
                     f"{means['student_alone']:.3f}",
                     f"{means['recipe-' + recipe]:.3f}",
                     f"{100 * comparison['mean_difference']:+.1f}",
-                    _interval(comparison["interval"]),
-                    _interval(comparison["interval_with_examples"]),
+                    points_interval(comparison["interval"]),
+                    points_interval(comparison["interval_with_examples"]),
                     "no gap" if closed is None else f"{closed:.0%}",
                 )
             )
@@ -104,7 +117,7 @@ def _model_rows(results, split):
     return [
         (
             dataset,
-            model.replace("_", " ").replace("recipe-", "distilled: "),
+            model_title(model),
             f"{values['models'][model]['parameters']:,}",
             f"{measured['mean']['accuracy']:.3f}",
             f"{measured['mean']['cross_entropy']:.3f}",
@@ -142,15 +155,6 @@ def _failures(results):
     return ["Failed; run the same command again to try these again:", ""] + [
         f"- {unit}: {reason.strip().splitlines()[-1]}" for unit, reason in results["failed"].items()
     ]
-
-
-def _markdown(columns, rows, *, num_words):
-    rules = ["---"] * num_words + ["---:"] * (len(columns) - num_words)
-    return ["| " + " | ".join(row) + " |" for row in (columns, rules, *rows)]
-
-
-def _interval(interval) -> str:
-    return "-" if interval is None else "{:+.1f} to {:+.1f}".format(*(100 * v for v in interval))
 
 
 def _settings(settings: dict) -> str:

@@ -22,6 +22,16 @@ RECIPE_FIELDS = (
     "relation_weight",
     "on_wrong_teacher",
 )
+# What concerns both students: datasets that differ in these alone have one teacher.
+STUDENT_FIELDS = (
+    "student_modalities",
+    "student_image_size",
+    "student_text_length",
+    "student_vocabulary_size",
+    "student_learning_rate",
+    "modality_dropout",
+    "experts",
+)
 _TABLES = ("data", "validation", "test")
 
 # Datasets and recipes are names of folders and files too.
@@ -42,7 +52,8 @@ class StudyConfig(BaseModel):
         {"emoji": {}}, min_length=1, description="By name, settings; `data` is the name if not set."
     )
     recipes: dict[Name, dict[str, Any]] = Field(
-        {"default": {}}, min_length=1, description="By name, settings of the distilled student."
+        {"default": {}},
+        description="By name, settings of the distilled student; none for students alone.",
     )
 
     def run_config(self, dataset: str, seed: int, recipe: str | None = None) -> RunConfig:

@@ -1,9 +1,10 @@
 """UnitFolder: what one dataset and seed of a study leaves, and finds when it is gone on with."""
 
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from mmkd_tf.run_folder import RunFolder, whole_file
 from mmkd_tf.study.config import RECIPE_FIELDS
 
 CONFIG_FILE = "config.yaml"
+SPLITS = ("validation", "test")
+_WITHOUT = "_without_"
 
 
 @dataclass(frozen=True)
@@ -22,24 +25,24 @@ class Outcome:
     """What one trained model says of the held-out examples.
 
     Attributes:
-        validation_logits: float32 `[n, num_classes]`.
-        validation_labels: int32 `[n]`.
-        test_logits: float32 `[m, num_classes]`.
-        test_labels: int32 `[m]`.
+        logits: By split, `validation` and `test`, float32 `[n, num_classes]`.
+        labels: By split, int32 `[n]`.
+        without: By split and modality that the model reads beside others, the logits where all
+            examples lack it.
         parameters: Number of weights.
         seconds: Time that training took, interrupted parts included.
     """
 
-    validation_logits: np.ndarray
-    validation_labels: np.ndarray
-    test_logits: np.ndarray
-    test_labels: np.ndarray
+    logits: Mapping[str, np.ndarray]
+    labels: Mapping[str, np.ndarray]
+    without: Mapping[str, Mapping[str, np.ndarray]]
     parameters: int
     seconds: float
 
-    def predictions(self, split: str) -> Predictions:
-        """Labels and logits of `validation` or `test`."""
-        return Predictions(getattr(self, f"{split}_labels"), getattr(self, f"{split}_logits"))
+    def predictions(self, split: str, *, without: str | None = None) -> Predictions:
+        """Labels and logits of a split, complete or with a modality absent."""
+        logits = self.logits[split] if without is None else self.without[split][without]
+        return Predictions(self.labels[split], logits)
 
 
 class UnitFolder:
@@ -68,7 +71,7 @@ class UnitFolder:
             return None
         try:
             with np.load(file) as arrays:
-                values = {field.name: arrays[field.name] for field in fields(Outcome)}
+                return _outcome_of(dict(arrays))
         except (
             zipfile.BadZipFile,
             zlib.error,
@@ -81,15 +84,31 @@ class UnitFolder:
                 f"`{file}`: what a trained model says. Received: a damaged file ({error}). Remove "
                 "it: this model is then trained again."
             ) from None
-        values["parameters"] = int(values["parameters"])
-        values["seconds"] = float(values["seconds"])
-        return Outcome(**values)
 
     def save_outcome(self, model: str, outcome: Outcome) -> None:
         """Writes `<model>.npz`."""
-        arrays = {field.name: getattr(outcome, field.name) for field in fields(Outcome)}
+        arrays = {"parameters": outcome.parameters, "seconds": outcome.seconds}
+        for split in SPLITS:
+            arrays[f"{split}_labels"] = outcome.labels[split]
+            arrays[f"{split}_logits"] = outcome.logits[split].astype(np.float32)
+            for modality, values in outcome.without[split].items():
+                arrays[f"{split}{_WITHOUT}{modality}"] = values.astype(np.float32)
         with whole_file(self.path / f"{model}.npz") as unfinished:
             np.savez_compressed(unfinished, **arrays)
+
+    def take_teacher(self, other: Path) -> bool:
+        """Copies the teacher and its outcome from another unit's folder, if they are there.
+
+        Args:
+            other: The folder; where it is this one there is nothing to take.
+        """
+        files = [other / f"teacher{suffix}" for suffix in (".keras", ".npz")]
+        if other == self.path or not all(file.is_file() for file in files):
+            return False
+        for file in files:
+            with whole_file(self.path / file.name) as unfinished:
+                shutil.copyfile(file, unfinished)
+        return True
 
     def begin(self, config: RunConfig, recipes: Mapping[str, RunConfig]) -> None:
         """Makes the folder and notes the settings of what is to be trained.
@@ -128,6 +147,24 @@ class UnitFolder:
                 if was[name] != now.get(name)
             ]
         return lines
+
+
+def _outcome_of(arrays: Mapping[str, np.ndarray]) -> Outcome:
+    """Reads the arrays of a file; one of before absence was measured has none of it."""
+    return Outcome(
+        logits={split: arrays[f"{split}_logits"] for split in SPLITS},
+        labels={split: arrays[f"{split}_labels"] for split in SPLITS},
+        without={
+            split: {
+                name.partition(_WITHOUT)[2]: values
+                for name, values in arrays.items()
+                if name.startswith(f"{split}{_WITHOUT}")
+            }
+            for split in SPLITS
+        },
+        parameters=int(arrays["parameters"]),
+        seconds=float(arrays["seconds"]),
+    )
 
 
 def shared_settings(config: RunConfig) -> dict:

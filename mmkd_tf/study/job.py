@@ -1,18 +1,21 @@
 """The study from top to bottom: units, trainings, statistics, table and figure."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from mmkd_tf.config import RunConfig
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
 from mmkd_tf.run import load_dataset
 from mmkd_tf.run_folder import RunFolder, whole_file
-from mmkd_tf.study.config import StudyConfig
+from mmkd_tf.study.config import RECIPE_FIELDS, STUDENT_FIELDS, StudyConfig
 from mmkd_tf.study.folder import UnitFolder
 from mmkd_tf.study.pool import default_jobs, train_all
 from mmkd_tf.study.results import summarize
-from mmkd_tf.study.unit import Unit
+from mmkd_tf.study.unit import SOFT_TARGETS_FOLDER, Unit
 
 RESULTS_FILE, PAGE_FILE, FIGURE_FILE = "study.json", "study.md", "study.png"
 
@@ -51,34 +54,54 @@ def run_study(
     num_jobs = min(jobs or default_jobs(len(missing)), max(1, len(missing)))
     num_models = sum(len(unit.missing) for unit in missing)
     reporter.say(
-        f"{len(study.datasets)} datasets x {study.seeds} seeds x {2 + len(study.recipes)} models: "
-        f"{num_models} to train, {num_jobs} at once"
+        f"{len(study.datasets)} datasets x {study.seeds} seeds: {num_models} models to train, "
+        f"{num_jobs} at once"
     )
-    failed = train_all(missing, jobs=num_jobs, say=reporter.say) if missing else {}
+    failed = train_all(by_teacher(missing), jobs=num_jobs, say=reporter.say) if missing else {}
+    shutil.rmtree(Path(output) / SOFT_TARGETS_FOLDER, ignore_errors=True)
     results = summarize(study, units, test=test, failed=failed)
     if not results["datasets"]:
         raise ValueError("nothing could be trained:\n" + "\n".join(failed.values()))
     folder = RunFolder(output)
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.write_text(PAGE_FILE, study_page(results, figure=FIGURE_FILE))
-    with whole_file(output / FIGURE_FILE) as unfinished:
-        study_figure(results).savefig(unfinished, format="png", dpi=150)
+    if study.recipes:  # it shows pairs of students
+        with whole_file(output / FIGURE_FILE) as unfinished:
+            study_figure(results).savefig(unfinished, format="png", dpi=150)
     return results
 
 
 def make_units(study: StudyConfig, output: Path) -> list[Unit]:
     """Lists the units of work: the first seed of all datasets, then the second, and so on."""
-    return [
-        Unit(
-            dataset=dataset,
-            seed=seed,
-            path=Path(output) / dataset / f"seed-{seed}",
-            config=study.run_config(dataset, seed),
-            recipes={name: study.run_config(dataset, seed, name) for name in study.recipes},
-        )
-        for seed in range(study.seeds)
-        for dataset in study.datasets
-    ]
+    units, teachers = [], {}
+    for seed in range(study.seeds):
+        for dataset in study.datasets:
+            path = Path(output) / dataset / f"seed-{seed}"
+            config = study.run_config(dataset, seed)
+            unit = Unit(
+                dataset=dataset,
+                seed=seed,
+                path=path,
+                config=config,
+                recipes={name: study.run_config(dataset, seed, name) for name in study.recipes},
+                teacher_path=teachers.setdefault(_teacher_key(config), path),
+            )
+            units.append(unit)
+    return units
+
+
+def _teacher_key(config: RunConfig) -> str:
+    """What a teacher follows from: equal for two runs whose students alone differ."""
+    students = {*RECIPE_FIELDS, *STUDENT_FIELDS}
+    return json.dumps({k: v for k, v in config.model_dump().items() if k not in students})
+
+
+def by_teacher(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Groups units by teacher, in their order."""
+    groups = {}
+    for unit in units:
+        groups.setdefault(unit.teacher_path, []).append(unit)
+    return list(groups.values())
 
 
 def _check_settings(units: list[Unit]) -> None:

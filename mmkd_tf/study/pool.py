@@ -40,12 +40,14 @@ def available_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def train_all(units: Sequence, *, jobs: int, say: Callable[[str], None]) -> dict[str, str]:
+def train_all(
+    groups: Sequence[Sequence], *, jobs: int, say: Callable[[str], None]
+) -> dict[str, str]:
     """Trains units; one that fails does not keep the others from being trained.
 
     Args:
-        units: See `mmkd_tf.study.unit.Unit`.
-        jobs: How many at once.
+        groups: Units, see `mmkd_tf.study.unit.Unit`; those of a group one after the other.
+        jobs: How many groups at once.
         say: Told about each failure, in one line.
 
     Returns:
@@ -54,12 +56,11 @@ def train_all(units: Sequence, *, jobs: int, say: Callable[[str], None]) -> dict
     failed = {}
     before = multiprocessing.active_children()
     with ThreadPoolExecutor(jobs) as executor:
-        futures = {executor.submit(_train_apart, unit): unit for unit in units}
+        futures = [executor.submit(_train_group, group) for group in groups]
         try:
             for future in as_completed(futures):
-                unit, problem = futures[future], future.result()
-                if problem is not None:
-                    failed[str(unit)] = problem
+                for unit, problem in future.result().items():
+                    failed[unit] = problem
                     say(f"{unit} failed: {problem}")
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
@@ -68,6 +69,12 @@ def train_all(units: Sequence, *, jobs: int, say: Callable[[str], None]) -> dict
                     process.terminate()
             raise
     return failed
+
+
+def _train_group(units: Sequence) -> dict[str, str]:
+    """Trains units in turn; gives by unit what went wrong."""
+    problems = {str(unit): _train_apart(unit) for unit in units}
+    return {unit: problem for unit, problem in problems.items() if problem is not None}
 
 
 def _train_apart(unit) -> str | None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mmkd_tf.evaluate.study import Comparison, compare, rank_recipes, scores
 from mmkd_tf.run_folder import versions
+from mmkd_tf.study.absence import absence
 from mmkd_tf.study.config import StudyConfig
 from mmkd_tf.study.folder import Outcome, UnitFolder, recipe_settings, shared_settings
 from mmkd_tf.study.unit import Unit
@@ -27,11 +28,12 @@ def summarize(
         What `study.json` holds; see the README.
     """
     splits = ("validation", "test") if test else ("validation",)
-    datasets, comparisons = {}, {}
+    datasets, comparisons, trained = {}, {}, {}
     for dataset in study.datasets:
         outcomes = _outcomes([unit for unit in units if unit.dataset == dataset])
         if not outcomes:
             continue
+        trained[dataset] = outcomes
         compared = {split: _compare(outcomes, list(study.recipes), split) for split in splits}
         comparisons[dataset] = compared["validation"]
         datasets[dataset] = {
@@ -47,17 +49,23 @@ def summarize(
             for name in study.recipes
         },
         "datasets": datasets,
+        "absence": {split: _absence(units, trained, split) for split in splits},
         "ranking": [{"recipe": name, "mean_difference": value} for name, value in ranking],
         "failed": failed,
         "versions": versions(),
     }
 
 
+def _absence(units, trained, split: str) -> dict[str, list[dict]]:
+    found = absence(units, trained, split)
+    return {name: [asdict(row) for row in rows] for name, rows in found.items()}
+
+
 def _outcomes(units: Sequence[Unit]) -> dict[str, dict[int, Outcome]]:
     """By model and seed, what there is to compare."""
     outcomes = {}
     for unit in units:
-        if {"teacher", "student_alone"} & set(unit.missing):
+        if {*unit.teachers, "student_alone"} & set(unit.missing):
             continue
         folder = UnitFolder(unit.path)
         for model in unit.models:
@@ -98,9 +106,23 @@ def _measure(outcomes, comparisons: dict[str, Comparison], split: str) -> dict:
         model: scores([outcome.predictions(split) for outcome in by_seed.values()])
         for model, by_seed in outcomes.items()
     }
-    first = next(iter(outcomes["teacher"].values()))
+    first = next(iter(outcomes["student_alone"].values()))
     return {
         "examples": len(first.predictions(split).labels),
-        "models": {name: {**asdict(s), "mean": s.mean()} for name, s in measured.items()},
+        "models": {
+            name: {**asdict(s), "mean": s.mean(), "without": _without(outcomes[name], split)}
+            for name, s in measured.items()
+        },
         "comparisons": {name: asdict(c) for name, c in comparisons.items()},
+    }
+
+
+def _without(by_seed, split: str) -> dict[str, float]:
+    """By modality, the mean accuracy where all examples lack it."""
+    names = next(iter(by_seed.values())).without[split]
+    return {
+        name: float(
+            np.mean([o.predictions(split, without=name).correct.mean() for o in by_seed.values()])
+        )
+        for name in names
     }

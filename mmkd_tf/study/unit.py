@@ -13,8 +13,11 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.soft_targets import SoftTargetCache, cache_soft_targets
 from mmkd_tf.recipe import distillation_terms
-from mmkd_tf.run import load_dataset, predict, train_model, untrained
+from mmkd_tf.roles import expert_name, predict, train_model, untrained
+from mmkd_tf.run import load_dataset
 from mmkd_tf.study.folder import Outcome, UnitFolder
+
+SOFT_TARGETS_FOLDER = ".soft_targets"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Unit:
         path: Folder for what comes out.
         config: Settings of data, teacher and student alone.
         recipes: By name, settings of the distilled students.
+        teacher_path: Folder of the unit whose teacher this one takes, if it is there already:
+            its own, or that of a unit whose students alone are others.
     """
 
     dataset: str
@@ -34,11 +39,30 @@ class Unit:
     path: Path
     config: RunConfig
     recipes: Mapping[str, RunConfig]
+    teacher_path: Path
+
+    @property
+    def modalities(self) -> list[str]:
+        """What its students read."""
+        return self.config.student_modalities or self.config.modalities
+
+    @property
+    def teachers(self) -> list[str]:
+        """Its teachers in the order of training; none where there is nobody to teach."""
+        if not self.recipes:
+            return []
+        return ["teacher", *(expert_name(m) for m in self.modalities if self.config.experts)]
 
     @property
     def models(self) -> list[str]:
         """The models in the order of training."""
-        return ["teacher", "student_alone", *(f"recipe-{name}" for name in self.recipes)]
+        return [*self.teachers, "student_alone", *(f"recipe-{name}" for name in self.recipes)]
+
+    @property
+    def soft_targets_path(self) -> Path:
+        """Folder for what its teacher says, which units of one teacher share."""
+        name = "-".join(self.teacher_path.parts[-2:])
+        return self.teacher_path.parents[1] / SOFT_TARGETS_FOLDER / name
 
     @property
     def missing(self) -> list[str]:
@@ -68,7 +92,7 @@ def train_unit(unit: Unit, say: Callable[[str], None]) -> None:
         try:
             outcome = training.train(name)
         except ValueError as error:
-            if name == "teacher":
+            if name in unit.teachers:
                 raise
             problems.append(f"{name}: {error}")
         else:
@@ -80,7 +104,7 @@ def train_unit(unit: Unit, say: Callable[[str], None]) -> None:
 
 
 class _Training:
-    """The training of a unit's models; what they share is read once, and only if one needs it."""
+    """The training of a unit's models; teachers are asked once for all recipes."""
 
     def __init__(self, unit: Unit, dataset: Dataset, folder: UnitFolder):
         self.unit = unit
@@ -88,70 +112,73 @@ class _Training:
         self.folder = folder
 
     @cached_property
-    def teacher(self) -> keras.Model | None:
-        """The trained teacher; None if it is not there yet."""
-        return self.folder.run_folder.load_model("teacher")
-
-    @cached_property
-    def soft_targets(self) -> SoftTargetCache:
-        """What the teacher, asked once for all recipes, says in every epoch."""
-        config = self.unit.config
+    def soft_targets(self) -> dict[str, SoftTargetCache]:
+        """By teacher, what it says in every epoch."""
+        unit, config = self.unit, self.unit.config
         terms = [
             term
-            for recipe in self.unit.recipes.values()
-            for term in distillation_terms(recipe, self.dataset.modalities)
+            for recipe in unit.recipes.values()
+            for term in distillation_terms(recipe, unit.modalities)
         ]
-        layers = sorted({layer for term in terms for layer in term.teacher_layers})
-        return cache_soft_targets(
-            teacher=self.teacher,
-            dataset=self.dataset,
-            folder=self.folder.run_folder.state / "-".join(["soft_targets", *layers]),
-            views=config.epochs if config.augment else 1,
-            seed=config.seed,
-            augment=config.augment,
-            layers=layers,
-        )
+        caches = {}
+        for name in unit.teachers:
+            heard = [term for term in terms if term.teacher in (None, name)]
+            layers = sorted({layer for term in heard for layer in term.teacher_layers})
+            caches[name] = cache_soft_targets(
+                teacher=self.folder.run_folder.load_model(name),
+                dataset=self.dataset,
+                folder=unit.soft_targets_path / "-".join([name, *layers]),
+                views=config.epochs if config.augment else 1,
+                seed=config.seed,
+                augment=config.augment,
+                layers=layers,
+            )
+        return caches
 
     def train(self, name: str) -> Outcome:
         """Trains a model and writes its outcome."""
         files, config = self.folder.run_folder, self.unit.config
+        if name == "teacher" and self.folder.take_teacher(self.unit.teacher_path):
+            return self.folder.outcome(name)
         role = "student" if name.startswith("recipe-") else name
         if role == "student":
             config = self.unit.recipes[name.removeprefix("recipe-")]
         models = untrained(config, self.dataset)
         # A teacher without an outcome was interrupted between the two.
-        is_there = role == "teacher" and self.teacher is not None
+        is_there = (files.path / f"{name}.keras").is_file()
         if is_there:
-            models["teacher"] = self.teacher
+            models[name] = files.load_model(name)
         else:
             if role == "student":
-                models["teacher"] = self.soft_targets
+                models |= self.soft_targets
             start = time.monotonic()
             try:
                 train_model(role, models, self.dataset, config, backup=files.state / name)
             finally:
                 files.add_seconds(name, time.monotonic() - start)
-        outcome = _outcome(models[role], self.dataset, files.seconds().get(name, 0.0))
-        if role == "teacher" and not is_there:
-            files.save_model("teacher", models["teacher"])
-            del self.teacher  # the None from before it was there
+        outcome = _outcome(role, models[role], self.dataset, files.seconds().get(name, 0.0))
+        if role in self.unit.teachers and not is_there:
+            files.save_model(role, models[role])
         self.folder.save_outcome(name, outcome)
         return outcome
 
 
-def _outcome(model: keras.Model, dataset: Dataset, seconds: float) -> Outcome:
-    logits = predict(model, dataset)
+def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) -> Outcome:
+    logits = predict(role, model, dataset)
     for split, values in logits.items():
         if not np.isfinite(values).all():
             raise ValueError(
                 f"the training diverged: it gives NaN or infinity on {split}. Lower the learning "
                 "rate, or the weight of the teacher."
             )
+    names = list(model.input) if len(model.input) > 1 else []
+    without = {name: predict(role, model, dataset.without(name)) for name in names}
     return Outcome(
-        validation_logits=logits["validation"].astype(np.float32),
-        validation_labels=dataset.splits["validation"].labels.astype(np.int32),
-        test_logits=logits["test"].astype(np.float32),
-        test_labels=dataset.splits["test"].labels.astype(np.int32),
+        logits=logits,
+        labels={split: dataset.splits[split].labels.astype(np.int32) for split in logits},
+        without={
+            split: {name: values[split] for name, values in without.items()} for split in logits
+        },
         parameters=model.count_params(),
         seconds=seconds,
     )

@@ -3,7 +3,7 @@ import pytest
 
 from mmkd_tf.data.batches import training_batches
 from mmkd_tf.data.dataset import Dataset, Examples
-from mmkd_tf.data.views import drop_modalities, view_batches
+from mmkd_tf.data.views import view_batches
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 
@@ -61,17 +61,3 @@ def test_views_follow_one_another_and_differ(dataset):
 def test_without_augmentation_a_view_is_the_data(dataset):
     view, _ = in_order(view_batches(dataset, views=1, augment=False))
     np.testing.assert_array_equal(view["image"], dataset.splits["train"].inputs["image"])
-
-
-def test_a_share_of_the_examples_loses_one_modality_and_never_all():
-    batch = {"image": np.ones([4000, 2, 2, 3], np.uint8), "text": np.ones([4000, 3], np.int32)}
-    batch["text"][:1000] = 0
-    seeds = np.stack([np.arange(4000), np.full(4000, 7)], 1).astype("int32")
-    dropped = drop_modalities(batch, seeds, rate=0.2)
-    image, text = (dropped[name].numpy().reshape(4000, -1).any(1) for name in ("image", "text"))
-    assert image[:1000].all()
-    assert (image | text).all()
-    for there in (image, text):
-        assert 0.07 < 1 - there[1000:].mean() < 0.13
-    again = drop_modalities(batch, seeds, rate=0.2)
-    np.testing.assert_array_equal(dropped["text"], again["text"])

@@ -97,7 +97,6 @@ def test_all_problems_are_listed_at_once(tmp_path):
         ("colours: 3", "`colours`: "),
         ("recipes: {a/b: }", "recipes.a/b"),
         ("datasets: {..: }", "datasets.."),
-        ("recipes: {}", "`recipes`: "),
         ("[1, 2]", "a YAML file with keys of seeds, settings"),
         (
             "recipes: {a: {hard_label_weight: 0, soft_target_weight: 0}}",

@@ -6,10 +6,15 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.study.folder import Outcome, UnitFolder
 
 OUTCOME = Outcome(
-    validation_logits=np.array([[1, 2]], np.float32),
-    validation_labels=np.array([1], np.int32),
-    test_logits=np.array([[0.5, -1]], np.float32),
-    test_labels=np.array([0], np.int32),
+    logits={
+        "validation": np.array([[1, 2]], np.float32),
+        "test": np.array([[0.5, -1]], np.float32),
+    },
+    labels={"validation": np.array([1], np.int32), "test": np.array([0], np.int32)},
+    without={
+        "validation": {"text": np.array([[3, 4]], np.float32)},
+        "test": {"text": np.array([[5, 6]], np.float32)},
+    },
     parameters=7,
     seconds=1.5,
 )
@@ -20,17 +25,34 @@ def test_an_outcome_comes_back_as_it_was(tmp_path):
     assert folder.outcome("teacher") is None
     folder.save_outcome("teacher", OUTCOME)
     back = folder.outcome("teacher")
-    for name, value in vars(OUTCOME).items():
-        np.testing.assert_array_equal(getattr(back, name), value)
-    assert back.test_logits.dtype == np.float32
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(back.logits[split], OUTCOME.logits[split])
+        np.testing.assert_array_equal(back.labels[split], OUTCOME.labels[split])
+        assert list(back.without[split]) == ["text"]
+        np.testing.assert_array_equal(back.without[split]["text"], OUTCOME.without[split]["text"])
+    assert back.logits["test"].dtype == np.float32
     assert (type(back.parameters), type(back.seconds)) == (int, float)
+    assert (back.parameters, back.seconds) == (7, 1.5)
 
 
-def test_an_outcome_predicts_each_split():
+def test_an_outcome_predicts_each_split_complete_or_not():
     for split in ("validation", "test"):
         predictions = OUTCOME.predictions(split)
-        assert predictions.labels is getattr(OUTCOME, f"{split}_labels")
-        assert predictions.logits is getattr(OUTCOME, f"{split}_logits")
+        assert predictions.labels is OUTCOME.labels[split]
+        assert predictions.logits is OUTCOME.logits[split]
+        assert OUTCOME.predictions(split, without="text").logits is OUTCOME.without[split]["text"]
+
+
+def test_a_teacher_is_taken_from_another_unit_if_it_is_there(tmp_path):
+    folder, other = UnitFolder(tmp_path / "own"), UnitFolder(tmp_path / "other")
+    folder.path.mkdir(), other.path.mkdir()
+    assert not folder.take_teacher(folder.path)
+    other.save_outcome("teacher", OUTCOME)
+    assert not folder.take_teacher(other.path)  # the model itself is not there yet
+    (other.path / "teacher.keras").write_bytes(b"model")
+    assert folder.take_teacher(other.path)
+    assert (folder.path / "teacher.keras").read_bytes() == b"model"
+    assert folder.outcome("teacher").parameters == 7
 
 
 def test_an_outcome_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def test_what_is_there_is_not_trained_again_and_test_is_shown_when_asked_for(fin
     monkeypatch.setattr(job, "train_all", None)
     result = invoke(*arguments, "--seeds", 2, "--test")
     assert result.exit_code == 0, result.output
-    assert " 0 to train" in result.output and "\ntest split" in result.output
+    assert " 0 models to train" in result.output and "\ntest split" in result.output
     results = json.loads((folder / "out" / "study.json").read_text())
     assert list(results["datasets"]["tiny"]["splits"]) == ["validation", "test"]
 

@@ -41,7 +41,7 @@ def test_the_machine_is_measured():
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_said_and_the_next_unit_has_its_turn():
     said = []
-    failed = train_all([Killed("a"), Killed("b")], jobs=1, say=said.append)
+    failed = train_all([[Killed("a")], [Killed("b")]], jobs=1, say=said.append)
     assert list(failed) == ["a", "b"]
     assert all("was killed" in reason and "--jobs" in reason for reason in failed.values())
     assert len(said) == 2
@@ -59,6 +59,7 @@ def test_at_most_so_many_at_once_and_what_went_wrong_comes_back(monkeypatch):
 
     monkeypatch.setattr(pool, "_train_apart", train_apart)
     said = []
-    assert train_all(range(6), jobs=2, say=said.append) == {"3": "no teacher"}
+    groups = [[0], [1], [2, 3], [4], [5]]
+    assert train_all(groups, jobs=2, say=said.append) == {"3": "no teacher"}
     assert max(most) == 2
     assert said == ["3 failed: no teacher"]

@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 from mmkd_tf.study.config import StudyConfig
-from mmkd_tf.study.folder import Outcome, UnitFolder
+from mmkd_tf.study.folder import SPLITS, Outcome, UnitFolder
 from mmkd_tf.study.job import make_units
 from mmkd_tf.study.results import summarize
 
@@ -17,7 +17,13 @@ def leave(unit, **num_right):
             np.eye(2, dtype=np.float32)[np.where(np.arange(10) < n, LABELS, 1 - LABELS)]
             for n in (number, number - 1)
         ]
-        outcome = Outcome(logits[0], LABELS, logits[1], LABELS, 100 + len(model), 2.0)
+        outcome = Outcome(
+            logits=dict(zip(SPLITS, logits, strict=True)),
+            labels=dict.fromkeys(SPLITS, LABELS),
+            without={split: {} for split in SPLITS},
+            parameters=100 + len(model),
+            seconds=2.0,
+        )
         unit.path.mkdir(parents=True, exist_ok=True)
         UnitFolder(unit.path).save_outcome(model, outcome)
 

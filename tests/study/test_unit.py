@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mmkd_tf import run as run_module
+from mmkd_tf import roles as roles_module
 from mmkd_tf.run_folder import RunFolder
 from mmkd_tf.study import unit as unit_module
 from mmkd_tf.study.config import make_study
@@ -54,8 +54,8 @@ def test_leaves_its_files_and_nothing_half_done(trained):
         "teacher.npz",
     ]
     outcome = UnitFolder(unit.path).outcome("teacher")
-    assert outcome.validation_logits.shape == (len(outcome.validation_labels), 2)
-    assert outcome.test_logits.dtype == np.float32 and outcome.seconds > 0
+    assert outcome.logits["validation"].shape == (len(outcome.labels["validation"]), 2)
+    assert outcome.logits["test"].dtype == np.float32 and outcome.seconds > 0
     student = UnitFolder(unit.path).outcome("recipe-soft")
     assert outcome.parameters > 10 * student.parameters
     assert student.parameters == UnitFolder(unit.path).outcome("student_alone").parameters
@@ -64,8 +64,8 @@ def test_leaves_its_files_and_nothing_half_done(trained):
 def test_a_student_that_ignores_its_teacher_is_the_student_alone(trained):
     folder = UnitFolder(trained[0].path)
     alone, hard, soft = map(folder.outcome, ("student_alone", "recipe-hard", "recipe-soft"))
-    np.testing.assert_allclose(hard.test_logits, alone.test_logits, rtol=1e-4, atol=1e-5)
-    assert np.abs(soft.test_logits - alone.test_logits).max() > 1e-4
+    np.testing.assert_allclose(hard.logits["test"], alone.logits["test"], rtol=1e-4, atol=1e-5)
+    assert np.abs(soft.logits["test"] - alone.logits["test"]).max() > 1e-4
 
 
 def test_a_further_recipe_is_trained_from_the_teacher_that_is_there(
@@ -77,13 +77,13 @@ def test_a_further_recipe_is_trained_from_the_teacher_that_is_there(
     for file in first.path.iterdir():
         if "soft" not in file.name and "hard" not in file.name:
             (unit.path / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(run_module, "train", None)  # neither teacher nor student alone
+    monkeypatch.setattr(roles_module, "train", None)  # neither teacher nor student alone
     unit = unit_of(table, tmp_path, "soft")
     assert unit.missing == ["recipe-soft"]
     train_unit(unit, lambda line: None)
     expected = UnitFolder(first.path).outcome("recipe-soft")
     again = UnitFolder(unit.path).outcome("recipe-soft")
-    np.testing.assert_array_equal(again.test_logits, expected.test_logits)
+    np.testing.assert_array_equal(again.logits["test"], expected.logits["test"])
 
 
 def test_a_recipe_that_diverges_does_not_keep_the_others_from_training(
@@ -99,9 +99,9 @@ def test_a_recipe_that_diverges_does_not_keep_the_others_from_training(
     monkeypatch.setattr(unit_module, "train_model", lambda *args, **kwargs: None)
     calls = []
 
-    def predict_nan_first(model, dataset):
+    def predict_nan_first(role, model, dataset):
         calls.append(model)
-        logits = predict(model, dataset)
+        logits = predict(role, model, dataset)
         return {k: v * np.nan if len(calls) == 1 else v for k, v in logits.items()}
 
     monkeypatch.setattr(unit_module, "predict", predict_nan_first)
@@ -147,7 +147,7 @@ def test_a_teacher_without_its_outcome_is_not_trained_again(trained, table, tmp_
     monkeypatch.setattr(unit_module, "train_model", None)
     train_unit(unit, lambda line: None)
     expected, again = UnitFolder(first.path).outcome("teacher"), UnitFolder(unit.path)
-    np.testing.assert_array_equal(again.outcome("teacher").test_logits, expected.test_logits)
+    np.testing.assert_array_equal(again.outcome("teacher").logits["test"], expected.logits["test"])
 
 
 def test_other_settings_or_data_are_refused(trained, table, tmp_path):

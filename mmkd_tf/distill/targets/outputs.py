@@ -43,7 +43,7 @@ class TeacherOutputs:
 
     def of(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
         """Gives the outputs for a batch: by name, float32 `[batch, ...]`."""
-        inputs = route(self.teacher, inputs)
+        inputs = route(self.teacher, inputs, teacher="teacher")
         # One graph for batches of any size.
         specs = tf.nest.map_structure(
             lambda v: tf.TensorSpec([None, *v.shape[1:]], v.dtype), inputs

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.modalities.forms import teacher_forms
+
 
 def inputs_of(element) -> Mapping[str, tf.Tensor]:
     """The inputs of what a data set gives: x of `x`, `(x, y)` or `(x, y, sample_weight)`."""
@@ -35,6 +37,7 @@ def check_batches(batches: tf.data.Dataset, names: Iterable[str]) -> None:
             "infinitely many. Leave out repeat(), or repeat after the outputs were added."
         )
     x = inputs_of(batches.element_spec)
+    x = teacher_forms(x) if isinstance(x, Mapping) else x
     names = list(names)
     specs = [x.get(name) for name in names] if isinstance(x, Mapping) else []
     if not specs or not all(isinstance(spec, tf.TensorSpec) for spec in specs):
@@ -62,8 +65,9 @@ class InputsDigest:
 
     def update(self, inputs: Mapping) -> None:
         """Adds a batch: by name, tensors `[batch, ...]`; others than the names are left out."""
+        forms = teacher_forms(inputs)
         for name, digest in self._digests.items():
-            values = np.asarray(inputs[name])
+            values = np.asarray(forms[name])
             kind = f"{values.dtype}{values.shape[1:]}"
             if self._kinds.get(name) != kind:
                 digest.update(kind.encode())
