@@ -44,9 +44,16 @@ class RunConfig(BaseModel):
         "fusion",
         description="The large model: encoders and a fusion, or the one of the written method.",
     )
-    fusion: Literal["concatenation", "weighted_sum", "attention"] = Field(
-        "concatenation", description="How the modalities are merged."
-    )
+    fusion: Literal[
+        "concatenation",
+        "weighted_sum",
+        "weighted_sum_by_example",
+        "attention",
+        "gated",
+        "low_rank_tensor",
+        "film",
+        "cross_attention",
+    ] = Field("concatenation", description="How the modalities are merged.")
     # No recipe stands out on validation (studies/recipes). This one asks for the order of the
     # teacher's probabilities and leaves the student its own certainty.
     soft_target_loss: Literal["divergence", "standardized", "decoupled", "dist"] = Field(

@@ -20,7 +20,7 @@ from mmkd_tf.distill.training import Recipe, distill, train
 from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
 from mmkd_tf.export_job import export_all
 from mmkd_tf.models.classifier import build_student, build_teacher, document_teacher
-from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
+from mmkd_tf.models.named_fusions import student_fusion, teacher_fusion
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
 from mmkd_tf.recipe import distillation_terms
@@ -107,7 +107,6 @@ _TITLES = {
     "student_alone": "Training the student alone ({parameters:,} parameters), for comparison",
     "student": "Distilling the student from the teacher ({parameters:,} parameters)",
 }
-_FUSIONS = {"concatenation": Concatenation, "weighted_sum": WeightedSum, "attention": Attention}
 
 
 def load_dataset(config: RunConfig) -> Dataset:
@@ -130,13 +129,11 @@ def load_dataset(config: RunConfig) -> Dataset:
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     """Builds teacher, student_alone and student; both students begin with the same weights."""
-    fusion = _FUSIONS[config.fusion]
-    widths = ({}, {}) if fusion is Concatenation else ({"fused_dim": 128}, {"fused_dim": 32})
     if config.teacher == "document":
         teacher = document_teacher(dataset.num_classes)
     else:
-        teacher = build_teacher(dataset, fusion=fusion(name="fusion", **widths[0]))
-    student = build_student(dataset, fusion=fusion(name="fusion", **widths[1]))
+        teacher = build_teacher(dataset, fusion=teacher_fusion(config.fusion))
+    student = build_student(dataset, fusion=student_fusion(config.fusion))
     return {
         "teacher": seeded(teacher, seed=2 * config.seed),
         "student_alone": seeded(student, seed=2 * config.seed + 1),

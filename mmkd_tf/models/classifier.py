@@ -1,5 +1,6 @@
 """Classifiers: encoders, fusion and head as one Functional model that gives logits."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 import keras
@@ -16,41 +17,84 @@ class Task(Protocol):
     num_classes: int
 
 
-def build_teacher(dataset: Task, *, fusion: layers.Layer | None = None) -> keras.Model:
+def build_teacher(
+    dataset: Task,
+    *,
+    fusion: layers.Layer | None = None,
+    modalities: Collection[str] | None = None,
+) -> keras.Model:
     """Builds the large model.
 
     Args:
         dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
+        modalities: Names of the modalities to read; all by default.
 
     Returns:
         A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+
+    Raises:
+        ValueError: If the dataset lacks a modality.
     """
-    encoders = {name: m.teacher_encoder for name, m in dataset.modalities.items()}
-    return _classifier(dataset, encoders, fusion, dropout=0.5, name="teacher")
+    read = _chosen(dataset, modalities)
+    return _classifier(dataset, read, "teacher", fusion, dropout=0.5)
 
 
-def build_student(dataset: Task, *, fusion: layers.Layer | None = None) -> keras.Model:
+def build_student(
+    dataset: Task,
+    *,
+    fusion: layers.Layer | None = None,
+    modalities: Collection[str] | None = None,
+) -> keras.Model:
     """Builds the small model, at most 1/20 of the teacher's parameters up to 200 classes.
 
     Args:
         dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
+        modalities: Names of the modalities to read; all by default.
 
     Returns:
         A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+
+    Raises:
+        ValueError: If the dataset lacks a modality.
     """
-    encoders = {name: m.student_encoder for name, m in dataset.modalities.items()}
     # With many classes the last layer would be most of the student: then it has low rank.
     head_dim = 16 if dataset.num_classes > 20 else None
-    return _classifier(dataset, encoders, fusion, head_dim=head_dim, name="student")
+    return _classifier(dataset, _chosen(dataset, modalities), "student", fusion, head_dim=head_dim)
 
 
-def _classifier(dataset, encoders, fusion, *, dropout=0.0, head_dim=None, name):
-    inputs = {key: modality.input() for key, modality in dataset.modalities.items()}
-    features = {key: encoders[key](inputs[key]) for key in inputs}
+def _chosen(dataset, names):
+    """The modalities of these names, in the dataset's order."""
+    there = dataset.modalities
+    if names is None:
+        return there
+    unknown = [name for name in names if name not in there]
+    if isinstance(names, str) or unknown or not names:
+        raise ValueError(
+            f"`modalities`: a list of one or more of {list(there)}, which the dataset has. "
+            f"Received: modalities={names!r}."
+        )
+    return {name: modality for name, modality in there.items() if name in names}
+
+
+def _classifier(dataset, modalities, role, fusion, *, dropout=0.0, head_dim=None):
+    fusion = fusion or Concatenation(name="fusion")
+    inputs = {key: modality.input() for key, modality in modalities.items()}
+    by_token = {
+        key: getattr(modality, f"{role}_tokens")
+        for key, modality in modalities.items()
+        if getattr(fusion, "takes_tokens", False) and hasattr(modality, f"{role}_tokens")
+    }
+    features = {
+        key: getattr(modality, f"{role}_encoder")(inputs[key])
+        for key, modality in modalities.items()
+        if key not in by_token
+    }
     presence = {key: Presence(name=f"{key}_presence")(inputs[key]) for key in inputs}
-    fused = (fusion or Concatenation(name="fusion"))(features, presence)
+    for key, tokens in by_token.items():
+        features[key], presence[key] = tokens(inputs[key], presence[key])
+    fused = fusion(features, presence)
     fused = layers.Activation("linear", name="fused_features")(fused)
     if dropout:
         fused = layers.Dropout(dropout, name="fused_dropout")(fused)
@@ -58,7 +102,7 @@ def _classifier(dataset, encoders, fusion, *, dropout=0.0, head_dim=None, name):
         fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
     # Logits in float32 also under mixed precision: a softmax over half precision loses classes.
     logits = layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
-    return keras.Model(inputs, logits, name=name)
+    return keras.Model(inputs, logits, name=role)
 
 
 def document_teacher(num_classes: int = 10) -> keras.Model:
