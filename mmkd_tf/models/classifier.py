@@ -7,7 +7,8 @@ import keras
 from keras import layers
 
 from mmkd_tf.modalities.modality import Modality
-from mmkd_tf.models.fusion import Concatenation, Presence
+from mmkd_tf.models.encoding import encode
+from mmkd_tf.models.fusion import Concatenation
 
 
 class Task(Protocol):
@@ -81,19 +82,7 @@ def _chosen(dataset, names):
 def _classifier(dataset, modalities, role, fusion, *, dropout=0.0, head_dim=None):
     fusion = fusion or Concatenation(name="fusion")
     inputs = {key: modality.input() for key, modality in modalities.items()}
-    by_token = {
-        key: getattr(modality, f"{role}_tokens")
-        for key, modality in modalities.items()
-        if getattr(fusion, "takes_tokens", False) and hasattr(modality, f"{role}_tokens")
-    }
-    features = {
-        key: getattr(modality, f"{role}_encoder")(inputs[key])
-        for key, modality in modalities.items()
-        if key not in by_token
-    }
-    presence = {key: Presence(name=f"{key}_presence")(inputs[key]) for key in inputs}
-    for key, tokens in by_token.items():
-        features[key], presence[key] = tokens(inputs[key], presence[key])
+    features, presence = encode(modalities, inputs, role=role, fusion=fusion)
     fused = fusion(features, presence)
     fused = layers.Activation("linear", name="fused_features")(fused)
     if dropout:
