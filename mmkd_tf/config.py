@@ -45,9 +45,16 @@ class RunConfig(BaseModel):
         "fusion",
         description="The large model: encoders and a fusion, or the one of the written method.",
     )
-    fusion: Literal["concatenation", "weighted_sum", "attention"] = Field(
-        "concatenation", description="How the modalities are merged."
-    )
+    fusion: Literal[
+        "concatenation",
+        "weighted_sum",
+        "weighted_sum_by_example",
+        "attention",
+        "gated",
+        "low_rank_tensor",
+        "film",
+        "cross_attention",
+    ] = Field("concatenation", description="How the modalities are merged.")
     student_modalities: list[Literal["image", "text"]] | None = Field(
         None, description="What the students read; by default all that the data has."
     )

@@ -11,13 +11,12 @@ from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.training import Recipe, distill, train
 from mmkd_tf.models.classifier import build_student, build_teacher, document_teacher
-from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
+from mmkd_tf.models.named_fusions import student_fusion, teacher_fusion
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
 from mmkd_tf.recipe import distillation_terms
 
 STUDENTS = ("student_alone", "student")
-_FUSIONS = {"concatenation": Concatenation, "weighted_sum": WeightedSum, "attention": Attention}
 
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
@@ -27,18 +26,16 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     student reads, `image_expert` and so on; `student_alone` and `student`, which begin with the
     same weights.
     """
-    fusion = _FUSIONS[config.fusion]
-    widths = ({}, {}) if fusion is Concatenation else ({"fused_dim": 128}, {"fused_dim": 32})
     dropout = config.teacher_modality_dropout
     if config.teacher == "document":
         teacher = document_teacher(dataset.num_classes)
     else:
-        layer = fusion(name="fusion", **widths[0])
-        teacher = build_teacher(dataset, fusion=layer, modality_dropout=dropout)
+        fusion = teacher_fusion(config.fusion)
+        teacher = build_teacher(dataset, fusion=fusion, modality_dropout=dropout)
     student = build_student(
         dataset,
         modalities=config.student_modalities,
-        fusion=fusion(name="fusion", **widths[1]),
+        fusion=student_fusion(config.fusion),
         modality_dropout=config.modality_dropout,
     )
     experts = [name for name in student.input if config.experts]

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from mmkd_tf.modalities.draws import uniform_draws
+from mmkd_tf.modalities.tokens import SummaryAndTokens
 
 
 class Image:
@@ -82,15 +83,22 @@ class Image:
 
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Four convolutions with stride 2 and a dense layer: features `[batch, 128]`."""
-        x = _convolutions(inputs, layers.Conv2D, (32, 64, 128, 256))
+        x = _pooled(_teacher_map(inputs))
         return layers.Dense(128, activation="relu", name="image_features")(x)
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Four separable convolutions with stride 2: features `[batch, 96]`."""
-        # A separable convolution has one filter a channel; of RGB alone that would be three.
-        first = {"depth_multiplier": 8}
-        x = _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 96), **first)
-        return layers.Activation("linear", name="image_features")(x)
+        return layers.Activation("linear", name="image_features")(_pooled(_student_map(inputs)))
+
+    def teacher_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
+        """The same with the dense layer at each patch, its mean being the features."""
+        patches = _patches(_teacher_map(inputs))
+        patches = layers.Dense(128, activation="relu", name="image_patch_features")(patches)
+        return _with_mean(patches), presence
+
+    def student_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
+        """The patches of the last convolution, their mean being the features."""
+        return _with_mean(_patches(_student_map(inputs))), presence
 
     def describe(self) -> str:
         """Says what the tensor holds."""
@@ -98,7 +106,7 @@ class Image:
 
 
 def _convolutions(inputs, convolution, filters, **first):
-    """Convolution, normalisation and relu, each halving the picture; then the mean over it."""
+    """Convolution, normalisation and relu, each halving the picture."""
     x = layers.Rescaling(1 / 127.5, offset=-1, name="image_rescaling")(inputs)
     for index, num_filters in enumerate(filters):
         x = convolution(
@@ -113,4 +121,30 @@ def _convolutions(inputs, convolution, filters, **first):
         # Keras' momentum of .99 needs more steps than a small table gives.
         x = layers.BatchNormalization(momentum=0.9, name=f"image_norm{index}")(x)
         x = layers.ReLU(name=f"image_relu{index}")(x)
+    return x
+
+
+def _teacher_map(inputs):
+    return _convolutions(inputs, layers.Conv2D, (32, 64, 128, 256))
+
+
+def _student_map(inputs):
+    # A separable convolution has one filter a channel; of RGB alone that would be three.
+    first = {"depth_multiplier": 8}
+    return _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 96), **first)
+
+
+def _pooled(x):
+    """The mean over the picture."""
     return layers.GlobalAveragePooling2D(name="image_pooling")(x)
+
+
+def _patches(x):
+    """`[batch, height, width, channels]` to `[batch, patches, channels]`, row by row."""
+    height, width, channels = x.shape[1:]
+    return layers.Reshape([height * width, channels], name="image_patches")(x)
+
+
+def _with_mean(patches):
+    features = layers.GlobalAveragePooling1D(name="image_features")(patches)
+    return SummaryAndTokens(name="image_tokens")(features, patches)

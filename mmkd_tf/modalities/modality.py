@@ -37,6 +37,32 @@ class Modality(Protocol):
         """Says in a few words what the tensor holds."""
 
 
+class TokenModality(Modality, Protocol):
+    """A modality whose encoders can also give tokens, for fusions that take them.
+
+    A modality that can't is one token to such a fusion.
+    """
+
+    def teacher_tokens(
+        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Encodes inputs to tokens; the first is what the layer `<modality>_features` gives.
+
+        Args:
+            inputs: As for an encoder.
+            presence: float `[batch, 1]`, 1 where the example has the modality.
+
+        Returns:
+            The tokens `[batch, tokens, teacher_dim]`, and which of them are there, float
+            `[batch, tokens]`; `[batch, 1]` where this holds for all of them alike.
+        """
+
+    def student_tokens(
+        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """The same by the student's encoder."""
+
+
 def is_absent(tensors: np.ndarray) -> np.ndarray:
     """Tells which examples lack the modality.
 

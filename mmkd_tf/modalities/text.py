@@ -19,6 +19,7 @@ from mmkd_tf.edge.tokenizer import (
     split_words,
 )
 from mmkd_tf.modalities.draws import uniform_draws
+from mmkd_tf.modalities.tokens import SummaryAndTokens, WordPresence
 
 _RE2_ESCAPE = r"\x{{{:X}}}"
 _SEPARATOR = character_class(SEPARATORS, _RE2_ESCAPE) + "+"
@@ -103,7 +104,7 @@ class Text:
 
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Embedding 256 and LSTM 128: features `[batch, 128]`."""
-        return self._encode(inputs, embedding_dim=256, units=128, dropout=0.3)
+        return layers.LSTM(128, name="text_features")(self._embed(inputs, 256, dropout=0.3))
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Embedding 12 and LSTM 32: features `[batch, 32]`.
@@ -111,15 +112,30 @@ class Text:
         The embedding is 21 times narrower than the teacher's, so that the student stays 20
         times smaller however large the vocabulary is.
         """
-        return self._encode(inputs, embedding_dim=12, units=32, dropout=0.0)
+        return layers.LSTM(32, name="text_features")(self._embed(inputs, 12))
 
-    def _encode(self, inputs, *, embedding_dim, units, dropout):
+    def teacher_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
+        """The same, and the LSTM's output after each word."""
+        return _words(self._embed(inputs, 256, dropout=0.3), 128, inputs, presence)
+
+    def student_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
+        """The same, and the LSTM's output after each word."""
+        return _words(self._embed(inputs, 12), 32, inputs, presence)
+
+    def _embed(self, inputs, dim, *, dropout=0.0):
         size = len(self.vocabulary)
-        x = layers.Embedding(size, embedding_dim, mask_zero=True, name="text_embedding")(inputs)
-        if dropout:
-            x = layers.Dropout(dropout, name="text_dropout")(x)
-        return layers.LSTM(units, name="text_features")(x)
+        x = layers.Embedding(size, dim, mask_zero=True, name="text_embedding")(inputs)
+        return layers.Dropout(dropout, name="text_dropout")(x) if dropout else x
 
     def describe(self) -> str:
         """Says what the tensor holds."""
         return f"{self.length} token ids out of {len(self.vocabulary):,} words"
+
+
+def _words(embedded, units, ids, presence):
+    """The LSTM's last state as the features, its outputs as the words, and which are there."""
+    lstm = layers.LSTM(units, return_sequences=True, return_state=True, name="text_lstm")
+    outputs, state, _ = lstm(embedded)
+    features = layers.Activation("linear", name="text_features")(state)
+    tokens = SummaryAndTokens(name="text_tokens")(features, outputs)
+    return tokens, WordPresence(name="text_token_presence")(presence, ids)

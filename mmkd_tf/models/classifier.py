@@ -1,6 +1,6 @@
 """Classifiers: encoders, fusion and head as one Functional model that gives logits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import keras
@@ -8,11 +8,10 @@ from keras import layers
 
 from mmkd_tf.modalities.forms import student_forms, teacher_forms
 from mmkd_tf.modalities.modality import Modality
-from mmkd_tf.models.fusion import Concatenation, Presence
+from mmkd_tf.models.encoding import encode
+from mmkd_tf.models.fusion import Concatenation
 from mmkd_tf.models.modality_dropout import ModalityDropout
 
-# Measured on three sets (studies/absence): models then answer from one input alone, and lose
-# nothing that can be seen where both are there.
 MODALITY_DROPOUT = 0.1
 
 Rates = float | Mapping[str, float]
@@ -28,16 +27,16 @@ class Task(Protocol):
 def build_teacher(
     dataset: Task,
     *,
-    modalities: Sequence[str] | None = None,
     fusion: layers.Layer | None = None,
+    modalities: Collection[str] | None = None,
     modality_dropout: Rates = MODALITY_DROPOUT,
 ) -> keras.Model:
     """Builds the large model.
 
     Args:
         dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
-        modalities: Names of those that the model reads; all that the data has by default.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
+        modalities: Names of the modalities to read; all by default.
         modality_dropout: How often a modality is left out in training, 0 to 1, for all or by
             name; see `ModalityDropout`.
 
@@ -45,30 +44,26 @@ def build_teacher(
         A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
 
     Raises:
-        ValueError: If `modalities` names none, or others than there are.
+        ValueError: If the dataset lacks a modality.
     """
-    chosen = _choose(teacher_forms(dataset.modalities), modalities)
-    inputs = {name: modality.input() for name, modality in chosen.items()}
-    kept = _with_dropout(inputs, modality_dropout)
-    features = {name: m.teacher_encoder(kept[name]) for name, m in chosen.items()}
-    fused = _fused(kept, features, fusion)
-    fused = layers.Dropout(0.5, name="fused_dropout")(fused)
-    return keras.Model(inputs, _logits(fused, dataset), name="teacher")
+    read = _chosen(teacher_forms(dataset.modalities), modalities)
+    inputs = _Inputs(read, modality_dropout)
+    return _classifier(dataset, inputs, "teacher", fusion, dropout=0.5)
 
 
 def build_student(
     dataset: Task,
     *,
-    modalities: Sequence[str] | None = None,
     fusion: layers.Layer | None = None,
+    modalities: Collection[str] | None = None,
     modality_dropout: Rates = MODALITY_DROPOUT,
 ) -> keras.Model:
     """Builds the small model, at most 1/20 of the teacher's parameters up to 200 classes.
 
     Args:
         dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
-        modalities: Names of those that the model reads; all that the data has by default.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
+        modalities: Names of the modalities to read; all by default.
         modality_dropout: How often a modality is left out in training, 0 to 1, for all or by
             name; see `ModalityDropout`.
 
@@ -76,46 +71,53 @@ def build_student(
         A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
 
     Raises:
-        ValueError: If `modalities` names none, or others than there are.
+        ValueError: If the dataset lacks a modality.
     """
-    chosen = _choose(student_forms(dataset.modalities), modalities)
-    inputs = {name: modality.input() for name, modality in chosen.items()}
-    kept = _with_dropout(inputs, modality_dropout)
-    features = {name: m.student_encoder(kept[name]) for name, m in chosen.items()}
-    fused = _fused(kept, features, fusion)
-    if dataset.num_classes > 20:
-        # With many classes the last layer would be most of the student: then it has low rank.
-        fused = layers.Dense(16, use_bias=False, name="head_bottleneck")(fused)
-    return keras.Model(inputs, _logits(fused, dataset), name="student")
+    # With many classes the last layer would be most of the student: then it has low rank.
+    head_dim = 16 if dataset.num_classes > 20 else None
+    read = _chosen(student_forms(dataset.modalities), modalities)
+    inputs = _Inputs(read, modality_dropout)
+    return _classifier(dataset, inputs, "student", fusion, head_dim=head_dim)
 
 
-def _choose(there: Mapping[str, Modality], names: Sequence[str] | None) -> dict[str, Modality]:
+def _chosen(there, names):
+    """The modalities of these names, in the dataset's order."""
     if names is None:
-        return dict(there)
-    if isinstance(names, str) or not names or not set(names) <= set(there):
+        return there
+    unknown = [name for name in names if name not in there]
+    if isinstance(names, str) or unknown or not names:
         raise ValueError(
-            f"`modalities`: a list of one or more of {list(there)}. Received: modalities={names!r}."
+            f"`modalities`: a list of one or more of {list(there)}, which the dataset has. "
+            f"Received: modalities={names!r}."
         )
     return {name: modality for name, modality in there.items() if name in names}
 
 
-def _with_dropout(inputs, rates: Rates):
-    if not isinstance(rates, Mapping):
-        rates = dict.fromkeys(inputs, rates)
-    if len(inputs) < 2 or not any(rates.values()):
-        return inputs
-    return ModalityDropout(rates, name="modality_dropout")(inputs)
+class _Inputs:
+    """The inputs of a model, and the same as its encoders see them in training."""
+
+    def __init__(self, modalities: Mapping[str, Modality], rates: Rates):
+        self.modalities = modalities
+        self.given = {name: modality.input() for name, modality in modalities.items()}
+        self.kept = self.given
+        rates = rates if isinstance(rates, Mapping) else dict.fromkeys(modalities, rates)
+        rates = {name: rate for name, rate in rates.items() if name in modalities}
+        if len(modalities) > 1 and any(rates.values()):
+            self.kept = ModalityDropout(rates, name="modality_dropout")(self.given)
 
 
-def _fused(inputs, features, fusion: layers.Layer | None):
-    presence = {name: Presence(name=f"{name}_presence")(inputs[name]) for name in inputs}
-    fused = (fusion or Concatenation(name="fusion"))(features, presence)
-    return layers.Activation("linear", name="fused_features")(fused)
-
-
-def _logits(fused, dataset: Task):
+def _classifier(dataset, inputs, role, fusion, *, dropout=0.0, head_dim=None):
+    fusion = fusion or Concatenation(name="fusion")
+    features, presence = encode(inputs.modalities, inputs.kept, role=role, fusion=fusion)
+    fused = fusion(features, presence)
+    fused = layers.Activation("linear", name="fused_features")(fused)
+    if dropout:
+        fused = layers.Dropout(dropout, name="fused_dropout")(fused)
+    if head_dim:
+        fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
     # Logits in float32 also under mixed precision: a softmax over half precision loses classes.
-    return layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
+    logits = layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
+    return keras.Model(inputs.given, logits, name=role)
 
 
 def document_teacher(num_classes: int = 10) -> keras.Model:

@@ -1,0 +1,1 @@
+"""What lies behind `mmkd_tf.models.fusion`: one file a way of fusing."""

@@ -1,0 +1,121 @@
+"""What all fusions share: the contract, projections, and weights over what is there."""
+
+import keras
+from keras import layers, ops
+
+
+class Fusion(layers.Layer):
+    """The contract of a fusion; see `mmkd_tf.models.fusion`. Abstract.
+
+    A final class checks its arguments in `__init__` and the shapes by `check` in `build`.
+
+    Attributes:
+        takes_tokens: Whether features may be `[batch, tokens, dim]`, with a presence
+            `[batch, tokens]` that says which tokens are there.
+        has_weights: Whether it gives each modality a weight, see `modality_weights`.
+    """
+
+    takes_tokens = False
+    has_weights = False
+
+    def modality_weights(self, features, presence):
+        """Weights of the modalities in each example's result.
+
+        Args:
+            features: As in a call.
+            presence: As in a call.
+
+        Returns:
+            float32 `[batch, num_modalities]`, in alphabetical order of the modalities' names;
+            rows sum to 1, or are 0 where no modality is there.
+
+        Raises:
+            NotImplementedError: If this way of fusing has no such weights.
+        """
+        raise NotImplementedError(
+            f"`modality_weights`: a fusion that weighs modalities. Received: "
+            f"{type(self).__name__}, which has no weight for a whole modality. "
+            "Take a fusion whose `has_weights` is True."
+        )
+
+
+def check(fusion: Fusion, features_shape, presence_shape) -> None:
+    """Refuses features and presence that don't belong together, or tokens that are not taken."""
+    if sorted(features_shape) != sorted(presence_shape):
+        raise ValueError(
+            "`presence`: an entry for each modality of `features`. Received: "
+            f"features={sorted(features_shape)}, presence={sorted(presence_shape)}."
+        )
+    ranks = (2, 3) if fusion.takes_tokens else (2,)
+    wrong = {n: tuple(s) for n, s in features_shape.items() if len(s) not in ranks or None in s[1:]}
+    if wrong:
+        tokens = " or [batch, tokens, dim]" if fusion.takes_tokens else ""
+        raise ValueError(
+            f"`features`: [batch, dim]{tokens} with known sizes for each modality. Received: "
+            f"{wrong}. Pool them, or take a fusion whose `takes_tokens` is True."
+        )
+
+
+def check_at_least_1(**values) -> None:
+    """Refuses numbers that are no integers of 1 or more."""
+    wrong = {n: v for n, v in values.items() if not isinstance(v, int) or v < 1}
+    if wrong:
+        names = ", ".join(f"`{name}`" for name in wrong)
+        received = ", ".join(f"{name}={value!r}" for name, value in wrong.items())
+        raise ValueError(f"{names}: an integer of 1 or more. Received: {received}.")
+
+
+def dense(layer, units, index, **kwargs):
+    """A dense layer whose initial weights follow from the fusion's seed."""
+    initializer = keras.initializers.GlorotUniform(seed_of(layer, index))
+    return layers.Dense(units, kernel_initializer=initializer, dtype=layer.dtype_policy, **kwargs)
+
+
+def seed_of(layer, index):
+    """A seed for one of the fusion's weights; None if the fusion has none."""
+    return None if layer.seed is None else layer.seed + index
+
+
+def projections(layer, features_shape, **kwargs):
+    """A dense layer for each modality, to the layer's `fused_dim`."""
+    made = {}
+    for index, name in enumerate(sorted(features_shape)):
+        made[name] = dense(layer, layer.fused_dim, index, name=f"{name}_projection", **kwargs)
+        made[name].build(features_shape[name])
+    return made
+
+
+def side_by_side(parts):
+    """Concatenates the entries of a dict in alphabetical order of their names."""
+    return ops.concatenate([parts[name] for name in sorted(parts)], axis=-1)
+
+
+def without_absent(features, presence):
+    """Features with zeros for an absent modality."""
+    return {name: features[name] * presence[name] for name in features}
+
+
+def masked_softmax(scores, there, axis=-1):
+    """Softmax over one axis among the entries of `there` that are 1; zeros if none is.
+
+    Args:
+        scores: float, above -30000.
+        there: 0 or 1, of a shape that broadcasts to the scores'.
+        axis: The axis.
+
+    Returns:
+        float32 of the scores' shape, whatever the precision of the scores.
+    """
+    scores, there = ops.cast(scores, "float32"), ops.cast(there, "float32")
+    # Subtracting the largest score keeps exp finite. It is the largest of those that are there:
+    # an absent one, if it were much larger, would round all others to nothing.
+    known = scores * there - 3e4 * (1 - there)
+    powers = ops.exp(known - ops.max(known, axis=axis, keepdims=True)) * there
+    # The sum is 1 or more if anything is there.
+    return powers / ops.maximum(ops.sum(powers, axis=axis, keepdims=True), 0.5)
+
+
+def mix(tokens, weights):
+    """Sum of `tokens`, a list of `[batch, dim]`, by `weights`, `[batch, len(tokens)]`."""
+    weights = ops.cast(weights, tokens[0].dtype)
+    return sum(weights[:, i : i + 1] * token for i, token in enumerate(tokens))

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from mmkd_tf.models.fusion import FiLM
+
+
+def _rows(dims, names):
+    """Where the features of these modalities lie in the concatenation of all."""
+    ends = np.cumsum([dims[name] for name in sorted(dims)])
+    places = dict(zip(sorted(dims), ends, strict=True))
+    return np.concatenate([np.arange(places[n] - dims[n], places[n]) for n in sorted(names)])
+
+
+def _copy_for(names, full, part, dims):
+    """Gives `part`, built for some modalities, the weights that `full` has for them."""
+    for parts in ("projections", "factors", "scales"):
+        for name, layer in getattr(part, parts, {}).items():
+            layer.set_weights(getattr(full, parts)[name].get_weights())
+    for name, positions in getattr(part, "positions", {}).items():
+        positions.assign(full.positions[name])
+    places = np.array([sorted(dims).index(name) for name in sorted(names)])
+    if hasattr(part, "scores"):
+        part.scores.assign(np.asarray(full.scores)[places])
+    if hasattr(part, "gate"):
+        kernel = np.asarray(full.gate.kernel)
+        kernel = kernel.reshape(len(kernel), len(dims), -1)[_rows(dims, names)][:, places]
+        part.gate.kernel.assign(kernel.reshape(len(kernel), -1))
+    shared = ("hidden", "score", "query", "key", "value", "answer", "mlp_hidden", "mlp")
+    for name in (*shared, "attention_norm", "mlp_norm", "score_norm"):
+        if hasattr(part, name):
+            getattr(part, name).set_weights(getattr(full, name).get_weights())
+
+
+def _alone(fusion, features, presence, names):
+    """What the fusion's weights give where there are no other modalities than these."""
+    if isinstance(fusion, FiLM) and fusion.conditioning not in names and len(names) > 1:
+        return sum(_alone(fusion, features, presence, [name]) for name in names)
+    inputs = [{name: values[name] for name in names} for values in (features, presence)]
+    part = type(fusion).from_config(fusion.get_config())
+    part(*inputs)
+    _copy_for(names, fusion, part, {name: v.shape[-1] for name, v in features.items()})
+    return np.asarray(part(*inputs))
+
+
+@pytest.fixture(scope="session")
+def fused_alone():
+    return _alone
