@@ -1,6 +1,7 @@
 import pytest
 
 from mmkd_tf.config import RunConfig, make_config, parse_settings
+from mmkd_tf.models.classifier import MODALITY_DROPOUT
 
 
 def test_flags_go_before_the_file_and_the_file_before_defaults(tmp_path):
@@ -39,6 +40,13 @@ def test_all_problems_are_listed_at_once():
         ({"image": None, "text": None}, "at least one column"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"fusion": "magic"}, "concatenation"),
+        ({"student_modalities": []}, "`student_modalities`: some of"),
+        ({"image": None, "student_modalities": ["image"]}, "`student_modalities`: some of"),
+        ({"student_image_size": 128}, "`student_image_size`: at most `image_size`, 64"),
+        ({"student_modalities": ["image"], "student_text_length": 3}, "reads no text"),
+        ({"text": None, "experts": True}, "`experts`: false"),
+        ({"modality_dropout": 1.5}, "`modality_dropout`"),
+        ({"modality_dropout": {"sound": 0.5}}, "`modality_dropout`"),
     ],
 )
 def test_refuses(values, match):
@@ -65,3 +73,8 @@ def test_settings_are_read_as_yaml():
     }
     with pytest.raises(ValueError, match=r"NAME=VALUE.*\['epochs'\]"):
         parse_settings(["epochs"])
+
+
+def test_the_rates_of_modality_dropout_are_those_of_the_models():
+    config = RunConfig()
+    assert config.modality_dropout == config.teacher_modality_dropout == MODALITY_DROPOUT

@@ -117,6 +117,34 @@ class Dataset:
         }
         return self.replaced(splits=splits, modalities=forms(self.modalities))
 
+    def only(self, names: Sequence[str]) -> "Dataset":
+        """The same examples with some of the inputs alone.
+
+        Keras' own `fit` wants exactly the inputs of its model: of a dict with more it may bind
+        the wrong one. A `Distiller` picks what each model reads.
+
+        Args:
+            names: Keys of `modalities`.
+
+        Raises:
+            ValueError: If there are none of these names.
+        """
+        unknown = [name for name in names if name not in self.modalities]
+        if isinstance(names, str) or unknown or not names:
+            raise ValueError(
+                f"`names`: a list of one or more of {list(self.modalities)}. Received: {names!r}."
+            )
+        splits = {
+            split: Examples(
+                {name: x for name, x in examples.inputs.items() if name in names},
+                examples.labels,
+                examples.texts,
+            )
+            for split, examples in self.splits.items()
+        }
+        kept = {name: m for name, m in self.modalities.items() if name in names}
+        return self.replaced(splits=splits, modalities=kept)
+
     def without(self, modality: str) -> "Dataset":
         """The same examples as if they all lacked a modality."""
         names = (modality, teacher_form(modality))

@@ -4,6 +4,7 @@ import numpy as np
 
 from mmkd_tf.data.assembly import token_ids
 from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.edge.tokenizer import build_vocabulary
 from mmkd_tf.modalities.forms import teacher_form
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
@@ -54,11 +55,10 @@ def for_student(
     if image_size not in (None, getattr(image, "height", None)):
         own["image"] = Image(image_size)
     if text_length is not None or vocabulary_size is not None:
-        made = Text.from_texts(
-            dataset.splits["train"].texts,
-            vocabulary_size=vocabulary_size or len(text.vocabulary),
-            length=text_length or text.length,
-        )
+        length, words = text_length or text.length, text.vocabulary
+        if vocabulary_size is not None:
+            words = build_vocabulary(dataset.splits["train"].texts, max_size=vocabulary_size)
+        made = Text(words, length)
         if (made.vocabulary, made.length) != (text.vocabulary, text.length):
             own["text"] = made
     modalities = {**dataset.modalities, **own}

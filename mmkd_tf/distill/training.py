@@ -12,6 +12,7 @@ from mmkd_tf.data.teacher_names import named_teachers
 from mmkd_tf.distill.checkpoint import Checkpoint
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.targets.cache import SoftTargetCache
+from mmkd_tf.models.routing import input_names
 
 MOST_STEPS_TOGETHER = 50
 
@@ -63,7 +64,8 @@ def train(
     """
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(loss=loss, metrics=["accuracy"], jit_compile=False, **_stepping(dataset, recipe))
-    _fit(model, dataset, recipe, backup, callbacks)
+    # Of more inputs than a model has, Keras may bind the wrong one to it.
+    _fit(model, dataset.only(input_names(model)), recipe, backup, callbacks)
     return model
 
 

@@ -96,3 +96,29 @@ def test_seeding_needs_no_global_state_and_leaves_none():
     random.seed(5)
     seeded(model, seed=3)
     assert random.random() == expected
+
+
+def test_models_read_the_modalities_and_forms_that_they_are_built_for():
+    data = task()
+    data.modalities["teacher/image"] = Image(32)
+    teacher, student = build_teacher(data), build_student(data, modalities=["image"])
+    assert teacher.input["image"].shape == (None, 32, 32, 3) and "text" in teacher.input
+    assert {name: x.shape for name, x in student.input.items()} == {"image": (None, 16, 16, 3)}
+
+
+@pytest.mark.parametrize("names", [[], ["sound"], "image"])
+def test_refuses_modalities_that_are_not_there(names):
+    with pytest.raises(ValueError, match="`modalities`: a list of one or more of"):
+        build_student(task(), modalities=names)
+
+
+def test_modality_dropout_acts_in_training_alone_and_can_be_left_out():
+    kept = {"image": 0.0, "text": 1.0}
+    model = build_student(task(), modality_dropout=kept)
+    presence = keras.Model(model.input, model.get_layer("text_presence").output)
+    assert np.asarray(presence(inputs())).all()
+    assert not np.asarray(presence(inputs(), training=True)).any()
+    names = [layer.name for layer in build_student(task(), modality_dropout=0).layers]
+    assert "modality_dropout" not in names
+    alone = build_student(task(), modalities=["text"], modality_dropout=0.5)
+    assert "modality_dropout" not in [layer.name for layer in alone.layers]

@@ -31,6 +31,16 @@ def test_one_input_may_come_without_a_name():
         np.testing.assert_array_equal(route(built, BATCH["sound"]), BATCH["sound"])
 
 
+def test_a_teacher_is_given_its_own_form_or_that_of_all_teachers():
+    built = model("dict")
+    forms = {"teacher/image": np.full([1, 2], 7), "expert/image": np.full([1, 2], 8)}
+    batch = {**BATCH, **forms}
+    for teacher, image in ((None, 0), ("teacher", 7), ("expert", 8), ("other", 7)):
+        np.testing.assert_array_equal(
+            built(route(built, batch, teacher=teacher)), [[1, 1, image, image]]
+        )
+
+
 def test_refuses_a_model_without_symbolic_inputs():
     class Subclassed(keras.Model):
         pass

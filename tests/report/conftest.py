@@ -6,6 +6,7 @@ def fabricated(*, datasets=("emoji",), recipes=("default",), seeds=5, splits=("v
     """What `study.json` holds, with figures that are only there to be shown."""
     rng = np.random.default_rng(3)
     results = {"seeds": seeds, "datasets": {}, "failed": {}, "versions": {}}
+    results["absence"] = {split: {"left": [], "cost": []} for split in splits}
     results["recipes"] = {name: {"temperature": 4.0} for name in recipes}
     results["ranking"] = [
         {"recipe": name, "mean_difference": 0.02 - 0.01 * i} for i, name in enumerate(recipes)
@@ -20,6 +21,7 @@ def fabricated(*, datasets=("emoji",), recipes=("default",), seeds=5, splits=("v
                 "cross_entropy": [1.25] * seeds,
                 "macro_f1": [0.5] * seeds,
                 "mean": {"accuracy": values.mean(), "cross_entropy": 1.25, "macro_f1": 0.5},
+                "without": {},
             }
             for name, values in zip(names, accuracy, strict=True)
         }
