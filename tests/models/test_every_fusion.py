@@ -265,6 +265,7 @@ def _twice(examples):
     return {name: np.concatenate([values, values]) for name, values in examples.items()}
 
 
+@pytest.mark.slow
 @every_fusion
 @pytest.mark.parametrize("batch_size", [1, None])
 def test_exported_as_tflite_it_equals_keras(case, batch_size, examples, tmp_path):
@@ -278,6 +279,7 @@ def test_exported_as_tflite_it_equals_keras(case, batch_size, examples, tmp_path
     assert result.max_abs_logit_difference <= 1e-4 and result.top1_agreement == 1
 
 
+@pytest.mark.slow
 @every_fusion
 def test_exported_as_saved_model_it_equals_keras(case, examples, tmp_path):
     result = export_saved_model(
