@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmkd_tf.models.fusion import FiLM
+from mmkd_tf.models.fusion import Concatenation, FiLM
 
 
 def _rows(dims, names):
@@ -38,7 +38,12 @@ def _alone(fusion, features, presence, names):
     inputs = [{name: values[name] for name in names} for values in (features, presence)]
     part = type(fusion).from_config(fusion.get_config())
     part(*inputs)
-    _copy_for(names, fusion, part, {name: v.shape[-1] for name, v in features.items()})
+    dims = {name: values.shape[-1] for name, values in features.items()}
+    if isinstance(fusion, Concatenation):
+        fused = np.zeros([len(next(iter(features.values()))), sum(dims.values())], "float32")
+        fused[:, _rows(dims, names)] = part(*inputs)
+        return fused
+    _copy_for(names, fusion, part, dims)
     return np.asarray(part(*inputs))
 
 

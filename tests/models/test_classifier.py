@@ -14,6 +14,7 @@ from mmkd_tf.models import (
     build_teacher,
     document_teacher,
 )
+from mmkd_tf.models.named_fusions import FUSION_NAMES, student_fusion, teacher_fusion
 from mmkd_tf.models.seeding import seeded
 
 
@@ -64,6 +65,38 @@ def test_models_name_what_others_may_want(build, names):
         assert model.get_layer(name)
     logits = model({name: inputs()[name] for name in names})
     assert logits.shape == (3, 5) and np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("build", [build_teacher, build_student])
+@pytest.mark.parametrize("name", FUSION_NAMES)
+def test_models_of_some_modalities_with_any_fusion(build, name):
+    make = teacher_fusion if build is build_teacher else student_fusion
+    for names in (["image"], ["text"], ["text", "image"]):
+        model = build(task(), fusion=make(name), modalities=names)
+        assert sorted(model.input) == sorted(names)
+        for layer in ("features", "presence"):
+            for modality in names:
+                assert len(model.get_layer(f"{modality}_{layer}").output.shape) == 2
+        logits = model({name: inputs()[name] for name in names})
+        assert logits.shape == (3, 5) and np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("build", [build_teacher, build_student])
+@pytest.mark.parametrize("wrong", [["sound"], ["image", "sound"], [], "image"])
+def test_refuses_modalities_that_are_not_there(build, wrong):
+    with pytest.raises(ValueError, match=r"`modalities`: a list .*\['image', 'text'\].*Received"):
+        build(task(), modalities=wrong)
+
+
+def test_a_modality_without_tokens_is_one_token():
+    data = task()
+    data.modalities["image"] = SimpleNamespace(
+        input=data.modalities["image"].input,
+        student_encoder=data.modalities["image"].student_encoder,
+    )
+    model = build_student(data, fusion=student_fusion("cross_attention"))
+    positions = {v.name: v.shape for v in model.get_layer("fusion").weights if "pos" in v.name}
+    assert positions == {"image_positions": (1, 24), "text_positions": (7, 24)}
 
 
 @pytest.mark.parametrize("fusion", [Concatenation, WeightedSum, Attention])

@@ -115,8 +115,179 @@ def test_what_is_absent_is_left_out_exactly(case, fused_alone, data):
         assert not fused[0].any()
         return
     first = [{n: v[:1] for n, v in values.items()} for values in (features, presence)]
-    alone = fused_alone(layer, *first, names)
-    if isinstance(layer, Concatenation):
-        width = sum(DIMS[name] for name in names)
-        alone, fused = alone[:, :width], fused[:, np.repeat(*_present_columns(features, names))]
-    np.testing.assert_allclose(fused[:1], alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fused[:1], fused_alone(layer, *first, names), rtol=1e-4, atol=1e-5)
+
+
+@every_fusion
+def test_what_is_there_matters(case):
+    features, presence = drawn(case)
+    layer = built(case, features, presence)
+    fused = np.asarray(layer(features, presence))
+    for name in features:
+        other = np.asarray(layer({**features, name: -features[name]}, presence))
+        there = presence[name][:, 0] == 1
+        assert (np.abs(fused - other).max(axis=1) > 1e-3).tolist() == there.tolist()
+
+
+@every_fusion
+def test_a_single_modality_works(case):
+    features, presence = drawn(case, [(1,), (0,), (1,)])
+    layer = built(case, features, presence)
+    fused = np.asarray(layer(features, presence))
+    assert fused[0].any() and not fused[1].any()
+    if layer.has_weights:
+        np.testing.assert_allclose(
+            layer.modality_weights(features, presence), [[1], [0], [1]], atol=1e-6
+        )
+
+
+@every_fusion
+def test_weights_of_modalities_sum_to_1_or_are_refused(case):
+    features, presence = drawn(case)
+    layer = built(case, features, presence)
+    if not layer.has_weights:
+        with pytest.raises(NotImplementedError, match="no weight for a whole modality"):
+            layer.modality_weights(features, presence)
+        return
+    weights = np.asarray(layer.modality_weights(features, presence))
+    assert weights.dtype == "float32"
+    np.testing.assert_allclose(weights.sum(axis=1), [1, 1, 1, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(weights[1:4], [[1, 0], [0, 1], [0, 0]], atol=1e-6)
+    assert (weights[0] > 0.001).all()
+    # The order is that of the names, not that of the dicts.
+    turned = [dict(reversed(values.items())) for values in (features, presence)]
+    np.testing.assert_array_equal(layer.modality_weights(*turned), weights)
+
+
+@every_fusion
+def test_graph_of_unknown_batch_size_and_xla_equal_eager(case):
+    inputs = as_tensors(*drawn(case))
+    layer = built(case, *inputs)
+    signature = [
+        {n: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for n, v in values.items()}
+        for values in inputs
+    ]
+    run = lambda *x: value_and_gradients(layer, *x)  # noqa: E731
+    graph, xla = tf.function(run, input_signature=signature), tf.function(run, jit_compile=True)
+    fewer = [{n: v[:2] for n, v in values.items()} for values in inputs]
+    for function, given_inputs in ((graph, inputs), (graph, fewer), (xla, inputs)):
+        expected = run(*given_inputs)
+        # A shift of all scores alike has no gradient but rounding, so the scale is that of all.
+        scale = max(np.abs(wanted).max() for wanted in expected)
+        for got, wanted in zip(function(*given_inputs), expected, strict=True):
+            assert np.isfinite(got).all()
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5 * scale + 1e-6)
+
+
+@every_fusion
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_is_finite_and_close(case, dtype):
+    inputs = as_tensors(*drawn(case))
+    layer = built(case, *inputs, dtype=dtype)
+    fused, *gradients = value_and_gradients(layer, *inputs)
+    assert fused.dtype == dtype.removeprefix("mixed_")
+    for gradient in gradients:
+        assert np.isfinite(tf.cast(gradient, "float32")).all()
+    expected = np.asarray(built(case, *inputs)(*inputs))
+    bound = 0.1 * np.abs(expected).max()
+    np.testing.assert_allclose(tf.cast(fused, "float32"), expected, atol=bound)
+    assert not np.asarray(tf.cast(fused, "float32"))[3].any()
+    if layer.has_weights:
+        weights = np.asarray(layer.modality_weights(*inputs))
+        np.testing.assert_allclose(weights.sum(axis=1), [1, 1, 1, 0, 1], atol=1e-3)
+
+
+@every_fusion
+def test_large_scores_of_what_is_absent_drown_nothing(case):
+    features, presence = drawn(case, [(1, 0), (1, 1)])
+    layer = built(case, features, presence)
+    fused = np.asarray(layer(features, presence))
+    features["text"][0] *= 1e4
+    np.testing.assert_array_equal(layer(features, presence)[0], fused[0])
+
+
+@every_fusion
+def test_the_seed_says_what_the_weights_are(case):
+    features, presence = drawn(case)
+    a, b = CASES[case](), CASES[case]()
+    np.testing.assert_array_equal(a(features, presence), b(features, presence))
+    assert type(a).from_config(a.get_config()).get_config() == a.get_config()
+
+
+@every_fusion
+def test_refuses_presence_of_other_modalities_and_tokens_it_can_not_take(case):
+    features, presence = drawn(case)
+    with pytest.raises(ValueError, match="`presence`: an entry for each modality"):
+        CASES[case]()(features, {"image": presence["image"]})
+    features = {**features, "image": np.zeros([5, 2, 2, 2], "float32")}
+    with pytest.raises(ValueError, match="`features`:.* with known sizes"):
+        CASES[case]()(features, presence)
+
+
+WORDS = ["<pad>", "<unk>", *map(str, range(20))]
+TASK = SimpleNamespace(modalities={"image": Image(16), "text": Text(WORDS, 6)}, num_classes=3)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rng = np.random.default_rng(2)
+    text = rng.integers(1, len(WORDS), [20, 6]).astype("int32")
+    text[np.arange(6) >= rng.integers(1, 7, [20, 1])] = 0
+    image = rng.integers(1, 256, [20, 16, 16, 3]).astype("uint8")
+    image[3], text[4] = 0, 0
+    return {"image": image, "text": text}
+
+
+def student(case):
+    model = seeded(build_student(TASK, fusion=CASES[case](name="fusion")), seed=1)
+    rng = np.random.default_rng(1)
+    fused = model.get_layer("fusion")
+    fused.set_weights([rng.normal(0, 0.5, w.shape) for w in fused.get_weights()])
+    return model
+
+
+@every_fusion
+def test_a_model_with_it_is_seeded_saved_and_loaded(case, examples, tmp_path):
+    model = student(case)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(examples), model(examples))
+    assert len({model(part)[0].numpy().tobytes() for part in (examples, _twice(examples))}) == 1
+    weights = fusion_weights(loaded, examples)
+    if not model.get_layer("fusion").has_weights:
+        assert weights is None
+        return
+    assert list(weights) == ["image", "text"]
+    np.testing.assert_allclose(weights["image"] + weights["text"], np.ones(20), atol=1e-6)
+    assert weights["image"][3] == 0 and weights["text"][4] == 0
+
+
+def _twice(examples):
+    return {name: np.concatenate([values, values]) for name, values in examples.items()}
+
+
+@pytest.mark.slow
+@every_fusion
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_exported_as_tflite_it_equals_keras(case, batch_size, examples, tmp_path):
+    result = export_tflite(
+        student(case),
+        tmp_path / "student.tflite",
+        class_names=["a", "b", "c"],
+        examples=examples,
+        options=TFLiteOptions(batch_size=batch_size),
+    )
+    assert result.max_abs_logit_difference <= 1e-4 and result.top1_agreement == 1
+
+
+@pytest.mark.slow
+@every_fusion
+def test_exported_as_saved_model_it_equals_keras(case, examples, tmp_path):
+    result = export_saved_model(
+        student(case),
+        tmp_path / "student",
+        class_names=["a", "b", "c"],
+        modalities=TASK.modalities,
+        examples=examples,
+    )
+    assert result.max_abs_logit_difference <= 1e-4 and result.top1_agreement == 1
