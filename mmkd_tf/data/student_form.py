@@ -43,7 +43,7 @@ def for_student(
         >>> rows = [(f"{a} {b} {a}", a) for a in ("cup", "lamp") for b in range(10)]
         >>> data = from_table(pd.DataFrame(rows, columns=["text", "label"]), image=None)
         >>> {name: m.describe() for name, m in for_student(data, text_length=1).modalities.items()}
-        {'text': '1 token ids out of 4 words', 'teacher/text': '3 token ids out of 4 words'}
+        {'text': '1 token ids out of 12 words', 'teacher/text': '3 token ids out of 12 words'}
     """
     asked = {"image_size": image_size, "text_length": text_length}
     asked["vocabulary_size"] = vocabulary_size
