@@ -17,7 +17,8 @@ from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.training import Recipe, distill, train
-from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
+from mmkd_tf.evaluate.metrics import accuracy, agreement, classification_metrics, gap_closed
+from mmkd_tf.evaluate.robustness import robustness
 from mmkd_tf.export_job import export_all
 from mmkd_tf.models.classifier import build_student, build_teacher, document_teacher
 from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
@@ -81,14 +82,19 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             teacher_logits=predicted["teacher"]["test"],
             student_logits=predicted["student"]["test"],
         )
+    measured = None
+    if config.robustness:
+        with _stage(folder, reporter, "robustness", "Evaluating with inputs absent or damaged"):
+            measured = robustness(models, dataset, score=accuracy, seed=config.seed)
     with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
         exports = export_all(models["student"], dataset, config, folder.path)
 
-    accuracy = {name: values["test"]["accuracy"] for name, values in evaluated.items()}
+    found = {name: values["test"]["accuracy"] for name, values in evaluated.items()}
     results = {
         "dataset": _describe(dataset),
         **evaluated,
-        "gap_closed": gap_closed(**accuracy),
+        "gap_closed": gap_closed(**found),
+        "robustness": measured,
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": _peak_memory_mib(),
