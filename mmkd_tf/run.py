@@ -26,6 +26,7 @@ from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
 from mmkd_tf.recipe import distillation_terms
 from mmkd_tf.report.model_card import model_card
+from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
 
@@ -103,6 +104,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "config": config.model_dump(),
     }
     folder.write_text("model_card.md", model_card(results))
+    folder.write_text("report.html", report_page(results))
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.finish()
     return results
