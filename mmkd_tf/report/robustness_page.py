@@ -1,5 +1,8 @@
 """What a run keeps with inputs absent or damaged, as text and Markdown."""
 
+import textwrap
+
+_WIDTH = 100
 MEANING = (
     "A mean accuracy from no damage to the strongest of six levels (the area under the curve): "
     "higher is better, and no damage at all would give the clean accuracy."
@@ -24,7 +27,8 @@ def robustness_lines(results: dict, titles: dict[str, str]) -> list[str]:
     lines += [f"{first:<20}" + "".join(f"{cell:>15}" for cell in cells) for first, *cells in rows]
     means = ", ".join(_student_means(measured))
     if means:
-        lines.append(f"Mean accuracy of the distilled student under damage: {means}.")
+        said = f"Mean accuracy of the distilled student under damage: {means}."
+        lines += textwrap.wrap(said, _WIDTH, subsequent_indent="  ")
     lines.append(f"Measured on {measured['num_examples']:,} {measured['split']} examples.")
     return lines
 

@@ -57,14 +57,14 @@ def comparison(results: dict) -> Markup:
         rows.append(
             (
                 title,
-                f"{results[name]['parameters']:,}",
                 bar(test["accuracy"], f"{test['accuracy']:.3f}"),
                 f"{test['macro_recall']:.3f}",
                 f"{test['macro_f1']:.3f}",
                 f"{test['expected_calibration_error']:.3f}",
+                f"{results[name]['parameters']:,}",
             )
         )
-    columns = ("model", "parameters", "accuracy", "macro recall", "macro F1", "calibration error")
+    columns = ("model", "accuracy", "macro recall", "macro F1", "calibration error", "parameters")
     return section(
         "Did distillation help?",
         table(columns, rows),
