@@ -29,7 +29,7 @@ def robustness_lines(results: dict, titles: dict[str, str]) -> list[str]:
     if means:
         said = f"Mean accuracy of the distilled student under damage: {means}."
         lines += textwrap.wrap(said, _WIDTH, subsequent_indent="  ")
-    lines.append(f"Measured on {measured['num_examples']:,} {measured['split']} examples.")
+    lines.append(f"Measured on {num_examples(results)}.")
     return lines
 
 
@@ -45,7 +45,7 @@ def robustness_markdown(results: dict, titles: dict[str, str]) -> list[str]:
         return []
     header, *rows = absent_rows(measured, titles)
     rules = ["---"] + ["---:"] * (len(header) - 1)
-    lines = [f"## With an input absent or damaged\nOn {num_examples(measured)}:", ""]
+    lines = [f"## With an input absent or damaged\nOn {num_examples(results)}:", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, rules, *rows)]
     means = "; ".join(_student_means(measured))
     return [*lines, "", *([f"The student under damage: {means}. {MEANING}", ""] if means else [])]
@@ -67,9 +67,13 @@ def absent_rows(measured: dict, titles: dict[str, str]) -> list[tuple[str, ...]]
     return rows
 
 
-def num_examples(measured: dict) -> str:
+def num_examples(results: dict) -> str:
     """Says which examples were looked at, and how many."""
-    return f"{measured['num_examples']:,} {measured['split']} examples"
+    split, number = (results["robustness"][key] for key in ("split", "num_examples"))
+    total = results["dataset"]["sizes"][split]
+    if number < total:
+        return f"{number:,} of the {total:,} {split} examples, chosen at random"
+    return f"the {number:,} {split} examples"
 
 
 def damage_title(kind: str) -> str:

@@ -147,7 +147,7 @@ def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
         "gap_closed": 0.25,
         "robustness": {
             "split": "test",
-            "num_examples": 30,
+            "num_examples": int(counts.sum()),
             "clean": clean,
             "absent": {"teacher": absent, "student_alone": {}, "student": absent},
             "damage": {"blur": _damage("image", 0.3), "dropped_words": _damage("text", 0.5)},

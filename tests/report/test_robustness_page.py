@@ -1,4 +1,5 @@
 from mmkd_tf.report.model_card import MODELS, model_card
+from mmkd_tf.report.page import report_page
 from mmkd_tf.report.robustness_page import robustness_lines
 from mmkd_tf.report.summary import summary
 
@@ -11,7 +12,15 @@ def test_the_summary_has_a_line_for_each_model(fabricate_run):
     assert ["distilled", "student", "0.800", "0.432", "0.550"] in lines
     said = "Mean accuracy of the distilled student under damage: blur 0.550, dropped words 0.650."
     assert said.split() in lines
-    assert ["Measured", "on", "30", "test", "examples."] in lines
+    assert ["Measured", "on", "the", "29", "test", "examples."] in lines
+
+
+def test_a_choice_of_the_examples_is_said_to_be_one(fabricate_run):
+    results = fabricate_run()
+    results["robustness"]["num_examples"] = 20
+    said = "20 of the 29 test examples, chosen at random"
+    for written in (summary(results), model_card(results), report_page(results)):
+        assert said in written
 
 
 def test_the_card_has_a_table(fabricate_run):

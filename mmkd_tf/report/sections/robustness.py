@@ -26,7 +26,7 @@ def robustness(results: dict) -> Markup:
     header, *rows = absent_rows(measured, MODELS)
     parts = [
         paragraph(
-            f"On {num_examples(measured)}. Nothing was chosen by these figures. The damage is made "
+            f"On {num_examples(results)}. Nothing was chosen by these figures. The damage is made "
             "by formulas and follows from the seed; what people's cameras and keyboards do is "
             "another matter."
         )
