@@ -104,6 +104,9 @@ class RunConfig(BaseModel):
     weight_decay: Weight = Field(1e-3, description="Decoupled weight decay.")
     augment: bool = Field(True, description="Change pictures and texts at random in training.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything that is random.")
+    robustness: bool = Field(
+        True, description="Measure the models with inputs absent or damaged too."
+    )
 
     text_input: Literal["ids", "bytes"] = Field(
         "ids", description="What TFLite files take as text: token ids, or UTF-8 bytes."

@@ -15,11 +15,13 @@ from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.student_form import for_student
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
-from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
+from mmkd_tf.evaluate.metrics import accuracy, agreement, classification_metrics, gap_closed
+from mmkd_tf.evaluate.robustness import robustness
 from mmkd_tf.export_job import export_all
 from mmkd_tf.report.model_card import model_card
+from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.roles import predict, seen_by, train_model, untrained
+from mmkd_tf.roles import STUDENTS, predict, seen_by, train_model, untrained
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
 
 LABELS_FILE = "labels.txt"
@@ -75,14 +77,19 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             teacher_logits=predicted["teacher"]["test"],
             student_logits=predicted["student"]["test"],
         )
+    measured = None
+    if config.robustness:
+        with _stage(folder, reporter, "robustness", "Evaluating with inputs absent or damaged"):
+            measured = _robustness(models, dataset, config)
     with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
         exports = export_all(models["student"], seen_by("student", dataset), config, folder.path)
 
-    accuracy = {name: evaluated[name]["test"]["accuracy"] for name in _COMPARED}
+    found = {name: evaluated[name]["test"]["accuracy"] for name in _COMPARED}
     results = {
         "dataset": _describe(dataset),
         **evaluated,
-        "gap_closed": gap_closed(**accuracy),
+        "gap_closed": gap_closed(**found),
+        "robustness": measured,
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": _peak_memory_mib(),
@@ -91,6 +98,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "config": config.model_dump(),
     }
     folder.write_text("model_card.md", model_card(results))
+    folder.write_text("report.html", report_page(results))
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.finish()
     return results
@@ -145,6 +153,14 @@ def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, di
         )
         for split, values in logits.items()
     }
+
+
+def _robustness(models: Mapping, dataset: Dataset, config: RunConfig) -> dict:
+    """Measures all models on the same damaged inputs, or the students alone if theirs are others."""
+    seen = seen_by("student", dataset)
+    if seen.modalities != dataset.modalities:
+        models = {name: models[name] for name in STUDENTS}
+    return robustness(models, seen, score=accuracy, seed=config.seed)
 
 
 def _stage(folder, reporter, name, title):

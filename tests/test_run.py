@@ -54,6 +54,7 @@ def test_leaves_what_it_promises(finished):
         "data.sha256",
         "labels.txt",
         "model_card.md",
+        "report.html",
         "results.json",
         "student.keras",
         "student.tflite",
@@ -92,10 +93,28 @@ def test_results_have_the_documented_keys_and_believable_values(finished):
     taken = [rung for rung in small["ladder"] if rung["level"] == small["quantize"]]
     assert taken[0]["accepted"] and len(small["ladder"]) == 5
     assert small["keras_accuracy"] == results["student"]["validation"]["accuracy"]
-    stages = {"data", "teacher", "student_alone", "student", "evaluation", "exports"}
-    assert set(results["seconds"]) == stages
+    stages = ["data", "teacher", "student_alone", "student", "evaluation", "robustness", "exports"]
+    assert list(results["seconds"]) == stages
     assert results["seed"] == 0 and results["config"]["epochs"] == 6
     assert {"python", "tensorflow", "keras"} <= set(results["versions"])
+
+
+def test_robustness_is_measured_on_the_test_split(finished):
+    results = results_of(finished[0] / "out")
+    found = results["robustness"]
+    assert found["split"] == "test"
+    assert found["num_examples"] == results["dataset"]["sizes"]["test"]
+    pictures, texts = ["blur", "noise", "jpeg", "occlusion"], ["typos", "dropped", "shuffled"]
+    assert [kind.split("_")[0] for kind in found["damage"]] == pictures + texts
+    for name in ("teacher", "student_alone", "student"):
+        clean = results[name]["test"]["accuracy"]
+        assert found["clean"][name] == pytest.approx(clean)
+        assert sorted(found["absent"][name]) == ["image", "text"]
+        for curve in found["damage"].values():
+            assert len(curve["accuracy"][name]) == len(curve["levels"]) == 6
+            assert curve["accuracy"][name][0] == found["clean"][name]
+    page = (finished[0] / "out" / "report.html").read_text()
+    assert "With an input absent or damaged" in page and page.count("<svg") == 7
 
 
 def test_predict_answers_from_the_exported_file(finished):

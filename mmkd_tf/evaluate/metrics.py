@@ -118,6 +118,11 @@ def expected_calibration_error(
     return float(np.abs(gaps).sum() / len(labels))
 
 
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Share of the examples whose most probable class is the label, 0 to 1."""
+    return float(np.mean(np.argmax(logits, axis=1) == labels))
+
+
 def agreement(*, teacher_logits: np.ndarray, student_logits: np.ndarray) -> float:
     """Share of the examples for which both models name the same class, 0 to 1."""
     return float(np.mean(np.argmax(teacher_logits, axis=1) == np.argmax(student_logits, axis=1)))

@@ -48,49 +48,81 @@ def _ladder_lines(made: dict) -> list[str]:
     return lines
 
 
+FILE_COLUMNS = (
+    "file",
+    "weights",
+    "KiB",
+    "ms per call",
+    "largest logit difference",
+    "same class as Keras",
+    "on test",
+    "accuracy on test",
+)
+RUNG_COLUMNS = ("weights", "KiB", "ms per call", "accuracy", "same class as Keras", "")
+
+
+def file_rows(exports: list[dict]) -> list[tuple[str, ...]]:
+    """Gives a row for each file, with the cells of `FILE_COLUMNS`.
+
+    Args:
+        exports: As for `exports_lines`.
+    """
+    return [
+        (
+            made["file"],
+            made["quantize"],
+            f"{made['bytes'] / 1024:,.0f}",
+            f"{made['latency_ms']:.3f}",
+            f"{made['max_abs_logit_difference']:.2g}",
+            f"{made['top1_agreement']:.1%}",
+            _percent(made["test_top1_agreement"]),
+            _share(made["test_accuracy"]),
+        )
+        for made in exports
+    ]
+
+
+def rung_rows(made: dict) -> list[tuple[str, ...]]:
+    """Gives a row for each level tried for a file, with the cells of `RUNG_COLUMNS`.
+
+    Args:
+        made: One of the exports.
+    """
+    rows = []
+    for rung in made["ladder"]:
+        verdict = _verdict(made, rung)
+        if rung["bytes"] is None:
+            rows.append((rung["level"], "", "", "", "", f"can't be made: {verdict}"))
+            continue
+        size, latency = f"{rung['bytes'] / 1024:,.1f}", f"{rung['latency_ms']:.3f}"
+        accuracy, agreement = _share(rung["accuracy"]), f"{rung['top1_agreement']:.1%}"
+        rows.append((rung["level"], size, latency, accuracy, agreement, verdict))
+    return rows
+
+
 def exports_markdown(exports: list[dict]) -> list[str]:
     """Writes the same as Markdown tables.
 
     Args:
         exports: As for `exports_lines`.
     """
-    lines = [
-        "| file | weights | KiB | ms per call | largest logit difference | same class as Keras | "
-        "on test | accuracy on test |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for made in exports:
-        lines.append(
-            f"| {made['file']} | {made['quantize']} | {made['bytes'] / 1024:,.0f} | "
-            f"{made['latency_ms']:.3f} | {made['max_abs_logit_difference']:.2g} | "
-            f"{made['top1_agreement']:.1%} | {_percent(made['test_top1_agreement'])} | "
-            f"{_share(made['test_accuracy'])} |"
-        )
-    lines.append("")
+    lines = [*_markdown(FILE_COLUMNS, file_rows(exports), num_words=2), ""]
     for made in exports:
         if made["ladder"]:
-            lines += _ladder_markdown(made)
+            lines += [
+                f"`{made['file']}` is the smallest of these that is accepted on validation (sizes "
+                "without labels and vocabulary):",
+                "",
+                *_markdown(RUNG_COLUMNS, rung_rows(made), num_words=1),
+                "",
+            ]
     return lines
 
 
-def _ladder_markdown(made: dict) -> list[str]:
-    lines = [
-        f"`{made['file']}` is the smallest of these that is accepted on validation (sizes without "
-        "labels and vocabulary):",
-        "",
-        "| weights | KiB | ms per call | accuracy | same class as Keras | |",
-        "| --- | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for rung in made["ladder"]:
-        verdict = _verdict(made, rung).replace("|", "\\|").replace("\n", " ")
-        if rung["bytes"] is None:
-            lines.append(f"| {rung['level']} | | | | | can't be made: {verdict} |")
-            continue
-        lines.append(
-            f"| {rung['level']} | {rung['bytes'] / 1024:,.1f} | {rung['latency_ms']:.3f} | "
-            f"{_share(rung['accuracy'])} | {rung['top1_agreement']:.1%} | {verdict} |"
-        )
-    return [*lines, ""]
+def _markdown(columns, rows, *, num_words: int) -> list[str]:
+    rules = ["---" if i < num_words or not c else "---:" for i, c in enumerate(columns)]
+    cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
+    return ["| " + " | ".join(row) + " |" for row in (columns, rules, *cells)]
 
 
 def _verdict(made: dict, rung: dict) -> str:

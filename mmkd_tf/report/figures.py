@@ -67,3 +67,60 @@ def _pairs(axes: Axes, place: int, alone: list, distilled: list, *, labelled: bo
     for x, values, label in ((left, alone, labels[2]), (right, distilled, None)):
         mean = sum(values) / len(values)
         axes.plot([x - 0.13, x + 0.13], [mean] * 2, color=_DARK, linewidth=2.4, label=label)
+
+
+# Colours that no one else draws with, by the name of the page's colour that takes their place.
+PAGE_COLOURS = {
+    "ink": "#010203",
+    "quiet": "#020304",
+    "line": "#030405",
+    "accent": "#040506",
+    "card": "#050607",
+}
+_CURVES = {
+    "teacher": {"color": PAGE_COLOURS["quiet"], "linestyle": (0, (4, 2)), "linewidth": 1.4},
+    "student_alone": {
+        "color": PAGE_COLOURS["quiet"],
+        "linewidth": 1.4,
+        "marker": "o",
+        "markersize": 4,
+        "markerfacecolor": PAGE_COLOURS["card"],
+    },
+    "student": {
+        "color": PAGE_COLOURS["accent"],
+        "linewidth": 2.2,
+        "marker": "o",
+        "markersize": 4.5,
+    },
+}
+
+
+def damage_figure(found: dict, *, absent: float | None, top: float) -> Figure:
+    """Draws the models' accuracy under one kind of damage, in the colours of a page.
+
+    The curves tell apart by line and mark as well as by colour.
+
+    Args:
+        found: What `results.json` holds of the damage, under `robustness`.
+        absent: Accuracy of the distilled student without the input; a dotted line shows it.
+        top: Highest accuracy of all panels, which have one scale.
+
+    Returns:
+        The figure; write it with `mmkd_tf.report.svg.svg`.
+    """
+    figure = Figure(figsize=(3.3, 2.2), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in found["accuracy"].items():
+        if name in _CURVES:
+            axes.plot(curve, **_CURVES[name], label=name, clip_on=False, zorder=3)
+    if absent is not None:
+        axes.axhline(absent, color=PAGE_COLOURS["accent"], linestyle=":", linewidth=1.4)
+    axes.set_xticks(range(len(found["levels"])), found["levels"])
+    axes.set_ylim(0, min(1, top + 0.05))
+    axes.set_ylabel("accuracy", color=PAGE_COLOURS["quiet"])
+    axes.tick_params(color=PAGE_COLOURS["line"], labelcolor=PAGE_COLOURS["ink"], labelsize=9)
+    axes.grid(axis="y", color=PAGE_COLOURS["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(PAGE_COLOURS["line"])
+    return figure

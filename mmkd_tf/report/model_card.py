@@ -1,6 +1,7 @@
 """The model card: what a released student is, for those who did not train it."""
 
 from mmkd_tf.report.exports_page import exports_markdown
+from mmkd_tf.report.robustness_page import robustness_markdown
 
 
 def model_card(results: dict) -> str:
@@ -56,6 +57,7 @@ def model_card(results: dict) -> str:
             for c in student["test"]["per_class"]
         ],
         "",
+        *robustness_markdown(results, MODELS),
         "## Files",
         *exports_markdown(results["exports"]),
         "Latency: median, one thread, one example, on the machine of the run.",

@@ -2,6 +2,7 @@
 
 from mmkd_tf.report.exports_page import exports_lines
 from mmkd_tf.report.model_card import MODELS, chance, gain
+from mmkd_tf.report.robustness_page import robustness_lines
 
 
 def summary(results: dict) -> str:
@@ -24,6 +25,7 @@ def summary(results: dict) -> str:
         gain(results),
         chance(results),
     ]
+    lines += robustness_lines(results, MODELS)
     lines += ["", *exports_lines(results["exports"]), ""]
     seconds = results["seconds"]
     lines.append(

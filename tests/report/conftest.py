@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from mmkd_tf.config import RunConfig
+
 
 def fabricated(*, datasets=("emoji",), recipes=("default",), seeds=5, splits=("validation",)):
     """What `study.json` holds, with figures that are only there to be shown."""
@@ -53,3 +55,114 @@ def fabricated(*, datasets=("emoji",), recipes=("default",), seeds=5, splits=("v
 @pytest.fixture
 def fabricate():
     return fabricated
+
+
+def _measured(names, counts, parameters):
+    """One model's part of `results.json`, with figures that follow from its confusion matrix."""
+    counts = np.array(counts)
+    per_class = [
+        {
+            "name": name,
+            "precision": float(counts[i, i] / max(counts[:, i].sum(), 1)),
+            "recall": float(counts[i, i] / counts[i].sum()),
+            "f1": 0.5,
+            "support": int(counts[i].sum()),
+        }
+        for i, name in enumerate(names)
+    ]
+    test = {
+        "accuracy": float(np.trace(counts) / counts.sum()),
+        "macro_recall": 0.611,
+        "macro_f1": 0.622,
+        "expected_calibration_error": 0.033,
+        "per_class": per_class,
+        "confusion_matrix": counts.tolist(),
+    }
+    return {"parameters": parameters, "validation": test, "test": test}
+
+
+def _damage(modality, end):
+    curves = {
+        name: np.linspace(clean, end, 6).tolist()
+        for name, clean in (("teacher", 0.9), ("student_alone", 0.7), ("student", 0.8))
+    }
+    return {
+        "modality": modality,
+        "measure": "share of <it>",
+        "levels": ["0%", "1%", "2%", "3%", "4%", "5%"],
+        "accuracy": curves,
+        "relative": {name: (curve[0] + curve[-1]) / 2 for name, curve in curves.items()},
+        "effective": {"teacher": -0.1, "student": -0.05},
+    }
+
+
+def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
+    """What `results.json` holds of a run."""
+    size = len(names)
+    counts = (
+        8 * np.eye(size, dtype=int)
+        + np.eye(size, k=1, dtype=int)
+        + 3 * np.eye(size, k=-2, dtype=int)
+    )
+    file = {
+        "file": "student_small.tflite",
+        "quantize": "dynamic",
+        "bytes": 61_440,
+        "latency_ms": 0.1234,
+        "accuracy": 0.8,
+        "keras_accuracy": 0.8,
+        "top1_agreement": 0.995,
+        "max_abs_logit_difference": 0.0123,
+        "num_examples": 30,
+        "test_accuracy": 0.79,
+        "test_top1_agreement": 0.991,
+        "ladder": [
+            {
+                "level": "dynamic",
+                "bytes": 60_000,
+                "accuracy": 0.8,
+                "top1_agreement": 0.995,
+                "latency_ms": 0.12,
+                "max_abs_logit_difference": 0.02,
+                "accepted": True,
+                "reason": None,
+            },
+            {"level": "mixed", "bytes": None, "reason": "ValueError: a < b"},
+        ],
+    }
+    clean = {"teacher": 0.9, "student_alone": 0.7, "student": 0.8}
+    absent = {"image": 0.4321, "text": 0.55}
+    return {
+        "dataset": {
+            "name": "pots <&> pans",
+            "sizes": {"train": 70 * size, "validation": 10 * size, "test": int(counts.sum())},
+            "class_names": list(names),
+            "class_counts": {
+                split: dict.fromkeys(names, 10) for split in ("train", "validation", "test")
+            },
+            "modalities": {"image": "uint8 RGB, 16 x 16 pixels", "text": "4 token ids"},
+            "notes": ["1 bad row of <items>.csv left out."],
+        },
+        "teacher": _measured(names, counts + 5 * np.eye(size, dtype=int), 90_000),
+        "student_alone": _measured(names, counts + np.eye(size, k=1, dtype=int), 3_000),
+        "student": {**_measured(names, counts, 3_000), "agreement_with_teacher": 0.875},
+        "gap_closed": 0.25,
+        "robustness": {
+            "split": "test",
+            "num_examples": int(counts.sum()),
+            "clean": clean,
+            "absent": {"teacher": absent, "student_alone": {}, "student": absent},
+            "damage": {"blur": _damage("image", 0.3), "dropped_words": _damage("text", 0.5)},
+        },
+        "exports": [{**file, "file": "student.tflite", "bytes": 163_840, "ladder": []}, file],
+        "seconds": {"data": 1.0, "student_alone": 2.5},
+        "peak_memory_mib": 1234.0,
+        "versions": {"python": "3.12.1", "mmkd-tf": "0.1.0"},
+        "seed": 3,
+        "config": RunConfig(seed=3, epochs=7, author="<i>me</i>").model_dump(),
+    }
+
+
+@pytest.fixture
+def fabricate_run():
+    return fabricated_run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmkd_tf.report.figures import study_figure
+from mmkd_tf.report.figures import damage_figure, study_figure
 
 
 def test_each_seed_is_a_pair_of_points_joined_by_a_line(fabricate):
@@ -68,3 +68,19 @@ def test_is_drawn_in_greys_and_fits(fabricate, splits):
     # Nothing is cut off at the rim.
     assert (pixels[0] == 255).all() and (pixels[-1] == 255).all()
     assert (pixels[:, 0] == 255).all() and (pixels[:, -1] == 255).all()
+
+
+def test_damage_is_drawn_from_clean_to_strong_on_the_scale_of_all_panels(fabricate_run):
+    found = fabricate_run()["robustness"]["damage"]["blur"]
+    axes = damage_figure(found, absent=0.25, top=0.9).axes[0]
+    assert axes.get_ylim() == (0, pytest.approx(0.95))
+    assert [label.get_text() for label in axes.get_xticklabels()] == found["levels"]
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+    for name, curve in found["accuracy"].items():
+        np.testing.assert_allclose(drawn[name], curve)
+    assert any(np.allclose(line, 0.25) for line in drawn.values())
+    styles = [
+        (line.get_linestyle(), line.get_marker(), line.get_linewidth()) for line in axes.lines
+    ]
+    assert len(set(styles)) == 4  # told apart without colours
+    assert damage_figure(found, absent=None, top=1.0).axes[0].get_ylim() == (0, 1)

@@ -1,0 +1,1 @@
+"""Damage: what happens to pictures and texts out there, at graded strengths."""
