@@ -156,7 +156,7 @@ def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, di
 
 
 def _robustness(models: Mapping, dataset: Dataset, config: RunConfig) -> dict:
-    """Measures all models on the same damaged inputs, or the students alone if theirs are others."""
+    """Measures all models on the same damaged inputs; students alone if theirs are others."""
     seen = seen_by("student", dataset)
     if seen.modalities != dataset.modalities:
         models = {name: models[name] for name in STUDENTS}
