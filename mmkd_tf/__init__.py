@@ -23,6 +23,7 @@ _PUBLIC = {
     "document_teacher": "mmkd_tf.models.classifier",  # the teacher of the written method
     "export_saved_model": "mmkd_tf.export.saved_model",  # raw pictures and texts -> class names
     "export_tflite": "mmkd_tf.export.tflite",  # one file for a phone
+    "for_student": "mmkd_tf.data.student_form",  # smaller inputs for the student than its teachers'
     "from_table": "mmkd_tf.data.table",  # a CSV, a Parquet file or a DataFrame -> Dataset
     "from_tfds": "mmkd_tf.data.tfds",  # a TensorFlow Datasets name -> Dataset
     "learn_mutually": "mmkd_tf.distill.mutual",  # students that teach each other
