@@ -45,7 +45,9 @@ def test_three_modalities_can_lose_two():
 
 @pytest.mark.parametrize("rates", [{}, {"image": 0.0, "text": 0}])
 def test_without_rates_all_is_kept(rates):
-    assert all(values.all() for values in there(ModalityDropout(rates)(inputs(), True)).values())
+    assert all(
+        values.all() for values in there(ModalityDropout(rates)(inputs(), training=True)).values()
+    )
 
 
 def test_inference_changes_nothing():
