@@ -39,7 +39,11 @@ def run(
     resume: Annotated[bool, Flag("--resume", help="Go on with an interrupted run.")] = False,
     image: Annotated[str | None, Flag(help="Column of picture paths; none without.")] = None,
     text: Annotated[str | None, Flag(help="Column of texts; none without.")] = None,
-    label: Annotated[str | None, Flag(help="Column of labels.")] = None,
+    label: Annotated[str | None, Flag(help="Column of labels; of numbers, with commas.")] = None,
+    task: Annotated[
+        str | None,
+        Flag(help="single_label, multi_label, regression or retrieval; the labels decide without."),
+    ] = None,
     validation: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
     test: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
     epochs: Annotated[int | None, Flag(help="Passes over the training rows.")] = None,
@@ -53,7 +57,8 @@ def run(
     ] = None,
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
-    given = {"data": data, "image": image, "text": text, "label": label, "epochs": epochs}
+    given = {"data": data, "image": image, "text": text, "label": label, "task": task}
+    given |= {"epochs": epochs}
     given |= {"validation": validation, "test": test, "seed": seed, "skip_bad_rows": skip_bad_rows}
     given = {name: value for name, value in given.items() if value is not None}
     for name in ("data", "validation", "test"):  # a run may be resumed from another folder

@@ -25,7 +25,11 @@ class RunConfig(BaseModel):
     data: str = Field("emoji", description="A CSV or Parquet table, or a TensorFlow Datasets name.")
     image: str | None = Field("image", description="Column of picture paths; none for no pictures.")
     text: str | None = Field("text", description="Column of texts; none for no texts.")
-    label: str = Field("label", description="Column of class labels.")
+    label: str | list[str] = Field("label", description="Column of labels, or of targets.")
+    task: Literal["auto", "single_label", "multi_label", "regression", "retrieval"] = Field(
+        "auto", description="What is learned; by default the label column decides."
+    )
+    label_separator: str = Field("|", min_length=1, description="Between the labels of a cell.")
     validation: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
     test: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
     skip_bad_rows: bool = Field(False, description="Go on without rows that can't be used.")
@@ -49,10 +53,13 @@ class RunConfig(BaseModel):
     )
     # No recipe stands out on validation (studies/recipes). This one asks for the order of the
     # teacher's probabilities and leaves the student its own certainty.
-    soft_target_loss: Literal["divergence", "standardized", "decoupled", "dist"] = Field(
-        "dist",
-        description="What the student imitates: the teacher's probabilities, those of standardised "
-        "logits, label and other classes apart, or their correlation.",
+    soft_target_loss: Literal[
+        "auto", "divergence", "standardized", "decoupled", "dist", "sigmoid", "squared"
+    ] = Field(
+        "auto",
+        description="What the student imitates: of classes the teacher's probabilities, those of "
+        "standardised logits, label and other classes apart, or their correlation (dist, the "
+        "default); of several labels sigmoid; of numbers squared.",
     )
     temperature: float = Field(4.0, gt=0, le=1000, description="Softening of the teacher.")
     hard_label_weight: Weight = Field(1.0, description="Weight of the labels.")

@@ -1,11 +1,11 @@
 """The recipe of distillation: which terms a run's settings ask for."""
 
-from collections.abc import Iterable
-
 from mmkd_tf import losses
 from mmkd_tf.config import RunConfig
+from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.feature_terms import Relation
 from mmkd_tf.distill.modality_term import ModalityTerm
+from mmkd_tf.distill.objectives import objective
 from mmkd_tf.distill.terms import SoftTargets
 
 _SOFT_TARGET_LOSSES = {
@@ -14,29 +14,81 @@ _SOFT_TARGET_LOSSES = {
     "decoupled": (losses.decoupled_loss, {}),
     "dist": (losses.dist_loss, {}),
 }
+# By task, the first is what "auto" means.
+_CHOICES = {
+    "single_label": ("dist", "divergence", "standardized", "decoupled"),
+    "multi_label": ("sigmoid",),
+    "regression": ("squared",),
+}
 
 
-def distillation_terms(config: RunConfig, modalities: Iterable[str]) -> list:
+def soft_target_loss_name(config: RunConfig, task: str) -> str:
+    """Name of the loss that a run takes for the teacher's soft targets."""
+    return _CHOICES[task][0] if config.soft_target_loss == "auto" else config.soft_target_loss
+
+
+def check_settings(config: RunConfig, task: str) -> None:
+    """Refuses settings that would have no effect with the task that the data turned out to be.
+
+    Raises:
+        ValueError: Lists all of them.
+    """
+    problems = []
+    if config.soft_target_loss not in ("auto", *_CHOICES[task]):
+        problems.append(
+            f"`soft_target_loss`: auto or {' or '.join(_CHOICES[task])} for {task}. "
+            f"Received: {config.soft_target_loss}."
+        )
+    if task != "single_label" and config.on_wrong_teacher != "keep":
+        problems.append(
+            f"`on_wrong_teacher`: keep for {task}, where no class is the right one. "
+            f"Received: {config.on_wrong_teacher}."
+        )
+    fields = RunConfig.model_fields
+    if task == "regression" and config.temperature != fields["temperature"].default:
+        problems.append(
+            "`temperature`: none for regression, whose outputs are no probabilities. Received: "
+            f"{config.temperature}."
+        )
+    if task == "regression" and config.teacher == "document":
+        problems.append(
+            "`teacher`: fusion for regression; the written method's teacher gives classes. "
+            "Received: document."
+        )
+    if task != "multi_label" and config.label_separator != fields["label_separator"].default:
+        problems.append(
+            f"`label_separator`: only for multi_label; the task is {task}. Received: "
+            f"{config.label_separator!r}."
+        )
+    if problems:
+        raise ValueError("\n".join([*problems, "Leave them out, or name another --task."]))
+
+
+def distillation_terms(config: RunConfig, dataset: Dataset) -> list:
     """Makes the terms that the settings give a weight.
 
     Args:
         config: The settings of a run.
-        modalities: Names of the modalities that teacher and student read.
+        dataset: The data that teacher and student read.
 
     Returns:
         Terms for `Distiller.compile`.
     """
     terms = []
     if config.soft_target_weight:
-        loss, options = _SOFT_TARGET_LOSSES[config.soft_target_loss]
+        goal = objective(dataset)
+        name = soft_target_loss_name(config, dataset.task)
+        default = (goal.soft_target_loss, goal.soft_target_options)
+        loss, options = _SOFT_TARGET_LOSSES.get(name, default)
+        temperature = config.temperature if goal.has_temperature else None
         terms.append(
-            SoftTargets(config.temperature, config.soft_target_weight, loss, loss_options=options)
+            SoftTargets(temperature, config.soft_target_weight, loss, loss_options=options)
         )
     if config.modality_hint_weight:
         # By direction: the student's features need not have the teacher's size.
         terms += [
             ModalityTerm(name, config.modality_hint_weight, losses.cosine_hint_loss)
-            for name in modalities
+            for name in dataset.modalities
         ]
     if config.relation_weight:
         terms.append(Relation("fused_features", config.relation_weight))

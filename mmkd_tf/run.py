@@ -4,7 +4,6 @@ import json
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -17,16 +16,18 @@ from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.training import Recipe, distill, train
-from mmkd_tf.evaluate.metrics import agreement, classification_metrics, gap_closed
+from mmkd_tf.evaluate.by_task import agreement, measure
+from mmkd_tf.evaluate.metrics import gap_closed
 from mmkd_tf.export_job import export_all
 from mmkd_tf.models.classifier import build_student, build_teacher, document_teacher
 from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
-from mmkd_tf.recipe import distillation_terms
+from mmkd_tf.recipe import check_settings, distillation_terms
 from mmkd_tf.report.model_card import model_card
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
+from mmkd_tf.tasks import HEADLINES
 
 LABELS_FILE = "labels.txt"
 VOCABULARY_FILE = "vocabulary.txt"
@@ -49,6 +50,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     with _stage(folder, reporter, "data", "Reading the data"):
         dataset = load_dataset(config)
     reporter.say(repr(dataset))
+    check_settings(config, dataset.task)
     folder.check_same_data(dataset.fingerprint())
     models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
@@ -78,17 +80,20 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             for name in models
         }
         evaluated["student"]["agreement_with_teacher"] = agreement(
-            teacher_logits=predicted["teacher"]["test"],
-            student_logits=predicted["student"]["test"],
+            dataset.task,
+            teacher_outputs=predicted["teacher"]["test"],
+            student_outputs=predicted["student"]["test"],
         )
     with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
         exports = export_all(models["student"], dataset, config, folder.path)
 
-    accuracy = {name: values["test"]["accuracy"] for name, values in evaluated.items()}
+    headline = HEADLINES[dataset.task]
+    figures = {name: values["test"][headline] for name, values in evaluated.items()}
     results = {
+        "task": dataset.task,
         "dataset": _describe(dataset),
         **evaluated,
-        "gap_closed": gap_closed(**accuracy),
+        "gap_closed": gap_closed(**figures),
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": _peak_memory_mib(),
@@ -119,6 +124,8 @@ def load_dataset(config: RunConfig) -> Dataset:
         seed=config.seed,
         skip_bad_rows=config.skip_bad_rows,
         allow_outside=config.allow_outside,
+        task=config.task,
+        label_separator=config.label_separator,
     )
     is_table = Path(config.data).suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")
     read = from_table if is_table or Path(config.data).is_file() else from_tfds
@@ -182,7 +189,7 @@ def train_model(
         teacher=models["teacher"],
         dataset=dataset,
         recipe=recipe,
-        terms=distillation_terms(config, dataset.modalities),
+        terms=distillation_terms(config, dataset),
         hard_label_weight=config.hard_label_weight,
         on_wrong_teacher=config.on_wrong_teacher,
         **where,
@@ -190,7 +197,7 @@ def train_model(
 
 
 def predict(model: keras.Model, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Runs a model over validation and test: by split, float32 logits `[examples, num_classes]`."""
+    """Runs a model over validation and test: by split, float32 outputs `[examples, num_classes]`."""
     logits = {}
     for split in ("validation", "test"):
         parts = [model(route(model, x), training=False) for x, _ in batches(dataset, split)]
@@ -201,12 +208,11 @@ def predict(model: keras.Model, dataset: Dataset) -> dict[str, np.ndarray]:
 def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:
     """Measures a model on the splits for which its logits are given."""
     return {
-        split: asdict(
-            classification_metrics(
-                labels=dataset.splits[split].labels,
-                logits=values,
-                class_names=dataset.class_names,
-            )
+        split: measure(
+            dataset.task,
+            labels=dataset.splits[split].labels,
+            outputs=values,
+            class_names=dataset.class_names,
         )
         for split, values in logits.items()
     }

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkd_tf.modalities.modality import Modality, is_absent
+from mmkd_tf.tasks import TASKS
 
 SPLITS = ("train", "validation", "test")
 
@@ -19,7 +20,9 @@ class Examples:
     Attributes:
         inputs: By modality, the tensor form with the examples along the first axis: `image`
             uint8 `[n, height, width, 3]`, `text` int32 `[n, length]`.
-        labels: int32 `[n]`, the index of the class.
+        labels: Of single_label, int32 `[n]`, the index of the class. Of multi_label, float32
+            `[n, num_classes]`, 1 for the labels that an example has and 0 for the others. Of
+            regression, float32 `[n, num_classes]`, the targets in their own units.
         texts: The texts as they were, str `[n]`, for reports and for exports that tokenise.
     """
 
@@ -32,19 +35,21 @@ class Examples:
 
 
 class Dataset:
-    """Training, validation and test examples with their class names.
+    """Training, validation and test examples with the names of their classes or targets.
 
     `train`, `validation` and `test` are `tf.data` datasets of single examples
-    `({"image": uint8 [height, width, 3], "text": int32 [length]}, int32 label)` in a fixed order:
+    `({"image": uint8 [height, width, 3], "text": int32 [length]}, label)` in a fixed order:
     `model.fit(dataset.train.shuffle(1000, seed=0).batch(32))` works as it stands.
     `mmkd_tf.data.batches.training_batches` adds what training wants besides.
 
     Args:
         name: What people call this data.
         splits: `Examples` for each of `train`, `validation` and `test`.
-        class_names: Name of each class, in the order of the labels.
+        class_names: Name of each class, label or target, in the order of the model's outputs.
         modalities: By name, the modality that each input is; see `mmkd_tf.modalities`.
         notes: What people should know about the data, such as rows that were left out.
+        task: What is to be learned, one of `mmkd_tf.tasks.TASKS`: one of several classes, any
+            number of labels, numbers, or which picture and text belong together.
     """
 
     def __init__(
@@ -55,12 +60,16 @@ class Dataset:
         class_names: Sequence[str],
         modalities: Mapping[str, Modality],
         notes: Sequence[str] = (),
+        task: str = "single_label",
     ):
         if sorted(splits) != sorted(SPLITS):
             raise ValueError(
                 f"`splits`: one entry for each of {', '.join(SPLITS)}. "
                 f"Received: {', '.join(splits)}."
             )
+        if task not in TASKS:
+            raise ValueError(f"`task`: one of {', '.join(TASKS)}. Received: task={task!r}.")
+        self.task = task
         self.name = name
         self.splits = dict(splits)
         self.class_names = list(class_names)
@@ -69,7 +78,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, labels or targets: of the model's outputs."""
         return len(self.class_names)
 
     @property
@@ -79,12 +88,26 @@ class Dataset:
 
     @property
     def class_counts(self) -> dict[str, dict[str, int]]:
-        """Number of examples by split and class name."""
+        """Number of examples by split and class name; targets have none."""
+        if self.task not in ("single_label", "multi_label"):
+            return {split: {} for split in SPLITS}
         counts = {}
         for split in SPLITS:
-            bins = np.bincount(self.splits[split].labels, minlength=self.num_classes)
+            labels = self.splits[split].labels
+            if self.task == "multi_label":
+                bins = labels.sum(axis=0)
+            else:
+                bins = np.bincount(labels, minlength=self.num_classes)
             counts[split] = dict(zip(self.class_names, map(int, bins), strict=True))
         return counts
+
+    @property
+    def target_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and standard deviation of each training target, float64; None if not regression."""
+        if self.task != "regression":
+            return None
+        targets = self.splits["train"].labels.astype(np.float64)
+        return targets.mean(axis=0), targets.std(axis=0)
 
     @property
     def train(self) -> tf.data.Dataset:
@@ -108,6 +131,8 @@ class Dataset:
             64 hexadecimal digits; the same for the same data on any machine.
         """
         digest = hashlib.sha256("\n".join(self.class_names).encode())
+        if self.task != "single_label":  # which has been without since there were others
+            digest.update(self.task.encode())
         for split in SPLITS:
             examples = self.splits[split]
             for values in (*map(examples.inputs.get, sorted(examples.inputs)), examples.labels):
@@ -123,15 +148,31 @@ class Dataset:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
-        lines = [f"Dataset {self.name}: {sizes}, {self.num_classes} classes"]
+        kinds = {"multi_label": "labels", "regression": "targets"}
+        what = f"{self.num_classes} {kinds.get(self.task, 'classes')}"
+        lines = [f"Dataset {self.name}: {sizes}, {what}"]
         for name, modality in self.modalities.items():
             absent = sum(int(is_absent(part.inputs[name]).sum()) for part in self.splits.values())
             note = f"; absent in {absent:,}" if absent else ""
             lines.append(f"  {name}: {modality.describe()}{note}")
-        counts = self.class_counts
-        width = max(map(len, self.class_names), default=0)
-        for label in self.class_names:
-            row = " ".join(f"{counts[split][label]:>7,}" for split in SPLITS)
-            lines.append(f"  {label:<{width}} {row}")
+        lines += self._target_lines() if self.task == "regression" else self._count_lines()
         lines += [f"  Note: {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def _count_lines(self) -> list[str]:
+        counts = self.class_counts
+        width = max(map(len, self.class_names), default=0)
+        return [
+            f"  {label:<{width}} " + " ".join(f"{counts[split][label]:>7,}" for split in SPLITS)
+            for label in self.class_names
+        ]
+
+    def _target_lines(self) -> list[str]:
+        targets = self.splits["train"].labels
+        columns = zip(
+            self.class_names, *self.target_statistics, targets.min(0), targets.max(0), strict=True
+        )
+        return [
+            f"  {name}: mean {mean:.4g}, standard deviation {std:.4g}, {low:.4g} to {high:.4g}"
+            for name, mean, std, low, high in columns
+        ]

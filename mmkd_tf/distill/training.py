@@ -10,6 +10,7 @@ from mmkd_tf.data.batches import batches, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.checkpoint import Checkpoint
 from mmkd_tf.distill.distiller import Distiller
+from mmkd_tf.distill.objectives import objective
 from mmkd_tf.distill.targets.cache import SoftTargetCache
 
 MOST_STEPS_TOGETHER = 50
@@ -47,10 +48,10 @@ def train(
     backup: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Trains a classifier on the labels.
+    """Trains a model on the labels, by the loss of the dataset's task.
 
     Args:
-        model: A model that gives logits; changed in place.
+        model: A model that gives logits or values; changed in place.
         dataset: The data; only its training and validation splits are read.
         recipe: How to train.
         backup: Folder where each epoch leaves its state; a training that finds a state there
@@ -60,8 +61,10 @@ def train(
     Returns:
         The model.
     """
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(loss=loss, metrics=["accuracy"], jit_compile=False, **_stepping(dataset, recipe))
+    goal = objective(dataset)
+    model.compile(
+        loss=goal.loss, metrics=goal.metrics(), jit_compile=False, **_stepping(dataset, recipe)
+    )
     _fit(model, dataset, recipe, backup, callbacks)
     return model
 
@@ -86,13 +89,16 @@ def distill(
         recipe: How to train; the same as for the student alone, for a fair comparison.
         backup: As for `train`.
         callbacks: As for `train`.
-        **compile_arguments: What `Distiller.compile` takes: `terms`, `hard_label_weight`, ...
+        **compile_arguments: What `Distiller.compile` takes: `terms`, `hard_label_weight`, ...;
+            `loss` and `metrics` are those of the dataset's task by default.
 
     Returns:
         The student.
     """
     distiller = Distiller(student=student, teacher=teacher)
-    distiller.compile(**_stepping(dataset, recipe), **compile_arguments)
+    goal = objective(dataset)
+    arguments = {"loss": goal.loss, "metrics": goal.metrics(), **compile_arguments}
+    distiller.compile(**_stepping(dataset, recipe), **arguments)
     cache = teacher if isinstance(teacher, SoftTargetCache) else None
     _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=cache)
     return student

@@ -1,4 +1,4 @@
-"""Classifiers: encoders, fusion and head as one Functional model that gives logits."""
+"""Models: encoders, fusion and head as one Functional model that gives logits or values."""
 
 from typing import Protocol
 
@@ -14,17 +14,20 @@ class Task(Protocol):
 
     modalities: dict[str, Modality]
     num_classes: int
+    # Of regression only: mean and standard deviation of each training target.
+    target_statistics: tuple | None = None
 
 
 def build_teacher(dataset: Task, *, fusion: layers.Layer | None = None) -> keras.Model:
     """Builds the large model.
 
     Args:
-        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
+        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has; see `Task`.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
 
     Returns:
-        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`, or
+        values in the targets' units where the dataset has `target_statistics`.
     """
     encoders = {name: m.teacher_encoder for name, m in dataset.modalities.items()}
     return _classifier(dataset, encoders, fusion, dropout=0.5, name="teacher")
@@ -34,11 +37,12 @@ def build_student(dataset: Task, *, fusion: layers.Layer | None = None) -> keras
     """Builds the small model, at most 1/20 of the teacher's parameters up to 200 classes.
 
     Args:
-        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
+        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has; see `Task`.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
 
     Returns:
-        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`, or
+        values in the targets' units where the dataset has `target_statistics`.
     """
     encoders = {name: m.student_encoder for name, m in dataset.modalities.items()}
     # With many classes the last layer would be most of the student: then it has low rank.
@@ -58,6 +62,11 @@ def _classifier(dataset, encoders, fusion, *, dropout=0.0, head_dim=None, name):
         fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
     # Logits in float32 also under mixed precision: a softmax over half precision loses classes.
     logits = layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
+    statistics = getattr(dataset, "target_statistics", None)
+    if statistics is not None:
+        # The layers see targets of mean 0 and deviation 1, people see their own units.
+        mean, deviation = (values.tolist() for values in statistics)
+        logits = layers.Rescaling(deviation, offset=mean, dtype="float32", name="values")(logits)
     return keras.Model(inputs, logits, name=name)
 
 

@@ -99,7 +99,7 @@ class _Training:
         terms = [
             term
             for recipe in self.unit.recipes.values()
-            for term in distillation_terms(recipe, self.dataset.modalities)
+            for term in distillation_terms(recipe, self.dataset)
         ]
         layers = sorted({layer for term in terms for layer in term.teacher_layers})
         return cache_soft_targets(
