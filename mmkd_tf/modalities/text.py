@@ -115,7 +115,7 @@ class Text:
 
     def _encode(self, inputs, *, embedding_dim, units, dropout):
         size = len(self.vocabulary)
-        x = layers.Embedding(size, embedding_dim, mask_zero=True, name="text_embedding")(inputs)
+        x = layers.Embedding(size, embedding_dim, mask_zero=True, name="text_words")(inputs)
         if dropout:
             x = layers.Dropout(dropout, name="text_dropout")(x)
         return layers.LSTM(units, name="text_features")(x)

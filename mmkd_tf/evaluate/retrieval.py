@@ -1,0 +1,109 @@
+"""Metrics of retrieval from embeddings, in NumPy: how soon a query meets what belongs to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_AT_ONCE = 1024
+# Scores closer than this are equal up to float32 rounding.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class RetrievalMetrics:
+    """How well queries find what belongs to them among all candidates of a split.
+
+    Attributes:
+        recall_at_1: Share of the queries whose best candidate is a right one, 0 to 1.
+        recall_at_5: Share with a right one among the best five.
+        recall_at_10: Share with a right one among the best ten.
+        median_rank: Median over the queries of the rank of the first right candidate, 1 or more.
+        mean_reciprocal_rank: Mean over the queries of 1 / rank, above 0 to 1.
+        num_candidates: Number of candidates that each query chose from.
+    """
+
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    median_rank: float
+    mean_reciprocal_rank: float
+    num_candidates: int
+
+
+def retrieval_metrics(
+    *, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray
+) -> RetrievalMetrics:
+    """Measures retrieval by the scalar product of embeddings.
+
+    Args:
+        queries: float `[n, width]`, n at least 1: embeddings of the one modality.
+        candidates: float `[n, width]`: of the other, in the same order.
+        items: int `[n]`; examples with the same number are right answers for each other.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ValueError: If shapes do not fit, there are no examples, or embeddings are not finite.
+    """
+    ranks = first_ranks(queries=queries, candidates=candidates, items=items)
+    return RetrievalMetrics(
+        **{f"recall_at_{k}": float(np.mean(ranks <= k)) for k in (1, 5, 10)},
+        median_rank=float(np.median(ranks)),
+        mean_reciprocal_rank=float(np.mean(1 / ranks)),
+        num_candidates=len(ranks),
+    )
+
+
+def first_ranks(*, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Ranks of the first right candidate of each query, 1 for the best.
+
+    Among candidates of equal score the order is nobody's merit: the rank is the one expected when
+    they are shuffled, `1 + num_better + num_wrong_equals / (num_right_equals + 1)`. So a model
+    that gives the same embedding to all ranks in the middle, and a rank of 1.5 is not a first.
+
+    Args:
+        queries: As for `retrieval_metrics`.
+        candidates: As for `retrieval_metrics`.
+        items: As for `retrieval_metrics`.
+
+    Returns:
+        float64 `[n]`.
+
+    Raises:
+        ValueError: As `retrieval_metrics`.
+    """
+    queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
+    items = np.asarray(items)
+    _check(queries, candidates, items)
+    ranks = []
+    for start in range(0, len(queries), _AT_ONCE):
+        scores = queries[start : start + _AT_ONCE] @ candidates.T
+        right = items[start : start + _AT_ONCE, np.newaxis] == items
+        best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
+        better = (scores > best + _TIE).sum(axis=1)
+        equal = np.abs(scores - best) <= _TIE
+        wrong, others = (equal & ~right).sum(axis=1), (equal & right).sum(axis=1)
+        ranks.append(1 + better + wrong / (others + 1))
+    return np.concatenate(ranks)
+
+
+def _check(queries, candidates, items) -> None:
+    problems = []
+    if queries.ndim != 2 or queries.shape != candidates.shape or items.shape != queries.shape[:1]:
+        problems.append(
+            "`queries`, `candidates`, `items`: shapes [n, width], [n, width] and [n]. Received: "
+            f"{list(queries.shape)}, {list(candidates.shape)} and {list(items.shape)}."
+        )
+    if not len(queries):
+        problems.append("`queries`: at least one example. Received: none.")
+    for name, values in (("queries", queries), ("candidates", candidates)):
+        broken = int((~np.isfinite(values)).any(axis=-1).sum()) if values.ndim == 2 else 0
+        if broken:
+            problems.append(
+                f"`{name}`: finite numbers. Received: NaN or infinity in {broken} of "
+                f"{len(values)} rows; the model diverged: train it again with a lower learning "
+                "rate."
+            )
+    if problems:
+        raise ValueError("\n".join(problems))
