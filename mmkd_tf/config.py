@@ -51,15 +51,18 @@ class RunConfig(BaseModel):
     fusion: Literal["concatenation", "weighted_sum", "attention"] = Field(
         "concatenation", description="How the modalities are merged."
     )
+    embedding_dim: int = Field(
+        64, ge=1, le=4096, description="Of retrieval, numbers that stand for a picture or a text."
+    )
     # No recipe stands out on validation (studies/recipes). This one asks for the order of the
     # teacher's probabilities and leaves the student its own certainty.
     soft_target_loss: Literal[
-        "auto", "divergence", "standardized", "decoupled", "dist", "sigmoid", "squared"
+        "auto", "divergence", "standardized", "decoupled", "dist", "sigmoid", "squared", "affinity"
     ] = Field(
         "auto",
         description="What the student imitates: of classes the teacher's probabilities, those of "
         "standardised logits, label and other classes apart, or their correlation (dist, the "
-        "default); of several labels sigmoid; of numbers squared.",
+        "default); of several labels sigmoid; of numbers squared; of pairs affinity.",
     )
     temperature: float = Field(4.0, gt=0, le=1000, description="Softening of the teacher.")
     hard_label_weight: Weight = Field(1.0, description="Weight of the labels.")

@@ -3,10 +3,11 @@
 from mmkd_tf import losses
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.distill.feature_terms import Relation
+from mmkd_tf.distill.feature_terms import Hint, Relation
 from mmkd_tf.distill.modality_term import ModalityTerm
 from mmkd_tf.distill.objectives import objective
 from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.models.two_tower import embedding_layer
 
 _SOFT_TARGET_LOSSES = {
     "divergence": (losses.soft_target_loss, {}),
@@ -19,6 +20,7 @@ _CHOICES = {
     "single_label": ("dist", "divergence", "standardized", "decoupled"),
     "multi_label": ("sigmoid",),
     "regression": ("squared",),
+    "retrieval": ("affinity",),
 }
 
 
@@ -55,6 +57,12 @@ def check_settings(config: RunConfig, task: str) -> None:
             "`teacher`: fusion for regression; the written method's teacher gives classes. "
             "Received: document."
         )
+    problems += _retrieval_problems(config) if task == "retrieval" else []
+    if task != "retrieval" and config.embedding_dim != fields["embedding_dim"].default:
+        problems.append(
+            f"`embedding_dim`: only for retrieval; the task is {task}. Received: "
+            f"{config.embedding_dim}."
+        )
     if task != "multi_label" and config.label_separator != fields["label_separator"].default:
         problems.append(
             f"`label_separator`: only for multi_label; the task is {task}. Received: "
@@ -62,6 +70,23 @@ def check_settings(config: RunConfig, task: str) -> None:
         )
     if problems:
         raise ValueError("\n".join([*problems, "Leave them out, or name another --task."]))
+
+
+def _retrieval_problems(config: RunConfig) -> list[str]:
+    """Settings of what two towers lack: a fusion, and the layer behind it."""
+    fields = RunConfig.model_fields
+    problems = [
+        f"`{name}`: none for retrieval, whose models do not merge pictures and texts. Received: "
+        f"{getattr(config, name)}."
+        for name in ("teacher", "fusion", "relation_weight")
+        if getattr(config, name) != fields[name].default
+    ]
+    if config.image is None or config.text is None:
+        problems.append(
+            "`image`, `text`: both for retrieval, which finds one by the other. Received: "
+            f"image={config.image}, text={config.text}."
+        )
+    return problems
 
 
 def distillation_terms(config: RunConfig, dataset: Dataset) -> list:
@@ -84,7 +109,13 @@ def distillation_terms(config: RunConfig, dataset: Dataset) -> list:
         terms.append(
             SoftTargets(temperature, config.soft_target_weight, loss, loss_options=options)
         )
-    if config.modality_hint_weight:
+    if config.modality_hint_weight and dataset.task == "retrieval":
+        # The two spaces are of one width, so the student's points can lie where the teacher's do.
+        terms += [
+            Hint(embedding_layer(name), config.modality_hint_weight, losses.cosine_hint_loss)
+            for name in dataset.modalities
+        ]
+    elif config.modality_hint_weight:
         # By direction: the student's features need not have the teacher's size.
         terms += [
             ModalityTerm(name, config.modality_hint_weight, losses.cosine_hint_loss)

@@ -23,6 +23,7 @@ from mmkd_tf.models.classifier import build_student, build_teacher, document_tea
 from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
+from mmkd_tf.models.two_tower import build_two_tower_student, build_two_tower_teacher
 from mmkd_tf.recipe import check_settings, distillation_terms
 from mmkd_tf.report.model_card import model_card
 from mmkd_tf.report.progress import Reporter
@@ -139,11 +140,15 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     """Builds teacher, student_alone and student; both students begin with the same weights."""
     fusion = _FUSIONS[config.fusion]
     widths = ({}, {}) if fusion is Concatenation else ({"fused_dim": 128}, {"fused_dim": 32})
-    if config.teacher == "document":
+    if dataset.task == "retrieval":
+        teacher = build_two_tower_teacher(dataset, embedding_dim=config.embedding_dim)
+        student = build_two_tower_student(dataset, embedding_dim=config.embedding_dim)
+    elif config.teacher == "document":
         teacher = document_teacher(dataset.num_classes)
+        student = build_student(dataset, fusion=fusion(name="fusion", **widths[1]))
     else:
         teacher = build_teacher(dataset, fusion=fusion(name="fusion", **widths[0]))
-    student = build_student(dataset, fusion=fusion(name="fusion", **widths[1]))
+        student = build_student(dataset, fusion=fusion(name="fusion", **widths[1]))
     return {
         "teacher": seeded(teacher, seed=2 * config.seed),
         "student_alone": seeded(student, seed=2 * config.seed + 1),
@@ -223,7 +228,8 @@ def _stage(folder, reporter, name, title):
 
 
 def _write_lists(folder: RunFolder, dataset: Dataset) -> None:
-    folder.write_text(LABELS_FILE, "\n".join(dataset.class_names) + "\n")
+    if dataset.class_names:
+        folder.write_text(LABELS_FILE, "\n".join(dataset.class_names) + "\n")
     if "text" in dataset.modalities:
         words = dataset.modalities["text"].vocabulary
         folder.write_text(VOCABULARY_FILE, "\n".join(words) + "\n")

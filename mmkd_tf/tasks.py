@@ -5,7 +5,12 @@ import numpy as np
 TASKS = ("single_label", "multi_label", "regression", "retrieval")
 
 # The figure that stands for the others: 1 is perfect, more is better.
-HEADLINES = {"single_label": "accuracy", "multi_label": "average_precision", "regression": "r2"}
+HEADLINES = {
+    "single_label": "accuracy",
+    "multi_label": "average_precision",
+    "regression": "r2",
+    "retrieval": "recall_at_10",
+}
 
 THRESHOLD = 0.5  # a label of several is given where its probability is above this
 

@@ -9,6 +9,7 @@ from mmkd_tf.data.checks import check_classes
 from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
 from mmkd_tf.data.division import divide
 from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.pairs import check_pairs, complete_pairs, number_items
 from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.target_checks import check_label_sets, check_numbers
 from mmkd_tf.data.targets import label_array
@@ -21,6 +22,7 @@ _CHECKS = {
     "single_label": check_classes,
     "multi_label": check_label_sets,
     "regression": check_numbers,
+    "retrieval": check_pairs,
 }
 
 
@@ -48,10 +50,15 @@ def assemble(
     Raises:
         DataError: A `ValueError` that lists all problems of all rows.
     """
+    if options.task == "retrieval":
+        tables, incomplete = complete_pairs(tables)
+        notes = [*notes, *incomplete]
     tables, class_names, left_out = _check(name, tables, fractions, options, class_names)
+    if options.task == "retrieval":
+        number_items(tables)
     splits = _divide(name, tables, fractions, options)
     notes = [*notes, *left_out, *_repeated_rows(splits)]
-    if options.task != "regression":
+    if class_names and options.task != "regression":
         notes += _missing_classes(splits, class_names)
     for note in notes:
         warnings.warn(f"{name}: {note}", stacklevel=3)

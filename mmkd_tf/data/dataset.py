@@ -22,7 +22,8 @@ class Examples:
             uint8 `[n, height, width, 3]`, `text` int32 `[n, length]`.
         labels: Of single_label, int32 `[n]`, the index of the class. Of multi_label, float32
             `[n, num_classes]`, 1 for the labels that an example has and 0 for the others. Of
-            regression, float32 `[n, num_classes]`, the targets in their own units.
+            regression, float32 `[n, num_classes]`, the targets in their own units. Of retrieval,
+            int32 `[n]`, the number of the item; a picture and a text of one item belong together.
         texts: The texts as they were, str `[n]`, for reports and for exports that tokenise.
     """
 
@@ -150,6 +151,8 @@ class Dataset:
         sizes = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
         kinds = {"multi_label": "labels", "regression": "targets"}
         what = f"{self.num_classes} {kinds.get(self.task, 'classes')}"
+        if self.task == "retrieval":
+            what = f"{len(set(np.concatenate([s.labels for s in self.splits.values()]))):,} items"
         lines = [f"Dataset {self.name}: {sizes}, {what}"]
         for name, modality in self.modalities.items():
             absent = sum(int(is_absent(part.inputs[name]).sum()) for part in self.splits.values())

@@ -24,12 +24,13 @@ def divide(
 
     Classes are divided one by one, see `stratified_split`; rows of the same content but of another
     class count as different. Labels of several are dealt out by `iterative_split`, numbers by
-    how great they are, see `quantile_bins`.
+    how great they are, see `quantile_bins`; of pairs, the rows of an item stay together.
 
     Args:
-        labels: Label of each row, in the form that `read_labels` gives.
+        labels: Label of each row, in the form that `read_labels` gives; of retrieval the number
+            of the item.
         contents: Content of each row.
-        task: `"single_label"`, `"multi_label"` or `"regression"`.
+        task: One of `mmkd_tf.tasks.TASKS`.
         fractions: By name of a held-out split, the fraction of rows that it gets.
         seed: Seed of the choice.
 
@@ -40,6 +41,8 @@ def divide(
     if task == "single_label":
         groups = _numbered(list(zip(contents, labels, strict=True)))
         return stratified_split(labels, groups=groups, **options)
+    if task == "retrieval":
+        return stratified_split(["pair"] * len(labels), groups=_numbered(labels), **options)
     groups = _numbered(contents)
     if task == "multi_label":
         names = sorted({name for label in labels for name in label})

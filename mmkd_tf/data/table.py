@@ -44,7 +44,7 @@ def from_table(
         text: Column of texts. None if the data has no texts.
         label: Column of classes: words or numbers. Of labels, several in a cell: `red|summer`, or
             a list in a DataFrame; see `DatasetOptions.task`. With `task="regression"`, of numbers;
-            several columns as a list or with commas between.
+            several columns as a list or with commas between. `task="retrieval"` reads none.
         validation: Fraction of the rows to hold out for validation, or a table of its own with
             the same columns.
         test: The same for the test split.
@@ -80,7 +80,8 @@ def from_table(
     }
     columns = [name for name in (image, text, *targets) if name is not None]
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
-    task, notes = choose_task(tables["train"].columns[targets[0]], options)
+    cells = tables["train"].columns[targets[0]] if targets else ()
+    task, notes = choose_task(cells, options)
     options = replace(options, task=task)
     rows = {split: _rows(one, image, text, targets, options) for split, one in tables.items()}
     return assemble(
@@ -129,7 +130,7 @@ def _rows(table: Table, image, text, targets, options: DatasetOptions) -> Rows:
     texts = None
     if text is not None:
         texts = ["" if is_missing(cell) else str(cell) for cell in table.columns[text]]
-    cells = table.columns[targets[0]]
+    cells = table.columns[targets[0]] if targets else table.numbers
     if options.task == "regression":
         cells = list(zip(*(table.columns[name] for name in targets), strict=True))
     labels, wrong = read_labels(

@@ -50,6 +50,8 @@ def choose_task(cells: Sequence, options: DatasetOptions) -> tuple[str, list[str
 
 def target_names(label, task: str) -> list[str]:
     """Names of the label columns: several only for regression, in a list or between commas."""
+    if task == "retrieval":  # the pairs themselves say what belongs together
+        return []
     if not isinstance(label, str):
         return [str(name) for name in label]
     return [name.strip() for name in label.split(",")] if task == "regression" else [label]
@@ -78,8 +80,10 @@ def read_labels(
                 label = _class(cell)
             elif task == "multi_label":
                 label = _label_set(cell, separator)
-            else:
+            elif task == "regression":
                 label = tuple(map(_number, cell, names))
+            else:  # pairs have none
+                label = ()
         except ValueError as error:
             label, problems[index] = MISSING, str(error)
         labels.append(label)
@@ -88,6 +92,8 @@ def read_labels(
 
 def label_array(labels: Sequence, *, task: str, class_names: Sequence[str]) -> np.ndarray:
     """Makes the array of labels that are all there and known; `Examples.labels` says how."""
+    if task == "retrieval":
+        return np.array(labels, np.int32)
     if task == "regression":
         return np.array(labels, np.float32).reshape(len(labels), len(class_names))
     index_of = {name: index for index, name in enumerate(class_names)}

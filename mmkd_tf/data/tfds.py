@@ -40,7 +40,7 @@ def from_tfds(
         text: Name of the feature that is the text. None for no text.
         label: Name of the feature that is the class: a class label, whole number or string. A
             sequence of these are labels of which an example has several. With
-            `task="regression"`, a number.
+            `task="regression"`, a number. `task="retrieval"` reads none.
         validation: Fraction of the training examples to hold out if the builder has no such
             split; or the name of a split of the builder's.
         test: The same for the test split.
@@ -59,22 +59,27 @@ def from_tfds(
         {split: value for split, value in held_out.items() if not isinstance(value, str)}
     )
     builder = find_builder(name_or_builder)
-    names = {"image": image, "text": text, "label": label}
+    names = {"image": image, "text": text}
+    if options.task != "retrieval":  # the pairs themselves say what belongs together
+        names["label"] = label
     features = find_features(builder, names, task=options.task)
     prepare(builder)
     names = _choose_splits(builder, held_out)
     tables, picture_problems, notes = {}, {}, []
     for split, name in names.items():
         rows, picture_problems[split] = _read_rows(builder, name, features, options)
-        if split in SPLIT_NAMES and len(rows) and not any(rows.labels):
+        unlabelled = "label" in features and not any(rows.labels)
+        if split in SPLIT_NAMES and len(rows) and unlabelled:
             # Many public datasets keep the labels of their test split to themselves.
             notes.append(f"the split '{name}' has no labels and is not used.")
         else:
             tables[split] = rows
-    if features["label"].class_names is None or features["label"].is_sequence:
+    label_feature = features.get("label")
+    if label_feature and (label_feature.class_names is None or label_feature.is_sequence):
         task, found = choose_task(tables["train"].labels, options)
     else:  # its names are no cells: a "|" in one means nothing
         task, found = "single_label" if options.task == "auto" else options.task, []
+    class_names = label_feature.class_names if label_feature else None
     for split, rows in tables.items():
         cells = [(cell,) for cell in rows.labels] if task == "regression" else rows.labels
         rows.labels, wrong = read_labels(
@@ -87,7 +92,7 @@ def from_tfds(
         tables=tables,
         fractions=fractions,
         options=replace(options, task=task),
-        class_names=[label] if task == "regression" else features["label"].class_names,
+        class_names=[label] if task == "regression" else class_names,
         notes=[*notes, *found],
     )
 
@@ -136,7 +141,7 @@ def _read_rows(
 
     def pictures() -> Iterator[bytes | None]:
         for example in examples.as_numpy_iterator():
-            labels.append(features["label"].label_of(example))
+            labels.append(features["label"].label_of(example) if "label" in features else "")
             if "text" in features:
                 texts.append(features["text"].value(example).decode(errors="replace"))
             yield image.value(example) if image else None

@@ -23,7 +23,8 @@ def view_maker(dataset: Dataset, *, seed: int, augment: bool) -> Callable:
         if augment:
             seeds = tf.stack([index, tf.fill(tf.shape(index), seed * 65_537 + view)], axis=1)
             batch = {name: dataset.modalities[name].augment(batch[name], seeds) for name in batch}
-            batch = drop_modalities(batch, seeds, rate=ABSENCE_RATE)
+            if dataset.task != "retrieval":  # which needs both of each pair
+                batch = drop_modalities(batch, seeds, rate=ABSENCE_RATE)
         return batch, tf.gather(labels, index)
 
     return make_view

@@ -7,6 +7,7 @@ import keras
 
 from mmkd_tf import losses
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.distill.matching import BatchRecall, MatchingLoss
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ def objective(dataset: Dataset) -> Objective:
             soft_target_loss=losses.squared_loss,
             soft_target_options={"scale": scale},
             has_temperature=False,
+        )
+    if dataset.task == "retrieval":
+        return Objective(
+            loss=MatchingLoss(),
+            metrics=lambda: [BatchRecall()],
+            soft_target_loss=losses.affinity_loss,
+            soft_target_options={},
         )
     raise ValueError(f"`dataset`: of a task that can be trained. Received: task={dataset.task!r}.")
 

@@ -9,6 +9,7 @@ from mmkd_tf.evaluate.metrics import agreement as class_agreement
 from mmkd_tf.evaluate.metrics import classification_metrics
 from mmkd_tf.evaluate.multi_label import label_agreement, multi_label_metrics
 from mmkd_tf.evaluate.regression import regression_metrics
+from mmkd_tf.evaluate.retrieval import first_agreement, pair_metrics
 from mmkd_tf.tasks import r2_scores
 
 
@@ -32,6 +33,8 @@ def measure(
         )
     if task == "multi_label":
         return asdict(multi_label_metrics(labels=labels, logits=outputs, label_names=class_names))
+    if task == "retrieval":
+        return asdict(pair_metrics(pairs=outputs, items=labels))
     return asdict(regression_metrics(labels=labels, values=outputs, target_names=class_names))
 
 
@@ -40,10 +43,13 @@ def agreement(task: str, *, teacher_outputs: np.ndarray, student_outputs: np.nda
 
     Returns:
         Of single_label the share of the examples with the same class; of multi_label
-        `label_agreement`; of regression the mean R2 of the student's values for the teacher's.
+        `label_agreement`; of retrieval `first_agreement`; of regression the mean R2 of the
+        student's values for the teacher's.
     """
     if task == "single_label":
         return class_agreement(teacher_logits=teacher_outputs, student_logits=student_outputs)
     if task == "multi_label":
         return label_agreement(teacher_logits=teacher_outputs, student_logits=student_outputs)
+    if task == "retrieval":
+        return first_agreement(teacher_pairs=teacher_outputs, student_pairs=student_outputs)
     return float(np.mean(r2_scores(labels=teacher_outputs, values=student_outputs)))

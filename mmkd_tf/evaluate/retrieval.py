@@ -30,6 +30,69 @@ class RetrievalMetrics:
     num_candidates: int
 
 
+@dataclass(frozen=True)
+class PairMetrics:
+    """How well the two modalities find each other.
+
+    Attributes:
+        recall_at_10: Mean of both directions, 0 to 1.
+        image_to_text: How well pictures find their texts.
+        text_to_image: How well texts find their pictures.
+    """
+
+    recall_at_10: float
+    image_to_text: RetrievalMetrics
+    text_to_image: RetrievalMetrics
+
+
+def pair_metrics(*, pairs: np.ndarray, items: np.ndarray) -> PairMetrics:
+    """Measures a two-tower model, each direction by the scalar product.
+
+    Args:
+        pairs: float `[n, 2 * width]`, the model's output: two embeddings side by side, the first
+            at any scale that is the same for all.
+        items: int `[n]`; rows with the same number are right answers for each other.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ValueError: As `retrieval_metrics`.
+    """
+    first, second = unit_halves(pairs)
+    there = retrieval_metrics(queries=first, candidates=second, items=items)
+    back = retrieval_metrics(queries=second, candidates=first, items=items)
+    return PairMetrics((there.recall_at_10 + back.recall_at_10) / 2, there, back)
+
+
+def unit_halves(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Splits pairs `[n, 2 * width]` into two embeddings of length 1, or 0 where they are zeros."""
+    halves = np.split(np.asarray(pairs, np.float64), 2, axis=1)
+    lengths = [np.linalg.norm(half, axis=1, keepdims=True) for half in halves]
+    first, second = (h / np.where(n > 0, n, 1) for h, n in zip(halves, lengths, strict=True))
+    return first, second
+
+
+def first_agreement(*, teacher_pairs: np.ndarray, student_pairs: np.ndarray) -> float:
+    """Share of the queries, of both directions, that lead both models to the same candidate first.
+
+    Args:
+        teacher_pairs: float `[n, 2 * width]`.
+        student_pairs: float `[n, 2 * width]`.
+
+    Returns:
+        0 to 1.
+    """
+    agreed = []
+    for turn in (1, -1):
+        firsts = []
+        for pairs in (teacher_pairs, student_pairs):
+            queries, candidates = unit_halves(pairs)[::turn]
+            firsts.append(np.argmax(queries @ candidates.T, axis=1))
+        agreed.append(np.mean(firsts[0] == firsts[1]))
+    return float(np.mean(agreed))
+
+
 def retrieval_metrics(
     *, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray
 ) -> RetrievalMetrics:

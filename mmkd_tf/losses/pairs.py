@@ -7,7 +7,7 @@ whatever scale the embeddings have is the logits' scale.
 
 from keras import ops
 
-from mmkd_tf.losses.checks import differ, feature_problems, refuse, temperature_problems
+from mmkd_tf.losses.checks import differ, logits_problems, refuse, temperature_problems
 from mmkd_tf.losses.divergences import categorical_divergence
 
 # Added to the logits of what is no negative: gone after the softmax, and finite.
@@ -59,37 +59,37 @@ def matching_loss(*, pairs, items):
     return -(rows + columns) / 2
 
 
-def affinity_loss(*, teacher_features, student_features, temperature: float = 1.0):
+def affinity_loss(*, teacher_logits, student_logits, temperature: float = 1.0):
     """Divergence of whom the student takes to belong together from whom the teacher does.
 
-    `logits = first @ transpose(second)` for each of them. An example's value is
-    `temperature**2` times the mean of two divergences, `KL(softmax(teacher_logits / temperature)
-    || softmax(student_logits / temperature))`: that of row i, where the first of pair i seeks its
-    second, and that of column i, where the second seeks its first. The published forms are
-    cross-entropies, which differ by the teacher's entropy and have the same gradient, with a
-    temperature of 1.
+    `affinities = first @ transpose(second)` for each of them. An example's value is
+    `temperature**2` times the mean of two divergences, `KL(softmax(teacher_affinities /
+    temperature) || softmax(student_affinities / temperature))`: that of row i, where the first of
+    pair i seeks its second, and that of column i, where the second seeks its first. The published
+    forms are cross-entropies, which differ by the teacher's entropy and have the same gradient,
+    with a temperature of 1.
 
-    Widths may differ. It is computed in log space: right for any gap between logits.
+    It is computed in log space: right for any gap between affinities.
 
     Args:
-        teacher_features: float `[batch, 2 * teacher_width]`, pairs as the module says, at the
-            teacher's scale.
-        student_features: float `[batch, 2 * student_width]`, at the student's.
+        teacher_logits: float `[batch, 2 * width]`, a two-tower model's output: pairs as the
+            module says, at the teacher's scale.
+        student_logits: float `[batch, 2 * width]`, at the student's scale.
         temperature: Softening, above 0, or a scalar tensor.
 
     Returns:
-        float32 `[batch]`, nats times `temperature**2`, 0 or more; 0 if the logits are equal. A
+        float32 `[batch]`, nats times `temperature**2`, 0 or more; 0 if the affinities are equal. A
         batch of one gives 0.
 
     Raises:
-        ValueError: If the temperature is not a positive finite number, a width is odd or the
-            batches differ.
+        ValueError: If the temperature is not a positive finite number, the width is odd or the
+            shapes differ.
 
     Examples:
         >>> import numpy as np
         >>> teacher = np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]])
-        >>> student = np.array([[1.0, 1.0], [1.0, 1.0]])
-        >>> loss = affinity_loss(teacher_features=teacher, student_features=student)
+        >>> student = np.ones([2, 4])
+        >>> loss = affinity_loss(teacher_logits=teacher, student_logits=student)
         >>> [round(float(value), 3) for value in loss]
         [0.111, 0.111]
 
@@ -98,21 +98,18 @@ def affinity_loss(*, teacher_features, student_features, temperature: float = 1.
         Yang et al.: CLIP-KD: An Empirical Study of CLIP Model Distillation, 2024 (contrastive
         relational distillation).
     """
-    teacher_features = ops.cast(teacher_features, "float32")
-    student_features = ops.cast(student_features, "float32")
-    problems = feature_problems(
-        teacher_features, student_features, least_rank=2, same_axes=slice(0, 1)
-    )
+    teacher_logits = ops.cast(teacher_logits, "float32")
+    student_logits = ops.cast(student_logits, "float32")
+    problems = logits_problems(teacher_logits, student_logits)
     problems = problems or _pair_problems(
-        teacher_features=teacher_features, student_features=student_features
+        teacher_logits=teacher_logits, student_logits=student_logits
     )
     refuse(temperature_problems(temperature) + problems)
     temperature = ops.cast(temperature, "float32")
-    teacher_logits = _logits(teacher_features) / temperature
-    student_logits = _logits(student_features) / temperature
-    rows = categorical_divergence(teacher_logits=teacher_logits, student_logits=student_logits)
+    theirs, ours = _logits(teacher_logits) / temperature, _logits(student_logits) / temperature
+    rows = categorical_divergence(teacher_logits=theirs, student_logits=ours)
     columns = categorical_divergence(
-        teacher_logits=ops.transpose(teacher_logits), student_logits=ops.transpose(student_logits)
+        teacher_logits=ops.transpose(theirs), student_logits=ops.transpose(ours)
     )
     return temperature**2 * (rows + columns) / 2
 
