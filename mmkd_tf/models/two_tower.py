@@ -46,7 +46,7 @@ def build_two_tower_teacher(dataset: Task, *, embedding_dim: int = EMBEDDING_DIM
 
 
 def build_two_tower_student(dataset: Task, *, embedding_dim: int = EMBEDDING_DIM) -> keras.Model:
-    """Builds the small model, at most 1/20 of the teacher's parameters.
+    """Builds the small model, at most 1/20 of the teacher's parameters up to a width of 64.
 
     Args:
         dataset: As for `build_two_tower_teacher`.
