@@ -64,9 +64,9 @@ def squared_loss(*, teacher_logits, student_logits, scale: Sequence[float] | flo
     """Mean squared difference between outputs: for regression, or for logits themselves.
 
     `mean over outputs of ((teacher_logits - student_logits) / scale)**2`, where `logits` are
-    whatever a head without activation gives; for regression they are the predictions. Half of it is what
-    `soft_target_loss` tends to at a high temperature, for logits whose mean is 0; unlike that, it
-    sees a constant added to the logits.
+    whatever a head without activation gives; for regression they are the predictions. Half of it is
+    what `soft_target_loss` tends to at a high temperature, for logits whose mean is 0; unlike
+    that, it sees a constant added to the logits.
 
     It is the mean over outputs, as `keras.losses.MeanSquaredError` takes it; the paper writes
     half of the sum.
