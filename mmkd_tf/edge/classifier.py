@@ -25,7 +25,7 @@ class Prediction:
     label: str
     probability: float
     probabilities: dict[str, float]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         shown = list(self.probabilities.items())[:_SHOWN]

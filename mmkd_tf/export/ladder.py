@@ -71,11 +71,12 @@ def climb(
 ) -> Ladder:
     """Quantises a model in every way, measures each, and takes the smallest file that is accepted.
 
-    A level is accepted if its accuracy, or what is the task's headline figure, is at most `max_accuracy_loss` below Keras' and its first
-    class is Keras' in `min_top1_agreement` of the examples: on a few hundred examples gains and
-    losses of an inaccurate file can cancel out by luck. One example alone does not decide, unless
-    a bound allows nothing. Without labels, all disagreement counts as lost accuracy. A level that
-    can't be made is listed with the reason. float32 is always there.
+    A level is accepted if its accuracy, or what is the task's headline figure, is at most
+    `max_accuracy_loss` below Keras' and its first class is Keras' in `min_top1_agreement` of the
+    examples: on a few hundred examples gains and losses of an inaccurate file can cancel out by
+    luck. One example alone does not decide, unless a bound allows nothing. Without labels, all
+    disagreement counts as lost accuracy. A level that can't be made is listed with the reason.
+    float32 is always there.
 
     Args:
         content: A float32 TFLite model, as `convert` makes it.

@@ -43,7 +43,8 @@ def add_metadata(
         content: A TFLite model with one signature. It may have any batch size, or an open one. A
             `text` of uint8 is one of UTF-8 bytes, any other one of token ids.
         name: What to call the model.
-        class_names: Of classes, labels or targets, one for each output, in order; become `labels.txt`, one a line.
+        class_names: Of classes, labels or targets, one for each output, in order; become
+            `labels.txt`, one a line.
         vocabulary: Words in the order of their ids; become `vocab.txt`, one a line.
         author: Who made the model.
         licence: The terms of its use, such as "Apache-2.0".

@@ -200,5 +200,5 @@ def compare(
 
 
 def score(task: str, outputs: np.ndarray, labels: np.ndarray | None) -> float | None:
-    """Gives the task's headline figure of outputs or logits `[n, num_outputs]`, if there are labels."""
+    """Gives the task's headline figure of outputs or logits, None without labels."""
     return None if labels is None else headline(task, labels=labels, outputs=outputs)

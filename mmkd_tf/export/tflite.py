@@ -64,9 +64,10 @@ def export_tflite(
     """Writes a model as a TFLite file with builtin operators only, and proves it.
 
     The file has the signature `serving_default`, inputs named as the model's, and the output
-    `probabilities` (of regression `values`), float32 `[batch, num_classes]`. Labels, vocabulary and a description of the
-    inputs are inside; `mmkd_tf.edge.Classifier` reads it. Before it gets its name it is run on
-    the examples, in two orders and with each modality absent, and compared with Keras.
+    `probabilities` (of regression `values`), float32 `[batch, num_classes]`. Labels, vocabulary and
+    a description of the inputs are inside; `mmkd_tf.edge.Classifier` reads it, or of regression
+    `Regressor`. Before it gets its name it is run on the examples, in two orders and with each
+    modality absent, and compared with Keras.
 
     Args:
         model: Functional model that gives logits; the softmax is added, or for several labels the
