@@ -210,20 +210,30 @@ def predict(
     text: Annotated[str | None, Flag(help="A text.")] = None,
     as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Classify a picture, a text or both with an exported file."""
+    """Ask an exported file about a picture, a text or both."""
     with _errors_for_people():
-        from mmkd_tf.edge import Classifier
+        from mmkd_tf.edge import Classifier, Regressor
+        from mmkd_tf.edge.model_file import read_model_file
 
         file = model
         if model.is_dir():  # a released folder holds the small file alone
             names = ("student.tflite", "student_small.tflite")
             file = next((model / n for n in names if (model / n).is_file()), model / names[0])
-        prediction = Classifier(file).predict(image=image, text=text)
+        task = read_model_file(file).task
+        if task == "regression":
+            figures = Regressor(file).predict(image=image, text=text)
+        else:
+            prediction = Classifier(file).predict(image=image, text=text)
+            figures = prediction.probabilities
     if as_json:
-        typer.echo(json.dumps(prediction.probabilities, ensure_ascii=False))
+        typer.echo(json.dumps(figures, ensure_ascii=False))
         return
-    for name, probability in prediction.probabilities.items():
-        typer.echo(f"{probability:7.2%}  {name}")
+    for name, figure in figures.items():
+        if task == "regression":
+            typer.echo(f"{figure:12.6g}  {name}")
+        else:
+            given = " *" if task == "multi_label" and name in prediction.labels else ""
+            typer.echo(f"{figure:7.2%}  {name}{given}")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from mmkd_tf.edge.examples import text_bytes
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.contract import MAX_EXAMPLES
 from mmkd_tf.export.logits import keras_logits
-from mmkd_tf.export.parity import accuracy, difference
+from mmkd_tf.export.parity import Export, difference, score
 from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 from mmkd_tf.models.routing import input_names
@@ -58,10 +58,15 @@ def export_all(
             max_accuracy_loss=config.max_accuracy_loss,
             author=config.author,
             licence=config.licence,
+            task=dataset.task,
         ),
     }
     saved_model = export_saved_model(
-        model, path / f"{name}_saved_model", modalities=dataset.modalities, **shared
+        model,
+        path / f"{name}_saved_model",
+        modalities=dataset.modalities,
+        task=dataset.task,
+        **shared,
     )
     files = [
         export_tflite(model, path / f"{name}.tflite", **lite),
@@ -71,13 +76,13 @@ def export_all(
     made = [{**asdict(saved_model), **unmeasured}]
     test = dataset.splits["test"]
     logits = keras_logits(model, {key: test.inputs[key] for key in input_names(model)})
-    made += [{**asdict(file), **_measure(Path(file.file), test, logits)} for file in files]
+    made += [{**asdict(file), **_measure(file, test, logits)} for file in files]
     return [{**values, "file": Path(values["file"]).name} for values in made]
 
 
-def _measure(file: Path, examples: Examples, logits: np.ndarray) -> dict:
+def _measure(file: Export, examples: Examples, logits: np.ndarray) -> dict:
     """Measures a TFLite file on the test split, on texts as they are if it takes bytes."""
-    runner = TensorRunner(file.read_bytes())
+    runner = TensorRunner(Path(file.file).read_bytes())
     inputs = {name: examples.inputs[name] for name in runner.inputs}
     if "text" in inputs and runner.inputs["text"][1] == np.uint8:
         num_bytes = runner.inputs["text"][0][1]
@@ -85,8 +90,8 @@ def _measure(file: Path, examples: Examples, logits: np.ndarray) -> dict:
         inputs["text"] = np.stack(rows)
     probabilities = runner(inputs)
     return {
-        "test_accuracy": accuracy(probabilities, examples.labels),
+        "test_accuracy": score(file.task, probabilities, examples.labels),
         "test_top1_agreement": difference(
-            logits=logits, probabilities=probabilities
+            logits=logits, probabilities=probabilities, task=file.task
         ).top1_agreement,
     }

@@ -202,7 +202,7 @@ def train_model(
 
 
 def predict(model: keras.Model, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Runs a model over validation and test: by split, float32 outputs `[examples, num_classes]`."""
+    """Runs a model over validation and test: by split, float32 `[examples, num_classes]`."""
     logits = {}
     for split in ("validation", "test"):
         parts = [model(route(model, x), training=False) for x, _ in batches(dataset, split)]

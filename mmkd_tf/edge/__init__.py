@@ -1,5 +1,6 @@
 """Runs an exported file where neither TensorFlow nor Keras is installed."""
 
 from mmkd_tf.edge.classifier import Classifier, Prediction
+from mmkd_tf.edge.regressor import Regressor
 
-__all__ = ["Classifier", "Prediction"]
+__all__ = ["Classifier", "Prediction", "Regressor"]

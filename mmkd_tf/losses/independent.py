@@ -63,10 +63,10 @@ def sigmoid_soft_target_loss(*, teacher_logits, student_logits, temperature: flo
 def squared_loss(*, teacher_logits, student_logits, scale: Sequence[float] | float = 1.0):
     """Mean squared difference between outputs: for regression, or for logits themselves.
 
-    `mean over outputs of ((teacher_logits - student_logits) / scale)**2`, where `logits` are whatever a
-    head without activation gives; for regression they are the predictions. Half of it is what
-    `soft_target_loss` tends to at a high temperature, for logits whose mean is 0; unlike that, it
-    sees a constant added to the logits.
+    `mean over outputs of ((teacher_logits - student_logits) / scale)**2`, where `logits` are
+    whatever a head without activation gives; for regression they are the predictions. Half of it is
+    what `soft_target_loss` tends to at a high temperature, for logits whose mean is 0; unlike
+    that, it sees a constant added to the logits.
 
     It is the mean over outputs, as `keras.losses.MeanSquaredError` takes it; the paper writes
     half of the sum.
@@ -78,8 +78,8 @@ def squared_loss(*, teacher_logits, student_logits, scale: Sequence[float] | flo
             deviations: then outputs of any units count alike.
 
     Returns:
-        float32 `[batch]`, in the square of the outputs' unit over `scale`, 0 or more; 0 if and only if the
-        outputs are equal.
+        float32 `[batch]`, in the square of the outputs' unit over `scale`, 0 or more; 0 if and
+        only if the outputs are equal.
 
     Raises:
         ValueError: If shapes differ, or a scale is not above 0.
