@@ -16,6 +16,7 @@ from mmkd_tf.export.parity import Export, difference, score
 from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 from mmkd_tf.models.routing import input_names
+from mmkd_tf.models.two_tower import tower
 
 
 def export_all(
@@ -29,6 +30,8 @@ def export_all(
     batch_size: int | None = 1,
 ) -> list[dict]:
     """Writes a SavedModel, a TFLite file in float32 and a small one, each compared with Keras.
+
+    Of retrieval these are written of each tower, and `_image` or `_text` is added to their names.
 
     Args:
         model: What to export.
@@ -44,16 +47,36 @@ def export_all(
         A dict for each file, with the keys of `mmkd_tf.export.Export`, and `test_accuracy` and
         `test_top1_agreement`, None for the SavedModel.
     """
-    validation, text = dataset.splits["validation"], dataset.modalities.get("text")
+    options = {"quantize": quantize, "batch_size": batch_size}
+    if dataset.task != "retrieval":
+        labels = {split: examples.labels for split, examples in dataset.splits.items()}
+        return _export(model, labels, dataset, config, path, name=name, **options)
+    made = []
+    for modality in dataset.modalities:
+        (other,) = (each for each in dataset.modalities if each != modality)
+        # What a picture is to find is the texts as Keras encodes them, and the other way round.
+        sought = {
+            split: keras_logits(tower(model, other), {other: dataset.splits[split].inputs[other]})
+            for split in ("validation", "test")
+        }
+        one = tower(model, modality)
+        made += _export(one, sought, dataset, config, path, name=f"{name}_{modality}", **options)
+    return made
+
+
+def _export(model, labels, dataset, config, path, *, name, **options) -> list[dict]:
+    """Exports a model with one output; `labels` are those of validation and test."""
+    validation, test = dataset.splits["validation"], dataset.splits["test"]
     training = dataset.splits["train"].inputs
+    text = dataset.modalities["text"] if "text" in input_names(model) else None
     shared = {"class_names": dataset.class_names, "examples": validation.inputs}
     lite = {
         **shared,
-        "labels": validation.labels,
+        "labels": labels["validation"],
         "vocabulary": text.vocabulary if text else None,
         "text_input": config.text_input if text else "ids",
         "options": TFLiteOptions(
-            batch_size=batch_size,
+            batch_size=options["batch_size"],
             calibration={key: values[:MAX_EXAMPLES] for key, values in training.items()},
             max_accuracy_loss=config.max_accuracy_loss,
             author=config.author,
@@ -70,17 +93,16 @@ def export_all(
     )
     files = [
         export_tflite(model, path / f"{name}.tflite", **lite),
-        export_tflite(model, path / f"{name}_small.tflite", quantize=quantize, **lite),
+        export_tflite(model, path / f"{name}_small.tflite", quantize=options["quantize"], **lite),
     ]
     unmeasured = {"test_accuracy": None, "test_top1_agreement": None}
     made = [{**asdict(saved_model), **unmeasured}]
-    test = dataset.splits["test"]
     logits = keras_logits(model, {key: test.inputs[key] for key in input_names(model)})
-    made += [{**asdict(file), **_measure(file, test, logits)} for file in files]
+    made += [{**asdict(file), **_measure(file, test, labels["test"], logits)} for file in files]
     return [{**values, "file": Path(values["file"]).name} for values in made]
 
 
-def _measure(file: Export, examples: Examples, logits: np.ndarray) -> dict:
+def _measure(file: Export, examples: Examples, labels: np.ndarray, logits: np.ndarray) -> dict:
     """Measures a TFLite file on the test split, on texts as they are if it takes bytes."""
     runner = TensorRunner(Path(file.file).read_bytes())
     inputs = {name: examples.inputs[name] for name in runner.inputs}
@@ -90,7 +112,7 @@ def _measure(file: Export, examples: Examples, logits: np.ndarray) -> dict:
         inputs["text"] = np.stack(rows)
     probabilities = runner(inputs)
     return {
-        "test_accuracy": score(file.task, probabilities, examples.labels),
+        "test_accuracy": score(file.task, probabilities, labels),
         "test_top1_agreement": difference(
             logits=logits, probabilities=probabilities, task=file.task
         ).top1_agreement,

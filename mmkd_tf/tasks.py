@@ -12,6 +12,10 @@ HEADLINES = {
     "retrieval": "recall_at_10",
 }
 
+_AT_ONCE = 1024
+# Scores closer than this are equal up to float32 rounding.
+_TIE = 1e-6
+
 THRESHOLD = 0.5  # a label of several is given where its probability is above this
 
 
@@ -20,16 +24,21 @@ def headline(task: str, *, labels: np.ndarray, outputs: np.ndarray) -> float:
 
     Args:
         task: A key of `HEADLINES`.
-        labels: As `Examples.labels` has them.
-        outputs: float `[n, num_outputs]`: logits, probabilities or values.
+        labels: As `Examples.labels` has them; of retrieval float `[n, width]`, what is to be
+            found: the embeddings of the other modality.
+        outputs: float `[n, num_outputs]`: logits, probabilities, values or embeddings.
 
     Returns:
-        Accuracy, the mean of `average_precisions` or that of `r2_scores`.
+        Accuracy, the mean of `average_precisions` or that of `r2_scores`, or the share of
+        `first_ranks` up to 10.
     """
     if task == "single_label":
         return float(np.mean(np.argmax(outputs, axis=1) == labels))
     if task == "multi_label":
         return mean_of_known(average_precisions(labels=labels, scores=outputs))
+    if task == "retrieval":
+        ranks = first_ranks(queries=outputs, candidates=labels, items=np.arange(len(labels)))
+        return float(np.mean(ranks <= 10))
     return float(np.mean(r2_scores(labels=labels, values=outputs)))
 
 
@@ -86,3 +95,32 @@ def r2_scores(*, labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     spread = np.square(labels - labels.mean(axis=0)).sum(axis=0)
     ratio = np.divide(error, spread, out=(error > 0).astype(float), where=spread > 0)
     return 1 - ratio
+
+
+def first_ranks(*, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Ranks of the first right candidate of each query, 1 for the best.
+
+    Among candidates of equal score the order is nobody's merit: the rank is the one expected when
+    they are shuffled, `1 + num_better + num_wrong_equals / (num_right_equals + 1)`. So a model
+    that gives the same embedding to all ranks in the middle, and a rank of 1.5 is not a first.
+
+    Args:
+        queries: float `[n, width]`: embeddings of the one modality.
+        candidates: float `[n, width]`: of the other, in the same order.
+        items: int `[n]`; examples with the same number are right answers for each other.
+
+    Returns:
+        float64 `[n]`.
+    """
+    queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
+    items = np.asarray(items)
+    ranks = []
+    for start in range(0, len(queries), _AT_ONCE):
+        scores = queries[start : start + _AT_ONCE] @ candidates.T
+        right = items[start : start + _AT_ONCE, np.newaxis] == items
+        best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
+        better = (scores > best + _TIE).sum(axis=1)
+        equal = np.abs(scores - best) <= _TIE
+        wrong, others = (equal & ~right).sum(axis=1), (equal & right).sum(axis=1)
+        ranks.append(1 + better + wrong / (others + 1))
+    return np.concatenate(ranks)

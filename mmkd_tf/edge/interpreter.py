@@ -12,12 +12,13 @@ OUTPUTS = {
     "single_label": "probabilities",
     "multi_label": "probabilities",
     "regression": "values",
+    "retrieval": "embedding",
 }
 ANY_SIZE = -1
 
 
 class TensorRunner:
-    """A TFLite model that takes examples in tensor form and gives probabilities or values.
+    """A TFLite model: examples in tensor form to probabilities, values or embeddings.
 
     One object serves one thread.
 
@@ -30,7 +31,7 @@ class TensorRunner:
             file takes at a time, -1 for any.
         batch_size: That first size.
         output: Name of what it gives, a value of `OUTPUTS`.
-        num_classes: Number of probabilities or values.
+        num_classes: Number of probabilities or values, width of embeddings.
 
     Raises:
         ImportError: If no interpreter is installed.

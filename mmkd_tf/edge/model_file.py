@@ -21,9 +21,10 @@ with the tokenizer inside takes `{"shape": [1, 192], "dtype": "uint8", "encoding
 "padding": "0, on the right", "tokenizer_rules": 1}` as text. `docs/tokenizer.md` explains the
 rules. A file of format 2 has a `task` beside its format: with `"multi_label"`, `probabilities` are
 of each label by itself, and those above 0.5 are given; with `"regression"` the output is `values`,
-numbers in the units of the targets, which have no range. Without, each example has one class;
-readers that know format 1 alone refuse the others. `author` and `licence` are left out where nobody
-gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
+numbers in the units of the targets, which have no range; with `"retrieval"` it is `embedding`, of
+length 1 (zeros for an absent input), and there is no `labels.txt`. Without, each example has one
+class; readers that know format 1 alone refuse the others. `author` and `licence` are left out where
+nobody gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
 """
 
 import json
@@ -38,7 +39,7 @@ from pathlib import Path
 from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
 
 # By task, the first format that knows it.
-FORMATS = {"single_label": 1, "multi_label": 2, "regression": 2}
+FORMATS = {"single_label": 1, "multi_label": 2, "regression": 2, "retrieval": 2}
 
 LABELS_FILE = "labels.txt"
 VOCABULARY_FILE = "vocab.txt"
@@ -67,7 +68,7 @@ class ModelFile:
 
     Attributes:
         content: The whole file, as the interpreter takes it.
-        class_names: In the order of the outputs.
+        class_names: In the order of the outputs; none of retrieval.
         vocabulary: Words in the order of their ids, or None.
         author: Who made the model, or None.
         licence: The terms of its use, or None.
@@ -147,10 +148,12 @@ def _parse(content: bytes) -> ModelFile:
     if not all(isinstance(text, str | None) for text in credits.values()):
         raise TypeError("Author and licence are texts.")
     texts = {name: files[name] for name in description["files"]}
-    words = texts.get(VOCABULARY_FILE)
+    words, names = texts.get(VOCABULARY_FILE), texts.get(LABELS_FILE)
+    if names is None and task != "retrieval":
+        raise KeyError(LABELS_FILE)
     return ModelFile(
         content=content,
-        class_names=tuple(texts[LABELS_FILE].split("\n")),
+        class_names=() if names is None else tuple(names.split("\n")),
         vocabulary=None if words is None else tuple(words.split("\n")),
         task=task,
         **credits,

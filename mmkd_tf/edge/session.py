@@ -16,6 +16,7 @@ _READERS = {
     "single_label": "mmkd_tf.edge.Classifier",
     "multi_label": "mmkd_tf.edge.Classifier",
     "regression": "mmkd_tf.edge.Regressor",
+    "retrieval": "mmkd_tf.edge.Encoder",
 }
 
 
@@ -31,6 +32,7 @@ class Session:
         task: What the outputs say.
         names: Of classes, labels or targets, in the order of the outputs.
         inputs: Names of the modalities that the model takes.
+        num_outputs: Number of outputs.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -57,6 +59,7 @@ class Session:
         self.task = file.task
         self.names = list(file.class_names)
         self.inputs = list(self._runner.inputs)
+        self.num_outputs = self._runner.num_classes
         problems = _problems(file, self._runner)
         if problems:
             raise ValueError(
@@ -91,7 +94,10 @@ def _problems(file: ModelFile, runner: TensorRunner) -> list[str]:
         if not fits or (name == "image" and shape[3] != 3):
             problems.append(f"an input '{name}' of {dtype.name} {list(shape)}")
     num_labels = len(set(file.class_names))
-    if not num_labels == len(file.class_names) == runner.num_classes:
+    if file.task == "retrieval":
+        if len(runner.inputs) != 1 or num_labels:
+            problems.append(f"the inputs {list(runner.inputs)} and {num_labels} labels")
+    elif not num_labels == len(file.class_names) == runner.num_classes:
         problems.append(
             f"{len(file.class_names)} labels, {num_labels} of them distinct, for "
             f"{runner.num_classes} outputs"

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_AT_ONCE = 1024
-# Scores closer than this are equal up to float32 rounding.
-_TIE = 1e-6
+from mmkd_tf.tasks import first_ranks
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,8 @@ def retrieval_metrics(
     Raises:
         ValueError: If shapes do not fit, there are no examples, or embeddings are not finite.
     """
+    queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
+    _check(queries, candidates, np.asarray(items))
     ranks = first_ranks(queries=queries, candidates=candidates, items=items)
     return RetrievalMetrics(
         **{f"recall_at_{k}": float(np.mean(ranks <= k)) for k in (1, 5, 10)},
@@ -116,39 +116,6 @@ def retrieval_metrics(
         mean_reciprocal_rank=float(np.mean(1 / ranks)),
         num_candidates=len(ranks),
     )
-
-
-def first_ranks(*, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Ranks of the first right candidate of each query, 1 for the best.
-
-    Among candidates of equal score the order is nobody's merit: the rank is the one expected when
-    they are shuffled, `1 + num_better + num_wrong_equals / (num_right_equals + 1)`. So a model
-    that gives the same embedding to all ranks in the middle, and a rank of 1.5 is not a first.
-
-    Args:
-        queries: As for `retrieval_metrics`.
-        candidates: As for `retrieval_metrics`.
-        items: As for `retrieval_metrics`.
-
-    Returns:
-        float64 `[n]`.
-
-    Raises:
-        ValueError: As `retrieval_metrics`.
-    """
-    queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
-    items = np.asarray(items)
-    _check(queries, candidates, items)
-    ranks = []
-    for start in range(0, len(queries), _AT_ONCE):
-        scores = queries[start : start + _AT_ONCE] @ candidates.T
-        right = items[start : start + _AT_ONCE, np.newaxis] == items
-        best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
-        better = (scores > best + _TIE).sum(axis=1)
-        equal = np.abs(scores - best) <= _TIE
-        wrong, others = (equal & ~right).sum(axis=1), (equal & right).sum(axis=1)
-        ranks.append(1 + better + wrong / (others + 1))
-    return np.concatenate(ranks)
 
 
 def _check(queries, candidates, items) -> None:

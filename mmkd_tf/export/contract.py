@@ -115,6 +115,12 @@ def _class_problems(model: keras.Model, class_names: Sequence[str], task: str) -
             f"`model`: one output, logits of shape [batch, num_classes]{more}. "
             f"Received: {shapes}. Export keras.Model(model.inputs, logits)."
         )
+    elif task == "retrieval":
+        if names:
+            problems.append(
+                f"`class_names`: none for retrieval, whose outputs are no classes. Received: "
+                f"{names[:20]}."
+            )
     elif shapes[0][1] != len(names):
         problems.append(
             f"`class_names`: one for each of the model's {shapes[0][1]} outputs. "

@@ -11,21 +11,23 @@ _TIE = 1e-6
 _SMALLEST = 1e-30
 # A value counts as Keras' if it is nearer than this many standard deviations.
 _NEAR = 0.1
+# Embeddings with at least this cosine are as good as the same.
+_COSINE = 0.99
 # The share of a value by which float32 may round it, beside 1e-4 of a standard deviation.
 _ROUNDING = 1e-2
 
 
 def activate(logits: tf.Tensor, *, task: str, name: str | None = None) -> tf.Tensor:
-    """Gives a file's output: probabilities of one class or of each label, or values as they are."""
+    """Gives a file's output: probabilities of one class or of each label; others as they are."""
     logits = tf.cast(logits, tf.float32)
-    if task == "regression":
+    if task in ("regression", "retrieval"):
         return tf.identity(logits, name=name)
     return tf.nn.softmax(logits, name=name) if task == "single_label" else tf.sigmoid(logits, name)
 
 
 def as_logits(outputs: np.ndarray, *, task: str) -> np.ndarray:
     """Undoes `activate` up to rounding, and up to a constant in each row of one class."""
-    if task == "regression":
+    if task in ("regression", "retrieval"):
         return outputs
     log_probs = np.log(np.maximum(outputs, _SMALLEST))
     if task == "single_label":
@@ -42,10 +44,13 @@ def comparable(logits: np.ndarray, outputs: np.ndarray, *, task: str) -> tuple:
         task: The task.
 
     Returns:
-        Both in float64: logarithms of probabilities, in nats, or values in standard deviations
-        of Keras'; and the scale with which float32 rounding grows, at least 1.
+        Both in float64: logarithms of probabilities, in nats, values in standard deviations of
+        Keras', or embeddings as they are; and the scale with which float32 rounding grows, at
+        least 1.
     """
     logits, outputs = logits.astype(np.float64), outputs.astype(np.float64)
+    if task == "retrieval":
+        return logits, outputs, 1.0
     if task == "regression":
         spread, size = logits.std(axis=0), np.abs(logits).max(axis=0)
         unit = np.where(spread > _TIE * size, spread, np.maximum(1.0, size))
@@ -71,7 +76,8 @@ def same_answers(expected: np.ndarray, found: np.ndarray, *, task: str) -> float
     """Share of a file's answers that are Keras', 0 to 1, of what `comparable` gives.
 
     Of one class, the share of the examples with the same first class; of several labels, F1 of
-    the labels given; of values, the share that is nearer than a tenth of a standard deviation.
+    the labels given; of values, the share that is nearer than a tenth of a standard deviation; of
+    embeddings, the share whose cosine with Keras' is 0.99 or more.
     What Keras itself holds undecided up to 1e-6 counts as the same.
     """
     if task == "single_label":
@@ -79,6 +85,11 @@ def same_answers(expected: np.ndarray, found: np.ndarray, *, task: str) -> float
         return float(np.mean(first >= expected.max(axis=1) - _TIE))
     if task == "regression":
         return float(np.mean(np.abs(expected - found) <= _NEAR))
+    if task == "retrieval":
+        lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+        both_zero = ~(expected.any(axis=1) | found.any(axis=1))
+        cosines = (expected * found).sum(axis=1) / np.maximum(lengths, _TIE)
+        return float(np.mean((cosines >= _COSINE) | both_zero))
     bound = np.log(THRESHOLD)
     given = found > bound
     keras = np.where(np.abs(expected - bound) <= _TIE, given, expected > bound)

@@ -24,7 +24,9 @@ def label_problems(
         return []
     given = np.asarray(labels)
     sizes = {name: len(values) for name, values in examples.items()}
-    if task != "single_label":
+    if task == "retrieval":
+        problems = _embedding_problems(given)
+    elif task != "single_label":
         problems = _row_problems(given, num_classes, task)
     elif given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
         return [
@@ -44,6 +46,15 @@ def _class_problems(given: np.ndarray, num_classes: int) -> list[str]:
     return [
         f"`labels`: from 0 to {num_classes - 1}, for {num_classes} class names. "
         f"Received: from {given.min()} to {given.max()}."
+    ]
+
+
+def _embedding_problems(given: np.ndarray) -> list[str]:
+    if given.ndim == 2 and given.dtype.kind == "f" and np.isfinite(given).all():
+        return []
+    return [
+        "`labels`: float [n, width] for retrieval, the embeddings of what is to be found. "
+        f"Received: {given.dtype} {list(given.shape)}."
     ]
 
 

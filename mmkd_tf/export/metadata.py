@@ -44,7 +44,7 @@ def add_metadata(
             `text` of uint8 is one of UTF-8 bytes, any other one of token ids.
         name: What to call the model.
         class_names: Of classes, labels or targets, one for each output, in order; become
-            `labels.txt`, one a line.
+            `labels.txt`, one a line. Of retrieval none.
         vocabulary: Words in the order of their ids; become `vocab.txt`, one a line.
         author: Who made the model.
         licence: The terms of its use, such as "Apache-2.0".
@@ -72,7 +72,7 @@ def add_metadata(
     num_words = None if vocabulary is None else len(vocabulary)
     _set_metadata(model, model_metadata(name, description, num_words=num_words))
     packed = write_tables(model)
-    files = {LABELS_FILE: "\n".join(class_names)}
+    files = {LABELS_FILE: "\n".join(class_names)} if class_names else {}
     if vocabulary is not None:
         files[VOCABULARY_FILE] = "\n".join(vocabulary)
     description |= {"files": list(files)}
@@ -129,7 +129,8 @@ def _inputs(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, 
 def _outputs(model: schema.ModelT, signature: schema.SignatureDefT, task: str) -> dict[str, dict]:
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.outputs}
     indices = model.subgraphs[signature.subgraphIndex].outputs
-    entry = {} if task == "regression" else {"range": [0, 1]}
+    ranges = {"regression": {}, "retrieval": {"range": [-1, 1]}}
+    entry = ranges.get(task, {"range": [0, 1]})
     return {names[index]: dict(entry) for index in indices}
 
 

@@ -33,6 +33,7 @@ _WORDS = {
         "probability of each label by itself; it is given above 0.5",
     ),
     "regression": ("Gives numbers.", "names of targets, one a line", "value of each target"),
+    "retrieval": ("Gives a point near what belongs to it.", "", "embedding of length 1"),
 }
 
 
@@ -59,11 +60,11 @@ def model_metadata(name: str, description: Mapping, *, num_words: int | None) ->
             inputs.append(_tensor(builder, key, f"numbers of shape {entry['shape']}", {}))
     task = description.get("task", "single_label")
     about, of_labels, of_outputs = _WORDS[task]
-    labels = _file(builder, LABELS_FILE, of_labels, _AXIS_LABELS)
+    labels = [_file(builder, LABELS_FILE, of_labels, _AXIS_LABELS)] if of_labels else []
     outputs = []
     for key, entry in description["outputs"].items():
         fields = {5: _stats(builder, *entry["range"])} if "range" in entry else {}
-        outputs.append(_tensor(builder, key, of_outputs, fields | {6: [labels]}))
+        outputs.append(_tensor(builder, key, of_outputs, fields | ({6: labels} if labels else {})))
     bound = "Bind inputs and outputs by the names of this signature, not by position."
     graph = _table(builder, {0: description["signature"], 1: bound, 2: inputs, 3: outputs})
     about += " Zeros stand for an absent input. mmkd.json describes the inputs."

@@ -36,7 +36,8 @@ def export_saved_model(
     absent one. Signature `tensors` takes the tensor form. Both give `probabilities`, float32
     `[batch, num_classes]`, `class_names`, string of the same shape and order, the same in each
     row, and `label`, string `[batch]`, the most probable class. With several labels an example
-    there is no `label`; for regression there are `values` in place of `probabilities`.
+    there is no `label`; for regression there are `values` in place of `probabilities`, for
+    retrieval an `embedding` alone.
 
     Args:
         model: Functional model that gives logits or values, with inputs among `image` and `text`.
@@ -45,7 +46,7 @@ def export_saved_model(
         modalities: By input name, what turns raw values into tensors; see `Dataset.modalities`.
         examples: By input name, examples in tensor form along the first axis; the first 500 are
             used to compare the SavedModel with Keras.
-        task: What the model is for: "single_label", "multi_label" or "regression".
+        task: What the model is for, one of `mmkd_tf.tasks.TASKS`; of retrieval one tower.
 
     Returns:
         Size, latency (of the signature `tensors`) and difference from Keras.

@@ -46,11 +46,10 @@ def save_serving_model(
         with portable(model):
             logits = call_by_name(model, batch)
         outputs = activate(logits, task=task)
-        names = tf.constant(class_names)
-        answer = {
-            OUTPUTS[task]: outputs,
-            "class_names": tf.tile(names[tf.newaxis], [tf.shape(outputs)[0], 1]),
-        }
+        answer = {OUTPUTS[task]: outputs}
+        if class_names:
+            names = tf.constant(class_names)
+            answer["class_names"] = tf.tile(names[tf.newaxis], [tf.shape(outputs)[0], 1])
         if task == "single_label":
             answer["label"] = tf.gather(names, tf.argmax(outputs, axis=1))
         return answer

@@ -38,7 +38,7 @@ class TFLiteOptions:
             other tasks, of their headline figure, see `mmkd_tf.tasks`.
         author: Who made the model; kept in the file.
         licence: The model's licence; kept in the file.
-        task: What the model is for: "single_label", "multi_label" or "regression".
+        task: What the model is for, one of `mmkd_tf.tasks.TASKS`; of retrieval one tower.
     """
 
     batch_size: int | None = 1
@@ -64,21 +64,23 @@ def export_tflite(
     """Writes a model as a TFLite file with builtin operators only, and proves it.
 
     The file has the signature `serving_default`, inputs named as the model's, and the output
-    `probabilities` (of regression `values`), float32 `[batch, num_classes]`. Labels, vocabulary and
-    a description of the inputs are inside; `mmkd_tf.edge.Classifier` reads it, or of regression
-    `Regressor`. Before it gets its name it is run on the examples, in two orders and with each
-    modality absent, and compared with Keras.
+    `probabilities` (of regression `values`, of retrieval `embedding`), float32 `[batch,
+    num_classes]`. Labels, vocabulary and a description of the inputs are inside;
+    `mmkd_tf.edge.Classifier` reads it, or of regression `Regressor`, of retrieval `Encoder`.
+    Before it gets its name it is run on the examples, in two orders and with each modality absent,
+    and compared with Keras.
 
     Args:
         model: Functional model that gives logits; the softmax is added, or for several labels the
             sigmoid. It stays as it is.
         path: The file to write; one that exists is replaced. Missing folders are made.
-        class_names: Name of each class, in the order of the model's outputs.
+        class_names: Name of each class, in the order of the model's outputs; of retrieval none.
         examples: By input name, examples in tensor form along the first axis, such as the
             validation split's; the first 500 are used. They fix the sizes that the model leaves
             open.
         labels: int `[n]`, the classes of the examples, to measure accuracy; of other tasks float
-            `[n, num_classes]`, see `Examples.labels`.
+            `[n, num_classes]`, see `Examples.labels`; of retrieval the embeddings of the other
+            modality, to measure recall at 10 among them.
         vocabulary: Words in the order of their ids, for a model with an input `text`. Without
             it the file takes token ids, but no text.
         quantize: None keeps float32 weights. A level of `mmkd_tf.export.quantize.LEVELS` makes
