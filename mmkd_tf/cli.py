@@ -208,19 +208,32 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a run.")],
     image: Annotated[Path | None, Flag(help="A picture file.")] = None,
     text: Annotated[str | None, Flag(help="A text.")] = None,
+    candidates: Annotated[
+        Path | None,
+        Flag(
+            help="Of retrieval, a file of what is chosen from, one a line: texts for --image, by "
+            "default those of training; paths of pictures for --text, from the file's folder."
+        ),
+    ] = None,
     as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask an exported file about a picture, a text or both."""
     with _errors_for_people():
         from mmkd_tf.edge import Classifier, Regressor
         from mmkd_tf.edge.model_file import read_model_file
+        from mmkd_tf.edge.retriever import find_tower
 
         file = model
         if model.is_dir():  # a released folder holds the small file alone
             names = ("student.tflite", "student_small.tflite")
             file = next((model / n for n in names if (model / n).is_file()), model / names[0])
-        task = read_model_file(file).task
-        if task == "regression":
+        is_pair = model.is_dir() and find_tower(model, "text").is_file()
+        task = "retrieval" if is_pair else read_model_file(file).task
+        if candidates is not None and not is_pair:
+            raise ValueError("`--candidates`: only with the folder of a retrieval run.")
+        if task == "retrieval":
+            figures = _matches(model, image, text, candidates)
+        elif task == "regression":
             figures = Regressor(file).predict(image=image, text=text)
         else:
             prediction = Classifier(file).predict(image=image, text=text)
@@ -229,11 +242,32 @@ def predict(
         typer.echo(json.dumps(figures, ensure_ascii=False))
         return
     for name, figure in figures.items():
-        if task == "regression":
+        if task == "retrieval":
+            typer.echo(f"{figure:7.3f}  {name}")
+        elif task == "regression":
             typer.echo(f"{figure:12.6g}  {name}")
         else:
             given = " *" if task == "multi_label" and name in prediction.labels else ""
             typer.echo(f"{figure:7.2%}  {name}{given}")
+
+
+def _matches(folder: Path, image, text, candidates: Path | None) -> dict[str, float]:
+    """Finds texts by a picture or pictures by a text, with the folder of a retrieval run."""
+    from mmkd_tf.edge import Retriever
+
+    if not folder.is_dir():
+        raise ValueError(
+            f"`MODEL`: the folder that holds both files of a retrieval run. Received: {folder}, "
+            "which encodes pictures or texts alone; for that take mmkd_tf.edge.Encoder."
+        )
+    choice = None
+    if candidates is not None:
+        lines = candidates.read_text(encoding="utf-8").splitlines()
+        choice = [line.strip() for line in lines if line.strip()]
+        if text is not None:
+            choice = [candidates.parent / line for line in choice]
+    found = Retriever(folder).find(image=image, text=text, candidates=choice)
+    return {match.item: match.score for match in found}
 
 
 @app.command()

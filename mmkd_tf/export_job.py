@@ -8,7 +8,9 @@ import numpy as np
 
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.edge.encoder import Encoder
 from mmkd_tf.edge.examples import text_bytes
+from mmkd_tf.edge.index import Index
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.contract import MAX_EXAMPLES
 from mmkd_tf.export.logits import keras_logits
@@ -31,7 +33,8 @@ def export_all(
 ) -> list[dict]:
     """Writes a SavedModel, a TFLite file in float32 and a small one, each compared with Keras.
 
-    Of retrieval these are written of each tower, and `_image` or `_text` is added to their names.
+    Of retrieval these are written of each tower, `_image` or `_text` being added to their names,
+    and the training texts as an index, `<name>_texts.npz`.
 
     Args:
         model: What to export.
@@ -61,7 +64,16 @@ def export_all(
         }
         one = tower(model, modality)
         made += _export(one, sought, dataset, config, path, name=f"{name}_{modality}", **options)
+    _write_texts(dataset, path, name)
     return made
+
+
+def _write_texts(dataset: Dataset, path: Path, name: str) -> None:
+    """Writes the texts of the training split as what a picture can find."""
+    texts = list(dict.fromkeys(dataset.splits["train"].texts))
+    index = Index()
+    index.add(texts, Encoder(path / f"{name}_text.tflite").encode(texts))
+    index.save(path / f"{name}_texts.npz")
 
 
 def _export(model, labels, dataset, config, path, *, name, **options) -> list[dict]:

@@ -24,7 +24,7 @@ from mmkd_tf.models.fusion import Attention, Concatenation, WeightedSum
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
 from mmkd_tf.models.two_tower import build_two_tower_student, build_two_tower_teacher
-from mmkd_tf.recipe import check_settings, distillation_terms
+from mmkd_tf.recipe import check_settings, distillation_terms, soft_target_loss_name
 from mmkd_tf.report.model_card import model_card
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
@@ -89,6 +89,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         exports = export_all(models["student"], dataset, config, folder.path)
 
     headline = HEADLINES[dataset.task]
+    loss_name = soft_target_loss_name(config, dataset.task)
     figures = {name: values["test"][headline] for name, values in evaluated.items()}
     results = {
         "task": dataset.task,
@@ -100,7 +101,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "peak_memory_mib": _peak_memory_mib(),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
-        "config": config.model_dump(),
+        "config": config.model_dump() | {"soft_target_loss": loss_name},
     }
     folder.write_text("model_card.md", model_card(results))
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -241,8 +242,22 @@ def _describe(dataset: Dataset) -> dict:
         "sizes": dataset.sizes,
         "class_names": dataset.class_names,
         "class_counts": dataset.class_counts,
+        **_target_ranges(dataset),
         "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
         "notes": list(dataset.notes),
+    }
+
+
+def _target_ranges(dataset: Dataset) -> dict:
+    """Of regression, mean and standard deviation of each training target."""
+    if dataset.target_statistics is None:
+        return {}
+    columns = zip(dataset.class_names, *dataset.target_statistics, strict=True)
+    return {
+        "targets": {
+            name: {"mean": float(mean), "standard_deviation": float(deviation)}
+            for name, mean, deviation in columns
+        }
     }
 
 

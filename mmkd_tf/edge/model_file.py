@@ -24,7 +24,8 @@ of each label by itself, and those above 0.5 are given; with `"regression"` the 
 numbers in the units of the targets, which have no range; with `"retrieval"` it is `embedding`, of
 length 1 (zeros for an absent input), and there is no `labels.txt`. Without, each example has one
 class; readers that know format 1 alone refuse the others. `author` and `licence` are left out where
-nobody gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
+nobody gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite
+model.
 """
 
 import json

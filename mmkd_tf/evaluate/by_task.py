@@ -9,7 +9,7 @@ from mmkd_tf.evaluate.metrics import agreement as class_agreement
 from mmkd_tf.evaluate.metrics import classification_metrics
 from mmkd_tf.evaluate.multi_label import label_agreement, multi_label_metrics
 from mmkd_tf.evaluate.regression import regression_metrics
-from mmkd_tf.evaluate.retrieval import first_agreement, pair_metrics
+from mmkd_tf.evaluate.retrieval import first_agreement, retrieval_metrics
 from mmkd_tf.tasks import r2_scores
 
 
@@ -34,7 +34,7 @@ def measure(
     if task == "multi_label":
         return asdict(multi_label_metrics(labels=labels, logits=outputs, label_names=class_names))
     if task == "retrieval":
-        return asdict(pair_metrics(pairs=outputs, items=labels))
+        return asdict(retrieval_metrics(pairs=outputs, items=labels))
     return asdict(regression_metrics(labels=labels, values=outputs, target_names=class_names))
 
 

@@ -8,59 +8,82 @@ from mmkd_tf.tasks import first_ranks
 
 
 @dataclass(frozen=True)
-class RetrievalMetrics:
+class DirectionMetrics:
     """How well queries find what belongs to them among all candidates of a split.
 
     Attributes:
+        name: What is sought by what, such as "image to text".
         recall_at_1: Share of the queries whose best candidate is a right one, 0 to 1.
         recall_at_5: Share with a right one among the best five.
         recall_at_10: Share with a right one among the best ten.
-        median_rank: Median over the queries of the rank of the first right candidate, 1 or more.
         mean_reciprocal_rank: Mean over the queries of 1 / rank, above 0 to 1.
+        median_rank: Median over the queries of the rank of the first right candidate, 1 or more.
         num_candidates: Number of candidates that each query chose from.
+    """
+
+    name: str
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    mean_reciprocal_rank: float
+    median_rank: float
+    num_candidates: int
+
+
+@dataclass(frozen=True)
+class RetrievalMetrics:
+    """How well pictures and texts find each other: means over both directions, and each.
+
+    Attributes:
+        recall_at_1: As in `DirectionMetrics`.
+        recall_at_5: As there.
+        recall_at_10: As there.
+        mean_reciprocal_rank: As there.
+        per_direction: Figures of "image to text" and "text to image".
     """
 
     recall_at_1: float
     recall_at_5: float
     recall_at_10: float
-    median_rank: float
     mean_reciprocal_rank: float
-    num_candidates: int
+    per_direction: list[DirectionMetrics]
 
 
-@dataclass(frozen=True)
-class PairMetrics:
-    """How well the two modalities find each other.
-
-    Attributes:
-        recall_at_10: Mean of both directions, 0 to 1.
-        image_to_text: How well pictures find their texts.
-        text_to_image: How well texts find their pictures.
-    """
-
-    recall_at_10: float
-    image_to_text: RetrievalMetrics
-    text_to_image: RetrievalMetrics
-
-
-def pair_metrics(*, pairs: np.ndarray, items: np.ndarray) -> PairMetrics:
-    """Measures a two-tower model, each direction by the scalar product.
+def retrieval_metrics(*, pairs: np.ndarray, items: np.ndarray) -> RetrievalMetrics:
+    """Measures a two-tower model, each direction by the scalar product of embeddings.
 
     Args:
-        pairs: float `[n, 2 * width]`, the model's output: two embeddings side by side, the first
-            at any scale that is the same for all.
+        pairs: float `[n, 2 * width]`, n at least 1, the model's output: embeddings of pictures
+            and of texts side by side, the first at any scale that is the same for all.
         items: int `[n]`; rows with the same number are right answers for each other.
 
     Returns:
         The metrics.
 
     Raises:
-        ValueError: As `retrieval_metrics`.
+        ValueError: If shapes do not fit, there are no examples, or embeddings are not finite.
     """
-    first, second = unit_halves(pairs)
-    there = retrieval_metrics(queries=first, candidates=second, items=items)
-    back = retrieval_metrics(queries=second, candidates=first, items=items)
-    return PairMetrics((there.recall_at_10 + back.recall_at_10) / 2, there, back)
+    pairs, items = np.asarray(pairs, np.float64), np.asarray(items)
+    _check(pairs, items)
+    images, texts = unit_halves(pairs)
+    both = [
+        _direction("image to text", images, texts, items),
+        _direction("text to image", texts, images, items),
+    ]
+    names = ("recall_at_1", "recall_at_5", "recall_at_10", "mean_reciprocal_rank")
+    means = {name: float(np.mean([getattr(each, name) for each in both])) for name in names}
+    return RetrievalMetrics(**means, per_direction=both)
+
+
+def _direction(name, queries, candidates, items) -> DirectionMetrics:
+    ranks = first_ranks(queries=queries, candidates=candidates, items=items)
+    return DirectionMetrics(
+        name,
+        **{f"recall_at_{k}": float(np.mean(ranks <= k)) for k in (1, 5, 10)},
+        mean_reciprocal_rank=float(np.mean(1 / ranks)),
+        median_rank=float(np.median(ranks)),
+        num_candidates=len(ranks),
+    )
 
 
 def unit_halves(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,49 +114,20 @@ def first_agreement(*, teacher_pairs: np.ndarray, student_pairs: np.ndarray) -> 
     return float(np.mean(agreed))
 
 
-def retrieval_metrics(
-    *, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray
-) -> RetrievalMetrics:
-    """Measures retrieval by the scalar product of embeddings.
-
-    Args:
-        queries: float `[n, width]`, n at least 1: embeddings of the one modality.
-        candidates: float `[n, width]`: of the other, in the same order.
-        items: int `[n]`; examples with the same number are right answers for each other.
-
-    Returns:
-        The metrics.
-
-    Raises:
-        ValueError: If shapes do not fit, there are no examples, or embeddings are not finite.
-    """
-    queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
-    _check(queries, candidates, np.asarray(items))
-    ranks = first_ranks(queries=queries, candidates=candidates, items=items)
-    return RetrievalMetrics(
-        **{f"recall_at_{k}": float(np.mean(ranks <= k)) for k in (1, 5, 10)},
-        median_rank=float(np.median(ranks)),
-        mean_reciprocal_rank=float(np.mean(1 / ranks)),
-        num_candidates=len(ranks),
-    )
-
-
-def _check(queries, candidates, items) -> None:
+def _check(pairs, items) -> None:
     problems = []
-    if queries.ndim != 2 or queries.shape != candidates.shape or items.shape != queries.shape[:1]:
+    if pairs.ndim != 2 or pairs.shape[1] % 2 or items.shape != pairs.shape[:1]:
         problems.append(
-            "`queries`, `candidates`, `items`: shapes [n, width], [n, width] and [n]. Received: "
-            f"{list(queries.shape)}, {list(candidates.shape)} and {list(items.shape)}."
+            "`pairs`, `items`: shapes [n, 2 * width] and [n]. Received: "
+            f"{list(pairs.shape)} and {list(items.shape)}."
         )
-    if not len(queries):
-        problems.append("`queries`: at least one example. Received: none.")
-    for name, values in (("queries", queries), ("candidates", candidates)):
-        broken = int((~np.isfinite(values)).any(axis=-1).sum()) if values.ndim == 2 else 0
-        if broken:
-            problems.append(
-                f"`{name}`: finite numbers. Received: NaN or infinity in {broken} of "
-                f"{len(values)} rows; the model diverged: train it again with a lower learning "
-                "rate."
-            )
+    elif not len(pairs):
+        problems.append("`pairs`: at least one example. Received: none.")
+    broken = int((~np.isfinite(pairs)).any(axis=-1).sum()) if pairs.ndim == 2 else 0
+    if broken:
+        problems.append(
+            f"`pairs`: finite numbers. Received: NaN or infinity in {broken} of {len(pairs)} "
+            "rows; the model diverged: train it again with a lower learning rate."
+        )
     if problems:
         raise ValueError("\n".join(problems))

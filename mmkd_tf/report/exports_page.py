@@ -1,5 +1,14 @@
 """Exported files beside Keras, and the ladder of quantisation levels, as text and Markdown."""
 
+from mmkd_tf.report.by_task import WORDS, task_of
+
+_DIFFERENCES = {
+    "single_label": "logit difference",
+    "multi_label": "logit difference",
+    "regression": "difference in standard deviations",
+    "retrieval": "difference of a number",
+}
+
 
 def exports_lines(exports: list[dict]) -> list[str]:
     """Writes the exported files beside Keras, and the ladder of quantisation levels.
@@ -10,9 +19,10 @@ def exports_lines(exports: list[dict]) -> list[str]:
     Returns:
         Lines of text.
     """
+    words = WORDS[task_of(exports[0])]
     lines = [
-        f"{'file':<24}{'level':>9}{'KiB':>9}{'ms':>9}{'accuracy':>10}{'in Keras':>10}"
-        f"{'same class':>12}{'on test':>9}{'difference':>12}"
+        f"{'file':<24}{'level':>9}{'KiB':>9}{'ms':>9}{words.short_headline:>10}{'in Keras':>10}"
+        f"{words.same:>12}{'on test':>9}{'difference':>12}"
     ]
     for made in exports:
         lines.append(
@@ -32,8 +42,10 @@ def exports_lines(exports: list[dict]) -> list[str]:
 
 
 def _ladder_lines(made: dict) -> list[str]:
+    words = WORDS[task_of(made)]
     lines = [
-        f"{'level':<10}{'KiB':>9}{'ms':>9}{'accuracy':>10}{'same class':>12}{'difference':>12}"
+        f"{'level':<10}{'KiB':>9}{'ms':>9}{words.short_headline:>10}{words.same:>12}"
+        f"{'difference':>12}"
     ]
     for rung in made["ladder"]:
         verdict = _verdict(made, rung)
@@ -54,9 +66,10 @@ def exports_markdown(exports: list[dict]) -> list[str]:
     Args:
         exports: As for `exports_lines`.
     """
+    words = WORDS[task_of(exports[0])]
     lines = [
-        "| file | weights | KiB | ms per call | largest logit difference | same class as Keras | "
-        "on test | accuracy on test |",
+        f"| file | weights | KiB | ms per call | largest {_DIFFERENCES[task_of(exports[0])]} | "
+        f"{_as_keras(words.same)} | on test | {words.headline} on test |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for made in exports:
@@ -74,11 +87,12 @@ def exports_markdown(exports: list[dict]) -> list[str]:
 
 
 def _ladder_markdown(made: dict) -> list[str]:
+    words = WORDS[task_of(made)]
     lines = [
         f"`{made['file']}` is the smallest of these that is accepted on validation (sizes without "
         "labels and vocabulary):",
         "",
-        "| weights | KiB | ms per call | accuracy | same class as Keras | |",
+        f"| weights | KiB | ms per call | {words.headline} | {_as_keras(words.same)} | |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for rung in made["ladder"]:
@@ -91,6 +105,10 @@ def _ladder_markdown(made: dict) -> list[str]:
             f"{_share(rung['accuracy'])} | {rung['top1_agreement']:.1%} | {verdict} |"
         )
     return [*lines, ""]
+
+
+def _as_keras(same: str) -> str:
+    return same if same.endswith("Keras") else f"{same} as Keras"
 
 
 def _verdict(made: dict, rung: dict) -> str:

@@ -33,7 +33,7 @@ def arguments(content, examples, logits):
 
 def faked(monkeypatch, answers, sizes):
     """Lets levels give these first classes, in files of these sizes."""
-    monkeypatch.setattr(module, "quantize", lambda content, level, examples: level.encode())
+    monkeypatch.setattr(module, "quantize", lambda content, level, examples, task: level.encode())
 
     class Runner:
         def __init__(self, content):
