@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import keras
 
 from mmkd_tf import losses
+from mmkd_tf.distill.matching import MatchingLoss
 from mmkd_tf.distill.objectives import ScaledSquaredError
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.losses.checks import refuse
 
-CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
+CLASSES, LABELS, NUMBERS, PAIRS = "classes", "labels", "numbers", "pairs"
 
 _OF_LABELS = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
 _OF_NUMBERS = (
@@ -20,10 +21,12 @@ _OF_NUMBERS = (
     keras.losses.LogCosh,
 )
 _OVER_CLASSES = (losses.soft_target_loss, losses.dist_loss, losses.decoupled_loss)
-_UNFIT = {LABELS: _OVER_CLASSES, NUMBERS: (*_OVER_CLASSES, losses.sigmoid_soft_target_loss)}
+_NOT_SQUARED = (*_OVER_CLASSES, losses.sigmoid_soft_target_loss)
+_UNFIT = {LABELS: _OVER_CLASSES, NUMBERS: _NOT_SQUARED, PAIRS: _NOT_SQUARED}
 _FIT = {
     LABELS: "SoftTargets(loss=losses.sigmoid_soft_target_loss)",
     NUMBERS: "SoftTargets(temperature=None, loss=losses.squared_loss)",
+    PAIRS: "SoftTargets(loss=losses.affinity_loss)",
 }
 
 
@@ -31,6 +34,8 @@ def kind_of(loss: keras.losses.Loss) -> str:
     """What a Keras loss takes the labels for; classes where it is not known to be otherwise."""
     if isinstance(loss, _OF_LABELS):
         return LABELS
+    if isinstance(loss, MatchingLoss):
+        return PAIRS
     return NUMBERS if isinstance(loss, _OF_NUMBERS) else CLASSES
 
 
@@ -39,6 +44,8 @@ def default_terms(loss: keras.losses.Loss) -> list[SoftTargets]:
     kind = kind_of(loss)
     if kind == LABELS:
         return [SoftTargets(loss=losses.sigmoid_soft_target_loss)]
+    if kind == PAIRS:
+        return [SoftTargets(loss=losses.affinity_loss)]
     if kind == CLASSES:
         return [SoftTargets()]
     options = {"scale": loss.scale} if isinstance(loss, ScaledSquaredError) else {}
