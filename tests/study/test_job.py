@@ -143,7 +143,6 @@ def test_only_data_of_one_class_an_example_are_compared(tmp_path):
     tags = ("red", "blue", "red|blue", "|")
     rows = "".join(f"thing {number},{tags[number % 4]}\n" for number in range(40))
     (tmp_path / "tagged.csv").write_text("text,label\n" + rows)
-    result = invoke(
-        "study", tmp_path / "tagged.csv", "--output", tmp_path / "out", "--set", "image=none"
-    )
+    table = tmp_path / "tagged.csv"
+    result = invoke(table, "--output", tmp_path / "out", "--set", "image=none")
     assert result.exit_code == 2 and "of multi_label" in result.output
