@@ -39,7 +39,7 @@ def test_defaults_fit_the_loss():
     ("loss", "labels"),
     [
         (BINARY, (X["image"][:, :2] > 0).astype("float32")),
-        (ScaledSquaredError([2.0, 50.0]), X["image"][:, :2] * [2, 50]),
+        (ScaledSquaredError([2.0, 0.5]), X["image"][:, :2] * [2, 0.5]),
         (keras.losses.MeanSquaredError(), X["image"][:, :1]),
     ],
 )
