@@ -198,6 +198,11 @@ def edge(
         loaded, examples = None, None
         if folder is not None:
             _, loaded, dataset = _model_of_a_run(folder, model)
+            if dataset.task == "retrieval":
+                raise ValueError(
+                    "`FOLDER`: a run whose model is one file. Received: one of retrieval, whose "
+                    "results.json has the latency of each of its files."
+                )
             examples = dataset.splits["validation"].inputs
         measured = benchmark_edge(loaded, examples=examples, num_rounds=rounds, num_calls=calls)
     typer.echo(edge_text(measured))
@@ -303,6 +308,8 @@ def export(
         from mmkd_tf.report.exports_page import exports_lines
 
         config, loaded, dataset = _model_of_a_run(folder, model)
+        if web is not None and dataset.task == "retrieval":
+            raise ValueError("`--web`: not for retrieval; the page shows classes. Leave it out.")
         if text_input is not None:
             config = make_config({**config.model_dump(), "text_input": text_input})
         options = {"quantize": quantize, "batch_size": batch_size or None}

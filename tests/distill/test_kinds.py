@@ -4,7 +4,8 @@ import pytest
 
 from mmkd_tf import losses
 from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.kinds import CLASSES, LABELS, NUMBERS, default_terms, kind_of
+from mmkd_tf.distill.kinds import CLASSES, LABELS, NUMBERS, PAIRS, default_terms, kind_of
+from mmkd_tf.distill.matching import MatchingLoss
 from mmkd_tf.distill.objectives import ScaledSquaredError
 from mmkd_tf.distill.terms import SoftTargets
 
@@ -21,12 +22,14 @@ def model(units, outputs=2, seed=0):
 
 def test_kinds():
     assert kind_of(BINARY) == LABELS
+    assert kind_of(MatchingLoss()) == PAIRS
     assert kind_of(keras.losses.Huber()) == kind_of(ScaledSquaredError([1.0])) == NUMBERS
     assert kind_of(keras.losses.SparseCategoricalCrossentropy(from_logits=True)) == CLASSES
 
 
 def test_defaults_fit_the_loss():
     assert default_terms(BINARY)[0].loss is losses.sigmoid_soft_target_loss
+    assert default_terms(MatchingLoss())[0].loss is losses.affinity_loss
     (term,) = default_terms(ScaledSquaredError([2.0, 4.0]))
     assert term.loss is losses.squared_loss and term.temperature is None
     assert term.loss_options == {"scale": [2.0, 4.0]}

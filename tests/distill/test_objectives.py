@@ -76,6 +76,6 @@ def test_the_scaled_error_is_saved_and_weighted():
 
 def test_other_tasks_are_refused():
     other = dataset("single_label")
-    other.task = "retrieval"
+    other.task = "guessing"
     with pytest.raises(ValueError, match="of a task that can be trained"):
         objective(other)

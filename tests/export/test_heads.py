@@ -70,6 +70,28 @@ def test_constant_values():
     )
 
 
+def test_embeddings_are_compared_by_cosine_and_number_by_number():
+    embeddings = np.array([[1.0, 0], [0.6, 0.8], [0, 0]])
+    turned = np.array([[np.cos(0.1), np.sin(0.1)], [0.8, 0.6], [0, 0]])
+    expected, found, scale = comparable(embeddings, turned, task="retrieval")
+    assert scale == 1 and np.abs(found - expected).max() == pytest.approx(0.2)
+    # The first is off by 0.1 radians, a cosine of 0.995; what is absent is absent in both.
+    assert same_answers(expected, found, task="retrieval") == pytest.approx(2 / 3)
+    wrongly_there = same_answers(np.zeros([1, 2]), np.array([[1.0, 0]]), task="retrieval")
+    assert wrongly_there == 0
+    same = difference(logits=embeddings, probabilities=embeddings + 1e-5, task="retrieval")
+    assert not same.exceeds(exact=True)
+    assert difference(logits=embeddings, probabilities=turned, task="retrieval").exceeds(exact=True)
+
+
+def test_labels_of_retrieval_are_embeddings():
+    examples = {"text": np.zeros([4, 3], np.int32)}
+    assert label_problems(examples, np.zeros([4, 8], np.float32), 0, task="retrieval") == []
+    for wrong in (np.zeros(4), np.zeros([4, 8], int), np.full([4, 8], np.nan)):
+        assert "embeddings" in label_problems(examples, wrong, 0, task="retrieval")[0]
+    assert "one for each" in label_problems(examples, np.zeros([3, 8]), 0, task="retrieval")[0]
+
+
 def test_activation_is_undone():
     logits = np.array([[2.0, -1, 0.5]])
     np.testing.assert_allclose(as_logits(sigmoid(logits), task="multi_label"), logits)
@@ -174,7 +196,7 @@ def test_a_saved_model(model, examples, modalities, tmp_path, task):
 def test_what_does_not_fit_the_task(model, examples, tmp_path):
     arguments = {"class_names": ["a", "b", "c"], "examples": examples}
     with pytest.raises(ValueError, match="`task`: one of single_label, multi_label, regression"):
-        options = TFLiteOptions(task="retrieval")
+        options = TFLiteOptions(task="guessing")
         export_tflite(model, tmp_path / "a.tflite", options=options, **arguments)
     with pytest.raises(ValueError, match=r"`labels`: 0 or 1 \[n, 3\] for multi_label"):
         options = TFLiteOptions(task="multi_label")

@@ -2,10 +2,11 @@ from dataclasses import fields
 
 import pytest
 
-from mmkd_tf.edge import Classifier, Regressor
+from mmkd_tf.edge import Classifier, Encoder, Regressor
 from mmkd_tf.evaluate.metrics import ClassMetrics, Metrics
 from mmkd_tf.evaluate.multi_label import LabelMetrics, MultiLabelMetrics
 from mmkd_tf.evaluate.regression import RegressionMetrics, TargetMetrics
+from mmkd_tf.evaluate.retrieval import DirectionMetrics, RetrievalMetrics
 from mmkd_tf.report.by_task import WORDS, figure, likeness, purpose, task_of
 from mmkd_tf.report.exports_page import exports_lines, exports_markdown
 from mmkd_tf.report.model_card import chance, gain
@@ -15,6 +16,7 @@ METRICS = {
     "single_label": (Metrics, ClassMetrics),
     "multi_label": (MultiLabelMetrics, LabelMetrics),
     "regression": (RegressionMetrics, TargetMetrics),
+    "retrieval": (RetrievalMetrics, DirectionMetrics),
 }
 
 
@@ -25,7 +27,7 @@ def test_columns_are_measured(task):
     assert {key for _, key, _ in WORDS[task].output_columns} <= part
     assert WORDS[task].per_output in whole
     assert WORDS[task].columns[0][1] == HEADLINES[task]
-    assert WORDS[task].reader in (Classifier.__name__, Regressor.__name__)
+    assert WORDS[task].reader in {each.__name__ for each in (Classifier, Encoder, Regressor)}
 
 
 def test_sentences():
