@@ -54,6 +54,10 @@ def from_tfds(
             one of another kind than needed; nothing is read then.
         DataError: A `ValueError` that lists all problems of all examples.
     """
+    if not isinstance(label, str):
+        raise ValueError(
+            f"`label`: the name of one feature; a table may have several. Received: {label!r}."
+        )
     held_out = {"test": test, "validation": validation}
     check_fractions(
         {split: value for split, value in held_out.items() if not isinstance(value, str)}

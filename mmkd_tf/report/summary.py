@@ -12,11 +12,15 @@ def summary(results: dict) -> str:
         results: What `results.json` holds.
     """
     columns = WORDS[task_of(results)].columns[:3]
-    head = "".join(f"  {title}" for title, _, _ in columns)
+    widths = [max(10, len(title) + 2) for title, _, _ in columns]
+    head = "".join(f"{c[0]:>{width}}" for c, width in zip(columns, widths, strict=True))
     lines = ["", f"{'test split':<20}{'parameters':>12}{head}"]
     for name, title in MODELS.items():
         test = results[name]["test"]
-        figures = (f"{figure(test[key], form):>{len(text) + 2}}" for text, key, form in columns)
+        figures = (
+            f"{figure(test[key], form):>{width}}"
+            for (_, key, form), width in zip(columns, widths, strict=True)
+        )
         lines.append(f"{title:<20}{results[name]['parameters']:>12,}{''.join(figures)}")
     lines += [
         gain(results),

@@ -71,3 +71,5 @@ def test_a_number_is_a_target_if_asked(read):
         np.testing.assert_allclose(part.labels, expected)
     with pytest.raises(ValueError, match="or a number of any kind with task='regression'"):
         read("price")
+    with pytest.raises(ValueError, match="`label`: the name of one feature"):
+        read(["price", "tags"], task="regression")

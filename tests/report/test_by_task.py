@@ -10,6 +10,7 @@ from mmkd_tf.evaluate.retrieval import DirectionMetrics, RetrievalMetrics
 from mmkd_tf.report.by_task import WORDS, figure, likeness, purpose, task_of
 from mmkd_tf.report.exports_page import exports_lines, exports_markdown
 from mmkd_tf.report.model_card import chance, gain
+from mmkd_tf.report.summary import summary
 from mmkd_tf.tasks import HEADLINES
 
 METRICS = {
@@ -17,6 +18,13 @@ METRICS = {
     "multi_label": (MultiLabelMetrics, LabelMetrics),
     "regression": (RegressionMetrics, TargetMetrics),
     "retrieval": (RetrievalMetrics, DirectionMetrics),
+}
+
+EXPORT = {
+    **{"file": "a.tflite", "quantize": "float32", "bytes": 1024, "latency_ms": 0.1},
+    **{"accuracy": 0.9, "keras_accuracy": 0.9, "top1_agreement": 1.0, "ladder": ()},
+    **{"max_abs_logit_difference": 1e-5, "num_examples": 5, "test_accuracy": 0.8},
+    **{"test_top1_agreement": 1.0, "task": "regression"},
 }
 
 
@@ -57,14 +65,21 @@ def test_gain_of_other_figures_than_accuracy():
 
 
 def test_exports_of_numbers_are_not_called_accurate():
-    made = {
-        **{"file": "a.tflite", "quantize": "float32", "bytes": 1024, "latency_ms": 0.1},
-        **{"accuracy": 0.9, "keras_accuracy": 0.9, "top1_agreement": 1.0, "ladder": ()},
-        **{"max_abs_logit_difference": 1e-5, "num_examples": 5, "test_accuracy": 0.8},
-        **{"test_top1_agreement": 1.0, "task": "regression"},
-    }
-    head = exports_lines([made])[0]
+    head = exports_lines([EXPORT])[0]
     assert head.split()[4:] == ["R2", "in", "Keras", "near", "Keras", "on", "test", "difference"]
     assert (
-        "| largest difference in standard deviations | near Keras |" in exports_markdown([made])[0]
+        "| largest difference in standard deviations | near Keras |"
+        in exports_markdown([EXPORT])[0]
     )
+
+
+def test_the_summary_keeps_columns_apart():
+    figures = {"r2": 0.946, "mean_absolute_error": 18.19, "root_mean_squared_error": 24.49}
+    whole = results("r2", 0.9, 0.946, 0.5) | {
+        name: {"parameters": 986_210, "test": figures}
+        for name in ("teacher", "student_alone", "student")
+    }
+    whole |= {"exports": [EXPORT], "seconds": {"data": 1.0}, "peak_memory_mib": 10.0}
+    rows = summary(whole).splitlines()[1:3]
+    assert rows[1].split() == ["teacher", "986,210", "0.946", "18.19", "24.49"]
+    assert len(rows[0]) == len(rows[1])
