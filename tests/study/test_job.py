@@ -121,7 +121,9 @@ def test_one_job_gives_what_two_jobs_give(finished):
 @pytest.mark.slow
 def test_failures_are_listed_and_the_rest_is_shown(finished, monkeypatch):
     _, arguments, _ = finished
-    monkeypatch.setattr(job, "train_all", lambda units, **_: {str(u): "why" for u in units})
+    monkeypatch.setattr(
+        job, "train_all", lambda groups, **_: {str(u): "why" for g in groups for u in g}
+    )
     result = invoke(*arguments, "--seeds", 3)
     assert result.exit_code == 1, result.output
     assert "- tiny, seed 2: why" in result.output and "validation split" in result.output
