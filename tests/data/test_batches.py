@@ -68,7 +68,7 @@ def test_order_and_views_follow_from_seed_and_epoch(dataset):
 def test_augmentation_changes_words_of_some_epochs_only_when_asked(dataset):
     words = [word for step in read(dataset, epochs=20) for word in step[1]]
     assert 0.05 < np.mean(np.array(words) == 1) < 0.3
-    assert 0.01 < np.mean(np.array(words) == 0) < 0.1  # absent
+    assert 0 not in words  # to leave out a modality is the model's own part
     words = [word for step in read(dataset, epochs=5, augment=False) for word in step[1]]
     assert 1 not in words
 
