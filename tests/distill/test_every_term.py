@@ -45,7 +45,13 @@ def every_term() -> dict:
         "cosine": Hint("map", loss=losses.cosine_hint_loss, name="cosine"),
         "variational": Hint("map", loss=losses.variational_information_loss, name="variational"),
         "attention": Hint("map", loss=losses.attention_transfer_loss, name="attention"),
-        "contrastive": Hint(vector, loss=losses.contrastive_loss, name="contrastive"),
+        # At a small scale, so that it shows which examples are the negatives.
+        "contrastive": Hint(
+            vector,
+            loss=losses.contrastive_loss,
+            loss_options={"logit_scale": 1.0},
+            name="contrastive",
+        ),
         "distance": Relation(vector, name="distance"),
         "angle": Relation("map", loss=losses.relational_angle_loss, name="angle"),
         "similarity": Relation("map", loss=losses.similarity_preserving_loss, name="similarity"),
@@ -58,7 +64,10 @@ def every_term() -> dict:
             "text", loss=losses.variational_information_loss, name="modality_variational"
         ),
         "modality_contrastive": ModalityTerm(
-            "image", loss=losses.contrastive_loss, name="modality_contrastive"
+            "image",
+            loss=losses.contrastive_loss,
+            loss_options={"logit_scale": 1.0},
+            name="modality_contrastive",
         ),
     }
     assert all(term.name == name for name, term in terms.items())
