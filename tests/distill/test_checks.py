@@ -75,7 +75,7 @@ def test_refuses_models_without_symbolic_inputs():
         Distiller(student=Subclassed(), teacher=Subclassed())
 
 
-@pytest.mark.parametrize("terms", [SoftTargets(), ["soft"], [SoftTargets], [None]], ids=str)
+@pytest.mark.parametrize("terms", [SoftTargets(), ["soft"], [SoftTargets], [None]])
 def test_refuses_what_are_no_terms(terms):
     model = Distiller(student=classifier(5), teacher=classifier(9))
     with pytest.raises(TypeError, match="`terms`: a list of SoftTargets.*Received: terms="):

@@ -67,7 +67,7 @@ def test_warm_up_of_a_number_stays_at_it():
     np.testing.assert_allclose(values(WarmUp(0.5, 2), [0, 1, 2, 3]), [0, 0.25, 0.5, 0.5])
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=repr)
+@pytest.mark.parametrize("schedule", EVERY)
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_eager_graph_and_xla_agree_in_float32(schedule, dtype):
     graph = tf.function(schedule)
@@ -90,7 +90,7 @@ def test_float32_under_mixed_precision():
         keras.mixed_precision.set_global_policy("float32")
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=repr)
+@pytest.mark.parametrize("schedule", EVERY)
 def test_a_saved_schedule_comes_back(schedule):
     config = keras.saving.serialize_keras_object(schedule)
     loaded = keras.saving.deserialize_keras_object(config)
@@ -145,7 +145,6 @@ def test_zero_is_refused_where_it_must_be_above():
         WarmUp(4.0, 10),
         CosineDecay(4.0, 1000),
     ],
-    ids=repr,
 )
 def test_a_schedule_that_touches_zero_is_for_weights_only(schedule):
     refuse(schedule_problems(schedule, argument="weight", above_zero=False))

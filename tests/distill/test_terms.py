@@ -113,7 +113,7 @@ def test_refuses_options_that_the_loss_lacks_or_has_from_the_term(name):
 
 
 @pytest.mark.parametrize(
-    "loss", ["kl_divergence", keras.losses.KLDivergence(), losses.hint_loss, None], ids=str
+    "loss", ["kl_divergence", keras.losses.KLDivergence(), losses.hint_loss, None]
 )
 def test_refuses_what_is_no_loss_of_logits(loss):
     with pytest.raises(ValueError, match="`loss`: .*`teacher_logits` and `student_logits`.*Recei"):

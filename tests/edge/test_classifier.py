@@ -32,11 +32,10 @@ print(answer.label, answer.probability)
 assert not {"tensorflow", "keras"} & set(sys.modules)
 """
 
-IMPORT_TIME = """
-import sys, time
-start = time.process_time()
+IMPORTED = """
+import sys
 import mmkd_tf.edge
-print(time.process_time() - start, *sorted(sys.modules))
+print(*sorted(sys.modules))
 """
 
 
@@ -239,12 +238,11 @@ def test_runs_without_tensorflow_and_keras(student_file, student, png, pixels):
     assert float(probability) == pytest.approx(expected.max(), abs=1e-5)
 
 
-def test_import_is_quick_and_leaves_the_rest_for_later():
+def test_import_leaves_the_rest_for_later():
     run = subprocess.run(
-        [sys.executable, "-c", IMPORT_TIME], capture_output=True, text=True, check=True
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True
     )
-    seconds, *modules = run.stdout.split()
-    assert float(seconds) < 0.3
+    modules = run.stdout.split()
     assert "mmkd_tf.edge.classifier" in modules
     assert not {"PIL", "ai_edge_litert", "tensorflow", "keras"} & set(modules)
 
