@@ -41,7 +41,7 @@ class ModalityDropout(layers.Layer):
 
     def __init__(self, rates: Mapping[str, float], *, seed: int | None = None, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})  # pictures stay as they are
-        check_rates(rates, argument="rates")
+        _check_rates(rates)
         self.rates = dict(rates)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -76,20 +76,15 @@ class ModalityDropout(layers.Layer):
         return {**super().get_config(), "rates": self.rates, "seed": self.seed}
 
 
-def check_rates(rates: Mapping[str, float], *, argument: str) -> None:
-    """Refuses what are no probabilities by modality.
-
-    Raises:
-        ValueError: If a rate is no number from 0 to 1; names all that are not.
-    """
+def _check_rates(rates: Mapping[str, float]) -> None:
     if not isinstance(rates, Mapping):
         raise ValueError(
-            f"`{argument}`: a probability for each modality, such as {{'image': 0.2}}. "
-            f"Received: {argument}={rates!r}."
+            "`rates`: a probability for each modality, such as {'image': 0.2}. "
+            f"Received: rates={rates!r}."
         )
     wrong = {name: rate for name, rate in rates.items() if not _is_probability(rate)}
     if wrong:
-        raise ValueError(f"`{argument}`: numbers from 0 (never) to 1. Received: {wrong}.")
+        raise ValueError(f"`rates`: numbers from 0 (never) to 1. Received: {wrong}.")
 
 
 def _is_probability(rate) -> bool:

@@ -85,6 +85,11 @@ def projections(layer, features_shape, **kwargs):
     return made
 
 
+def projected(layer, features):
+    """The features through the layer's `projections`, a list in alphabetical order of names."""
+    return [layer.projections[name](features[name]) for name in sorted(features)]
+
+
 def side_by_side(parts):
     """Concatenates the entries of a dict in alphabetical order of their names."""
     return ops.concatenate([parts[name] for name in sorted(parts)], axis=-1)

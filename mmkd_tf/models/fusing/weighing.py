@@ -10,6 +10,7 @@ from mmkd_tf.models.fusing.shared import (
     dense,
     masked_softmax,
     mix,
+    projected,
     projections,
     side_by_side,
     without_absent,
@@ -53,7 +54,7 @@ class WeightedSum(Fusion):
 
     def call(self, features, presence):
         """Weighs and adds."""
-        tokens = [self.projections[name](features[name]) for name in sorted(features)]
+        tokens = projected(self, features)
         return mix(tokens, self.modality_weights(features, presence))
 
     def modality_weights(self, features, presence):
@@ -107,15 +108,12 @@ class Attention(Fusion):
 
     def call(self, features, presence):
         """Scores, weighs and adds."""
-        tokens = self._tokens(features)
+        tokens = projected(self, features)
         return mix(tokens, self._weights(tokens, presence))
 
     def modality_weights(self, features, presence):
         """The weights `w`; see `Fusion.modality_weights`."""
-        return self._weights(self._tokens(features), presence)
-
-    def _tokens(self, features):
-        return [self.projections[name](features[name]) for name in sorted(features)]
+        return self._weights(projected(self, features), presence)
 
     def _weights(self, tokens, presence):
         scores = ops.concatenate([self.score(self.hidden(token)) for token in tokens], axis=-1)
@@ -162,7 +160,7 @@ class GatedMultimodalUnit(Fusion):
 
     def call(self, features, presence):
         """Opens the gates and adds."""
-        tokens = [self.projections[name](features[name]) for name in sorted(features)]
+        tokens = projected(self, features)
         gates = ops.cast(self._gates(features, presence), tokens[0].dtype)
         return sum(gates[:, i] * token for i, token in enumerate(tokens))
 

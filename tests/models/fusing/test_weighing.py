@@ -1,7 +1,26 @@
 import numpy as np
 import pytest
 
-from mmkd_tf.models.fusion import GatedMultimodalUnit, WeightedSum
+from mmkd_tf.models.fusion import Attention, GatedMultimodalUnit, WeightedSum
+
+
+def test_weighted_sum_by_hand(features, presence):
+    layer = WeightedSum(fused_dim=3)
+    layer(features, presence)
+    layer.scores.assign([np.log(3.0), 0.0])
+    tokens = {name: np.asarray(layer.projections[name](features[name])) for name in features}
+    expected = 0.75 * tokens["image"] + 0.25 * tokens["text"]
+    np.testing.assert_allclose(layer(features, presence), expected, atol=1e-6)
+
+
+def test_attention_weights_differ_by_example(features, presence):
+    layer = Attention(fused_dim=3)
+    fused = np.asarray(layer(features, presence))
+    tokens = {name: np.asarray(layer.projections[name](features[name])) for name in features}
+    weights = (fused - tokens["text"]) / (tokens["image"] - tokens["text"])
+    np.testing.assert_allclose(weights, weights[:, :1].repeat(3, 1), atol=1e-3)
+    assert weights[:, 0].std() > 1e-3
+    assert (0 < weights).all() and (weights < 1).all()
 
 
 def test_weighted_sum_by_example_by_hand(features, presence, with_random_weights):
