@@ -9,8 +9,9 @@ from mmkd_tf.report.sections.files import files
 from mmkd_tf.report.sections.html import Markup, tag
 from mmkd_tf.report.sections.making import making
 from mmkd_tf.report.sections.robustness import robustness
+from mmkd_tf.report.sections.weights import weights
 
-SECTIONS = (opening, comparison, classes, robustness, files, data, making)
+SECTIONS = (opening, comparison, classes, robustness, weights, files, data, making)
 _STYLE = Path(__file__).with_name("page.css")
 
 
