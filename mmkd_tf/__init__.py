@@ -13,6 +13,7 @@ _PUBLIC = {
     "Distiller": "mmkd_tf.distill.distiller",  # the Keras model whose fit distils
     "Hint": "mmkd_tf.distill.feature_terms",  # the term that imitates a layer's features
     "ModalityTerm": "mmkd_tf.distill.modality_term",  # the same, encoder to encoder
+    "Regressor": "mmkd_tf.edge.regressor",  # runs an exported file that gives numbers
     "Relation": "mmkd_tf.distill.feature_terms",  # the term that imitates relations in a batch
     "SoftTargets": "mmkd_tf.distill.terms",  # the term that imitates the teacher's probabilities
     "born_again": "mmkd_tf.distill.generations",  # self-distillation, generation by generation

@@ -39,7 +39,11 @@ def run(
     resume: Annotated[bool, Flag("--resume", help="Go on with an interrupted run.")] = False,
     image: Annotated[str | None, Flag(help="Column of picture paths; none without.")] = None,
     text: Annotated[str | None, Flag(help="Column of texts; none without.")] = None,
-    label: Annotated[str | None, Flag(help="Column of labels.")] = None,
+    label: Annotated[str | None, Flag(help="Column of labels; of numbers, with commas.")] = None,
+    task: Annotated[
+        str | None,
+        Flag(help="single_label, multi_label, regression or retrieval; the labels decide without."),
+    ] = None,
     validation: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
     test: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
     epochs: Annotated[int | None, Flag(help="Passes over the training rows.")] = None,
@@ -53,7 +57,8 @@ def run(
     ] = None,
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
-    given = {"data": data, "image": image, "text": text, "label": label, "epochs": epochs}
+    given = {"data": data, "image": image, "text": text, "label": label, "task": task}
+    given |= {"epochs": epochs}
     given |= {"validation": validation, "test": test, "seed": seed, "skip_bad_rows": skip_bad_rows}
     given = {name: value for name, value in given.items() if value is not None}
     for name in ("data", "validation", "test"):  # a run may be resumed from another folder
@@ -193,6 +198,11 @@ def edge(
         loaded, examples = None, None
         if folder is not None:
             _, loaded, dataset = _model_of_a_run(folder, model)
+            if dataset.task == "retrieval":
+                raise ValueError(
+                    "`FOLDER`: a run whose model is one file. Received: one of retrieval, whose "
+                    "results.json has the latency of each of its files."
+                )
             examples = dataset.splits["validation"].inputs
         measured = benchmark_edge(loaded, examples=examples, num_rounds=rounds, num_calls=calls)
     typer.echo(edge_text(measured))
@@ -203,22 +213,72 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a run.")],
     image: Annotated[Path | None, Flag(help="A picture file.")] = None,
     text: Annotated[str | None, Flag(help="A text.")] = None,
+    candidates: Annotated[
+        Path | None,
+        Flag(
+            help="Of retrieval, a file of what is chosen from, one a line: texts for --image, by "
+            "default those of training; paths of pictures for --text, from the file's folder."
+        ),
+    ] = None,
     as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Classify a picture, a text or both with an exported file."""
+    """Ask an exported file about a picture, a text or both."""
     with _errors_for_people():
-        from mmkd_tf.edge import Classifier
+        from mmkd_tf.edge import Classifier, Regressor
+        from mmkd_tf.edge.model_file import read_model_file
+        from mmkd_tf.edge.retriever import find_tower
 
         file = model
         if model.is_dir():  # a released folder holds the small file alone
             names = ("student.tflite", "student_small.tflite")
             file = next((model / n for n in names if (model / n).is_file()), model / names[0])
-        prediction = Classifier(file).predict(image=image, text=text)
+        is_pair = model.is_dir() and find_tower(model, "text").is_file()
+        task = "retrieval" if is_pair else read_model_file(file).task
+        if candidates is not None and not is_pair:
+            raise ValueError("`--candidates`: only with the folder of a retrieval run.")
+        if task == "retrieval":
+            figures = _matches(model, image, text, candidates)
+        elif task == "regression":
+            figures = Regressor(file).predict(image=image, text=text)
+        else:
+            prediction = Classifier(file).predict(image=image, text=text)
+            figures = prediction.probabilities
     if as_json:
-        typer.echo(json.dumps(prediction.probabilities, ensure_ascii=False))
+        typer.echo(json.dumps(figures, ensure_ascii=False))
         return
-    for name, probability in prediction.probabilities.items():
-        typer.echo(f"{probability:7.2%}  {name}")
+    for name, figure in figures.items():
+        if task == "retrieval":
+            typer.echo(f"{figure:7.3f}  {name}")
+        elif task == "regression":
+            typer.echo(f"{figure:12.6g}  {name}")
+        else:
+            given = " *" if task == "multi_label" and name in prediction.labels else ""
+            typer.echo(f"{figure:7.2%}  {name}{given}")
+
+
+def _matches(folder: Path, image, text, candidates: Path | None) -> dict[str, float]:
+    """Finds texts by a picture or pictures by a text, with the folder of a retrieval run."""
+    from mmkd_tf.edge import Retriever
+
+    if not folder.is_dir():
+        raise ValueError(
+            f"`MODEL`: the folder that holds both files of a retrieval run. Received: {folder}, "
+            "which encodes pictures or texts alone; for that take mmkd_tf.edge.Encoder."
+        )
+    choice = None
+    if candidates is not None:
+        try:
+            lines = candidates.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"`--candidates`: a text file (UTF-8) with one a line. Received: {candidates} "
+                f"({error})."
+            ) from None
+        choice = [line.strip() for line in lines if line.strip()]
+        if text is not None:
+            choice = [candidates.parent / line for line in choice]
+    found = Retriever(folder).find(image=image, text=text, candidates=choice)
+    return {match.item: match.score for match in found}
 
 
 @app.command()
@@ -254,6 +314,10 @@ def export(
         from mmkd_tf.report.exports_page import exports_lines
 
         config, loaded, dataset = _model_of_a_run(folder, model)
+        if web is not None and dataset.task != "single_label":
+            raise ValueError(
+                f"`--web`: for runs of one class; the page shows no {dataset.task}. Leave it out."
+            )
         if text_input is not None:
             config = make_config({**config.model_dump(), "text_input": text_input})
         options = {"quantize": quantize, "batch_size": batch_size or None}

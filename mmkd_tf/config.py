@@ -26,7 +26,11 @@ class RunConfig(BaseModel):
     data: str = Field("emoji", description="A CSV or Parquet table, or a TensorFlow Datasets name.")
     image: str | None = Field("image", description="Column of picture paths; none for no pictures.")
     text: str | None = Field("text", description="Column of texts; none for no texts.")
-    label: str = Field("label", description="Column of class labels.")
+    label: str | list[str] = Field("label", description="Column of labels, or of targets.")
+    task: Literal["auto", "single_label", "multi_label", "regression", "retrieval"] = Field(
+        "auto", description="What is learned; by default the label column decides."
+    )
+    label_separator: str = Field("|", min_length=1, description="Between the labels of a cell.")
     validation: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
     test: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
     skip_bad_rows: bool = Field(False, description="Go on without rows that can't be used.")
@@ -77,16 +81,26 @@ class RunConfig(BaseModel):
     experts: bool = Field(
         False, description="Teach also by a teacher of each modality that the student reads."
     )
+    embedding_dim: int = Field(
+        64, ge=1, le=4096, description="Of retrieval, numbers that stand for a picture or a text."
+    )
     # No recipe stands out on validation (studies/recipes). This one asks for the order of the
     # teacher's probabilities and leaves the student its own certainty.
-    soft_target_loss: Literal["divergence", "standardized", "decoupled", "dist"] = Field(
-        "dist",
-        description="What the student imitates: the teacher's probabilities, those of standardised "
-        "logits, label and other classes apart, or their correlation.",
+    soft_target_loss: Literal[
+        "auto", "divergence", "standardized", "decoupled", "dist", "sigmoid", "squared", "affinity"
+    ] = Field(
+        "auto",
+        description="What the student imitates: of classes the teacher's probabilities, those of "
+        "standardised logits, label and other classes apart, or their correlation (dist, the "
+        "default); of several labels sigmoid; of numbers squared; of pairs affinity.",
     )
-    temperature: float = Field(4.0, gt=0, le=1000, description="Softening of the teacher.")
+    temperature: float | None = Field(
+        None, gt=0, le=1000, description="Softening of the teacher; by default 4, of pairs 1."
+    )
     hard_label_weight: Weight = Field(1.0, description="Weight of the labels.")
-    soft_target_weight: Weight = Field(0.2, description="Weight of the teacher's soft targets.")
+    soft_target_weight: Weight | None = Field(
+        None, description="Weight of the teacher's soft targets; by default 0.2, of pairs 1."
+    )
     modality_hint_weight: Weight = Field(
         0.0, description="Weight of each encoder's features imitating the teacher's encoder."
     )
@@ -132,7 +146,7 @@ class RunConfig(BaseModel):
     def model_post_init(self, _context) -> None:
         """Checks what concerns several values."""
         taught = ("soft_target_weight", "modality_hint_weight", "relation_weight")
-        if not any(getattr(self, name) for name in ("hard_label_weight", *taught)):
+        if all(getattr(self, name) == 0 for name in ("hard_label_weight", *taught)):
             names = ", ".join(f"`{name}`" for name in ("hard_label_weight", *taught))
             raise ValueError(f"{names}: one must be above 0.")
         if self.image is None and self.text is None:
@@ -149,10 +163,17 @@ class RunConfig(BaseModel):
         """What the student can't be given, and what would have no effect."""
         there, problems = self.modalities, []
         read = there if self.student_modalities is None else self.student_modalities
-        if not read or not set(read) <= set(there):
+        if not read or not set(read) <= set(there) or len(set(read)) < len(read):
             problems.append(
-                f"`student_modalities`: some of {there}, which the data have. Received: {read}."
+                f"`student_modalities`: some of {there}, which the data have, each once. Received: "
+                f"{read}."
             )
+        rates = self.modality_dropout if isinstance(self.modality_dropout, dict) else {}
+        problems += [
+            f"`modality_dropout`: rates of what the student reads, {read}. Received: one of {name}."
+            for name in rates
+            if name not in read
+        ]
         if self.student_image_size is not None and self.student_image_size > self.image_size:
             problems.append(
                 f"`student_image_size`: at most `image_size`, {self.image_size}. Received: "
@@ -186,6 +207,19 @@ class RunConfig(BaseModel):
             f"`teacher`: 'document' reads pictures and texts with {wanted}. Received: {sizes}, "
             f"image={self.image!r}, text={self.text!r}."
         ]
+
+    @field_validator("modality_dropout", "teacher_modality_dropout", mode="before")
+    @classmethod
+    def _rates(cls, value):
+        """Both forms are checked here, since a union would complain of each."""
+        rates = value.values() if isinstance(value, dict) else [value]
+        names = set(value) if isinstance(value, dict) else set()
+        numbers = (type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates)
+        if not names <= {"image", "text"} or not all(numbers):
+            raise ValueError(
+                "a number from 0 (never) to 1, for all or by name, such as {image: 0.1, text: 0.3}"
+            )
+        return value
 
     @field_validator("image", "text", mode="before")
     @classmethod
@@ -254,5 +288,7 @@ def parse_settings(pairs: list[str]) -> dict:
 
 
 def _explain(problem) -> str:
-    place = str(problem["loc"][0]) if problem["loc"] else "settings"
-    return f"- `{place}`: {problem['msg']}. Received: {problem['input']!r}."
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:  # of several settings; it says itself what came
+        return "\n".join(f"- {line}" for line in message.splitlines())
+    return f"- `{problem['loc'][0]}`: {message}. Received: {problem['input']!r}."

@@ -14,6 +14,7 @@ from mmkd_tf.models.classifier import build_student, build_teacher, document_tea
 from mmkd_tf.models.named_fusions import student_fusion, teacher_fusion
 from mmkd_tf.models.routing import route
 from mmkd_tf.models.seeding import seeded
+from mmkd_tf.models.two_tower import build_two_tower_student, build_two_tower_teacher
 from mmkd_tf.recipe import distillation_terms
 
 STUDENTS = ("student_alone", "student")
@@ -26,18 +27,7 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     student reads, `image_expert` and so on; `student_alone` and `student`, which begin with the
     same weights.
     """
-    dropout = config.teacher_modality_dropout
-    if config.teacher == "document":
-        teacher = document_teacher(dataset.num_classes)
-    else:
-        fusion = teacher_fusion(config.fusion)
-        teacher = build_teacher(dataset, fusion=fusion, modality_dropout=dropout)
-    student = build_student(
-        dataset,
-        modalities=config.student_modalities,
-        fusion=student_fusion(config.fusion),
-        modality_dropout=config.modality_dropout,
-    )
+    teacher, student = _teacher(config, dataset), _student(config, dataset)
     experts = [name for name in student.input if config.experts]
     return {
         "teacher": seeded(teacher, seed=2 * config.seed),
@@ -50,6 +40,29 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
         "student_alone": seeded(student, seed=2 * config.seed + 1),
         "student": seeded(student, seed=2 * config.seed + 1),
     }
+
+
+def _teacher(config: RunConfig, dataset: Dataset) -> keras.Model:
+    if dataset.task == "retrieval":
+        return build_two_tower_teacher(dataset, embedding_dim=config.embedding_dim)
+    if config.teacher == "document":
+        return document_teacher(dataset.num_classes)
+    return build_teacher(
+        dataset,
+        fusion=teacher_fusion(config.fusion),
+        modality_dropout=config.teacher_modality_dropout,
+    )
+
+
+def _student(config: RunConfig, dataset: Dataset) -> keras.Model:
+    if dataset.task == "retrieval":
+        return build_two_tower_student(dataset, embedding_dim=config.embedding_dim)
+    return build_student(
+        dataset,
+        modalities=config.student_modalities,
+        fusion=student_fusion(config.fusion),
+        modality_dropout=config.modality_dropout,
+    )
 
 
 def expert_name(modality: str) -> str:
@@ -96,7 +109,7 @@ def train_model(
         teacher=teachers,
         dataset=dataset,
         recipe=recipe,
-        terms=distillation_terms(config, models["student"].input),
+        terms=distillation_terms(config, dataset),
         hard_label_weight=config.hard_label_weight,
         on_wrong_teacher=config.on_wrong_teacher,
         **where,

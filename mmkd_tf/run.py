@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,18 @@ from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.student_form import for_student
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
-from mmkd_tf.evaluate.metrics import accuracy, agreement, classification_metrics, gap_closed
+from mmkd_tf.evaluate.by_task import agreement, measure, score
+from mmkd_tf.evaluate.metrics import gap_closed
+from mmkd_tf.evaluate.modality_weights import modality_weights
 from mmkd_tf.evaluate.robustness import robustness
 from mmkd_tf.export_job import export_all
+from mmkd_tf.recipe import check_settings, soft_target_settings
 from mmkd_tf.report.model_card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.roles import STUDENTS, predict, seen_by, train_model, untrained
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
+from mmkd_tf.tasks import HEADLINES
 
 LABELS_FILE = "labels.txt"
 VOCABULARY_FILE = "vocabulary.txt"
@@ -45,6 +49,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     with _stage(folder, reporter, "data", "Reading the data"):
         dataset = load_dataset(config)
     reporter.say(repr(dataset))
+    check_settings(config, dataset.task)
     folder.check_same_data(dataset.fingerprint())
     models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
@@ -73,9 +78,13 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             name: {"parameters": models[name].count_params(), **evaluate(predicted[name], dataset)}
             for name in models
         }
+        weights = {
+            name: modality_weights(model, seen_by(name, dataset)) for name, model in models.items()
+        }
         evaluated["student"]["agreement_with_teacher"] = agreement(
-            teacher_logits=predicted["teacher"]["test"],
-            student_logits=predicted["student"]["test"],
+            dataset.task,
+            teacher_outputs=predicted["teacher"]["test"],
+            student_outputs=predicted["student"]["test"],
         )
     measured = None
     if config.robustness:
@@ -84,18 +93,21 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
         exports = export_all(models["student"], seen_by("student", dataset), config, folder.path)
 
-    found = {name: evaluated[name]["test"]["accuracy"] for name in _COMPARED}
+    headline = HEADLINES[dataset.task]
+    figures = {name: evaluated[name]["test"][headline] for name in _COMPARED}
     results = {
+        "task": dataset.task,
         "dataset": _describe(dataset),
         **evaluated,
-        "gap_closed": gap_closed(**found),
+        "gap_closed": gap_closed(**figures),
         "robustness": measured,
+        "modality_weights": weights,
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": _peak_memory_mib(),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
-        "config": config.model_dump(),
+        "config": config.model_dump() | soft_target_settings(config, dataset.task),
     }
     folder.write_text("model_card.md", model_card(results))
     folder.write_text("report.html", report_page(results))
@@ -126,6 +138,8 @@ def load_dataset(config: RunConfig) -> Dataset:
         seed=config.seed,
         skip_bad_rows=config.skip_bad_rows,
         allow_outside=config.allow_outside,
+        task=config.task,
+        label_separator=config.label_separator,
     )
     is_table = Path(config.data).suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")
     read = from_table if is_table or Path(config.data).is_file() else from_tfds
@@ -144,12 +158,11 @@ def load_dataset(config: RunConfig) -> Dataset:
 def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:
     """Measures a model on the splits for which its logits are given."""
     return {
-        split: asdict(
-            classification_metrics(
-                labels=dataset.splits[split].labels,
-                logits=values,
-                class_names=dataset.class_names,
-            )
+        split: measure(
+            dataset.task,
+            labels=dataset.splits[split].labels,
+            outputs=values,
+            class_names=dataset.class_names,
         )
         for split, values in logits.items()
     }
@@ -160,7 +173,13 @@ def _robustness(models: Mapping, dataset: Dataset, config: RunConfig) -> dict:
     seen = seen_by("student", dataset)
     if seen.modalities != dataset.modalities:
         models = {name: models[name] for name in STUDENTS}
-    return robustness(models, seen, score=accuracy, seed=config.seed)
+    return robustness(
+        models,
+        seen,
+        score=partial(score, dataset.task),
+        can_lack=dataset.task != "retrieval",
+        seed=config.seed,
+    )
 
 
 def _stage(folder, reporter, name, title):
@@ -168,7 +187,8 @@ def _stage(folder, reporter, name, title):
 
 
 def _write_lists(folder: RunFolder, dataset: Dataset) -> None:
-    folder.write_text(LABELS_FILE, "\n".join(dataset.class_names) + "\n")
+    if dataset.class_names:
+        folder.write_text(LABELS_FILE, "\n".join(dataset.class_names) + "\n")
     if "text" in dataset.modalities:
         words = dataset.modalities["text"].vocabulary
         folder.write_text(VOCABULARY_FILE, "\n".join(words) + "\n")
@@ -180,8 +200,22 @@ def _describe(dataset: Dataset) -> dict:
         "sizes": dataset.sizes,
         "class_names": dataset.class_names,
         "class_counts": dataset.class_counts,
+        **_target_ranges(dataset),
         "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
         "notes": list(dataset.notes),
+    }
+
+
+def _target_ranges(dataset: Dataset) -> dict:
+    """Of regression, mean and standard deviation of each training target."""
+    if dataset.target_statistics is None:
+        return {}
+    columns = zip(dataset.class_names, *dataset.target_statistics, strict=True)
+    return {
+        "targets": {
+            name: {"mean": float(mean), "standard_deviation": float(deviation)}
+            for name, mean, deviation in columns
+        }
     }
 
 

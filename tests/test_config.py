@@ -47,6 +47,13 @@ def test_all_problems_are_listed_at_once():
         ({"text": None, "experts": True}, "`experts`: false"),
         ({"modality_dropout": 1.5}, "`modality_dropout`"),
         ({"modality_dropout": {"sound": 0.5}}, "`modality_dropout`"),
+        ({"modality_dropout": True}, "`modality_dropout`: a number from 0"),
+        ({"modality_dropout": None}, "`modality_dropout`: a number from 0"),
+        ({"student_modalities": ["text", "text"]}, "each once"),
+        (
+            {"student_modalities": ["image"], "modality_dropout": {"text": 0.2}},
+            "`modality_dropout`: rates of what the student reads",
+        ),
     ],
 )
 def test_refuses(values, match):
@@ -73,6 +80,13 @@ def test_settings_are_read_as_yaml():
     }
     with pytest.raises(ValueError, match=r"NAME=VALUE.*\['epochs'\]"):
         parse_settings(["epochs"])
+
+
+def test_a_problem_of_several_settings_says_no_more_than_itself():
+    with pytest.raises(ValueError) as error:
+        make_config({"student_image_size": 128})
+    line = str(error.value).splitlines()[1]
+    assert line.startswith("- `student_image_size`: at most") and line.endswith("larger one.")
 
 
 def test_the_rates_of_modality_dropout_are_those_of_the_models():

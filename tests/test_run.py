@@ -111,8 +111,8 @@ def test_robustness_is_measured_on_the_test_split(finished):
         assert found["clean"][name] == pytest.approx(clean)
         assert sorted(found["absent"][name]) == ["image", "text"]
         for curve in found["damage"].values():
-            assert len(curve["accuracy"][name]) == len(curve["levels"]) == 6
-            assert curve["accuracy"][name][0] == found["clean"][name]
+            assert len(curve["score"][name]) == len(curve["levels"]) == 6
+            assert curve["score"][name][0] == found["clean"][name]
     page = (finished[0] / "out" / "report.html").read_text()
     assert "With an input absent or damaged" in page and page.count("<svg") == 7
 

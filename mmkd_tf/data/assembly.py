@@ -7,13 +7,23 @@ import numpy as np
 
 from mmkd_tf.data.checks import check_classes
 from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
+from mmkd_tf.data.division import divide
 from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.pairs import check_pairs, complete_pairs, number_items
 from mmkd_tf.data.rows import DataError, Rows, data_error
-from mmkd_tf.data.splitting import stratified_split
+from mmkd_tf.data.target_checks import check_label_sets, check_numbers, check_spread
+from mmkd_tf.data.targets import label_array
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 
 TOKENISED_AT_ONCE = 4096
+
+_CHECKS = {
+    "single_label": check_classes,
+    "multi_label": check_label_sets,
+    "regression": check_numbers,
+    "retrieval": check_pairs,
+}
 
 
 def assemble(
@@ -32,17 +42,25 @@ def assemble(
         tables: Rows of `train` and of those other splits that have rows of their own, with the
             problems that `check_rows` found.
         fractions: For each of the other splits, the fraction of the training rows that it gets.
-        options: Sizes, seed and what to do about bad rows.
-        class_names: The classes in order; by default those of the labels, see `name_classes`.
+        options: Sizes, seed and what to do about bad rows; `task` is known by now.
+        class_names: The classes in order; by default those of the labels, see `name_classes`. Of
+            regression, the targets.
         notes: What people should know about the data beforehand.
 
     Raises:
         DataError: A `ValueError` that lists all problems of all rows.
     """
-    tables, class_of, class_names, left_out = _check(name, tables, fractions, options, class_names)
-    splits = _divide(name, tables, fractions, class_of, options.seed)
+    if options.task == "retrieval":
+        tables, incomplete = complete_pairs(tables)
+        notes = [*notes, *incomplete]
+    tables, class_names, left_out = _check(name, tables, fractions, options, class_names)
+    if options.task == "retrieval":
+        number_items(tables)
+    splits = _divide(name, tables, fractions, options)
+    _check_training(name, splits["train"], options.task, class_names)
     notes = [*notes, *left_out, *_repeated_rows(splits)]
-    notes += _missing_classes(splits, class_of, class_names)
+    if class_names and options.task != "regression":
+        notes += _missing_classes(splits, class_names)
     for note in notes:
         warnings.warn(f"{name}: {note}", stacklevel=3)
     modalities = {}
@@ -54,7 +72,6 @@ def assemble(
             vocabulary_size=options.vocabulary_size,
             length=options.text_length,
         )
-    index_of = {label: class_names.index(class_name) for label, class_name in class_of.items()}
     examples = {}
     for split, rows in splits.items():
         inputs = {}
@@ -62,10 +79,15 @@ def assemble(
             inputs["image"] = rows.pixels
         if "text" in modalities:
             inputs["text"] = token_ids(modalities["text"], rows.texts)
-        labels = np.array([index_of[label] for label in rows.labels], np.int32)
+        labels = label_array(rows.labels, task=options.task, class_names=class_names)
         examples[split] = Examples(inputs, labels, rows.texts or ())
     return Dataset(
-        name=name, splits=examples, class_names=class_names, modalities=modalities, notes=notes
+        name=name,
+        splits=examples,
+        class_names=class_names,
+        modalities=modalities,
+        notes=notes,
+        task=options.task,
     )
 
 
@@ -73,13 +95,13 @@ def _check(name, tables, fractions, options, class_names):
     """Finds all problems; leaves bad rows out if that is wanted, and raises otherwise.
 
     Returns:
-        The tables, the class name of each label, the class names and notes for people.
+        The tables, with class names as labels, the class names and notes for people.
     """
     sizes = {split: len(rows) for split, rows in tables.items()}
     while True:
         if options.skip_bad_rows:
             tables = {split: rows.without_problems() for split, rows in tables.items()}
-        class_of, names, general = check_classes(
+        class_of, names, general = _CHECKS[options.task](
             tables, held_out=list(fractions), class_names=class_names
         )
         has_bad_rows = any(rows.problems for rows in tables.values())
@@ -92,21 +114,29 @@ def _check(name, tables, fractions, options, class_names):
         if left_out := sizes[split] - len(rows):
             count = "1 bad row" if left_out == 1 else f"{left_out:,} bad rows"
             notes.append(f"{count} of {rows.source} left out; {len(rows):,} remain.")
-    return tables, class_of, names, notes
+        rows.labels = [_renamed(label, class_of) for label in rows.labels]
+    return tables, names, notes
 
 
-def _divide(name, tables, fractions, class_of, seed: int) -> dict[str, Rows]:
-    """Gives the rows of each split; rows with the same content and class stay together."""
+def _renamed(label, class_of: Mapping[str, str]):
+    """Gives a label with its classes' names; numbers have none."""
+    if isinstance(label, str):
+        return class_of[label]
+    return tuple(dict.fromkeys(class_of[name] for name in label)) if class_of else label
+
+
+def _divide(name, tables, fractions, options: DatasetOptions) -> dict[str, Rows]:
+    """Gives the rows of each split; rows with the same content stay together."""
     splits = dict(tables)
     train = tables["train"]
     if fractions:
-        contents = {}
-        labels = [class_of[label] for label in train.labels]
-        groups = [
-            contents.setdefault(key, len(contents))
-            for key in zip(train.content_keys(), labels, strict=True)
-        ]
-        indices = stratified_split(labels, fractions=fractions, seed=seed, groups=groups)
+        indices = divide(
+            train.labels,
+            train.content_keys(),
+            task=options.task,
+            fractions=fractions,
+            seed=options.seed,
+        )
         splits |= {split: train.select(rows) for split, rows in indices.items()}
     empty = [split for split in SPLITS if not len(splits[split])]
     if empty:
@@ -118,6 +148,17 @@ def _divide(name, tables, fractions, class_of, seed: int) -> dict[str, Rows]:
             num_problems=1,
         )
     return {split: splits[split] for split in SPLITS}
+
+
+def _check_training(name, train: Rows, task: str, names: Sequence[str]) -> None:
+    """Refuses what is left to train on, once the rows are divided, if it teaches nothing."""
+    problems = []
+    if task == "regression":
+        problems = check_spread("the rows left for training", train.labels, names)
+    elif task == "retrieval" and len(set(train.labels)) < 2:
+        problems = ["the rows left for training: one item only; there is nothing to tell apart."]
+    if problems:
+        raise data_error(name, {"train": train}, problems)
 
 
 def _repeated_rows(splits: Mapping[str, Rows]) -> list[str]:
@@ -136,11 +177,12 @@ def _repeated_rows(splits: Mapping[str, Rows]) -> list[str]:
     return notes
 
 
-def _missing_classes(splits, class_of, class_names) -> list[str]:
+def _missing_classes(splits, class_names) -> list[str]:
     """Names the classes that a split lacks."""
     notes = []
     for split, rows in splits.items():
-        present = {class_of[label] for label in rows.labels}
+        labels = ((label,) if isinstance(label, str) else label for label in rows.labels)
+        present = {name for label in labels for name in label}
         missing = [name for name in class_names if name not in present]
         if missing:
             shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")

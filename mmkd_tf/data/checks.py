@@ -14,24 +14,22 @@ from mmkd_tf.modalities.modality import is_absent
 LONGEST_TEXT = 100_000
 
 
-def check_rows(rows: Rows, picture_problems: Mapping[int, str]) -> None:
+def check_rows(
+    rows: Rows, picture_problems: Mapping[int, str], label_problems: Mapping[int, str]
+) -> None:
     """Finds the problems that a row has by itself, and adds them to `rows.problems`.
 
     Args:
         rows: The rows.
         picture_problems: By index, what is wrong with a row's picture; see `read_pictures`.
+        label_problems: By index, what is wrong with a row's label; see `read_labels`.
     """
-    for index, reason in picture_problems.items():
-        rows.add_problem(index, reason)
+    for problems in (picture_problems, label_problems):
+        for index, reason in problems.items():
+            rows.add_problem(index, reason)
     empty = np.ones(len(rows), bool) if rows.pixels is None else is_absent(rows.pixels)
-    for index, label in enumerate(rows.labels):
+    for index in range(len(rows)):
         text = "" if rows.texts is None else rows.texts[index]
-        if not label:
-            rows.add_problem(index, "label: missing")
-        elif "\n" in label or "\r" in label:
-            rows.add_problem(
-                index, f"label {quote(label)}: holds a line break; is a quotation mark unclosed?"
-            )
         if len(text) > LONGEST_TEXT:
             rows.add_problem(
                 index, f"text: {len(text):,} characters, more than {LONGEST_TEXT:,}; shorten it"
@@ -100,6 +98,12 @@ def _check_train(train: Rows, counts: Mapping[str, int]) -> list[str]:
     if len(counts) < 2:
         classes = f"one class only, {quote(*counts)}" if counts else "no labels"
         general.append(f"{train.source}: {classes}; a classifier needs two or more.")
+    return general + check_inputs(train)
+
+
+def check_inputs(train: Rows) -> list[str]:
+    """Says which input all training rows lack."""
+    general = []
     if train.pixels is not None and is_absent(train.pixels).all() and not train.problems:
         general.append(
             f"{train.source}: no row has a picture; name the right column, or image=None."

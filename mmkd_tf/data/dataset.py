@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.data.description import describe
 from mmkd_tf.modalities.forms import student_forms, teacher_form, teacher_forms
-from mmkd_tf.modalities.modality import Modality, is_absent
+from mmkd_tf.modalities.modality import Modality, chosen
+from mmkd_tf.tasks import TASKS
 
 SPLITS = ("train", "validation", "test")
 
@@ -21,7 +23,10 @@ class Examples:
         inputs: By modality, the tensor form with the examples along the first axis: `image`
             uint8 `[n, height, width, 3]`, `text` int32 `[n, length]`. Where teachers read another
             form than the student, theirs is `teacher/image` and so on; see `for_student`.
-        labels: int32 `[n]`, the index of the class.
+        labels: Of single_label, int32 `[n]`, the index of the class. Of multi_label, float32
+            `[n, num_classes]`, 1 for the labels that an example has and 0 for the others. Of
+            regression, float32 `[n, num_classes]`, the targets in their own units. Of retrieval,
+            int32 `[n]`, the number of the item; a picture and a text of one item belong together.
         texts: The texts as they were, str `[n]`, for reports and for exports that tokenise.
     """
 
@@ -34,19 +39,21 @@ class Examples:
 
 
 class Dataset:
-    """Training, validation and test examples with their class names.
+    """Training, validation and test examples with the names of their classes or targets.
 
     `train`, `validation` and `test` are `tf.data` datasets of single examples
-    `({"image": uint8 [height, width, 3], "text": int32 [length]}, int32 label)` in a fixed order:
+    `({"image": uint8 [height, width, 3], "text": int32 [length]}, label)` in a fixed order:
     `model.fit(dataset.train.shuffle(1000, seed=0).batch(32))` works as it stands.
     `mmkd_tf.data.batches.training_batches` adds what training wants besides.
 
     Args:
         name: What people call this data.
         splits: `Examples` for each of `train`, `validation` and `test`.
-        class_names: Name of each class, in the order of the labels.
+        class_names: Name of each class, label or target, in the order of the model's outputs.
         modalities: By name, the modality that each input is; see `mmkd_tf.modalities`.
         notes: What people should know about the data, such as rows that were left out.
+        task: What is to be learned, one of `mmkd_tf.tasks.TASKS`: one of several classes, any
+            number of labels, numbers, or which picture and text belong together.
     """
 
     def __init__(
@@ -57,12 +64,16 @@ class Dataset:
         class_names: Sequence[str],
         modalities: Mapping[str, Modality],
         notes: Sequence[str] = (),
+        task: str = "single_label",
     ):
         if sorted(splits) != sorted(SPLITS):
             raise ValueError(
                 f"`splits`: one entry for each of {', '.join(SPLITS)}. "
                 f"Received: {', '.join(splits)}."
             )
+        if task not in TASKS:
+            raise ValueError(f"`task`: one of {', '.join(TASKS)}. Received: task={task!r}.")
+        self.task = task
         self.name = name
         self.splits = dict(splits)
         self.class_names = list(class_names)
@@ -71,7 +82,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, labels or targets: of the model's outputs."""
         return len(self.class_names)
 
     @property
@@ -81,12 +92,26 @@ class Dataset:
 
     @property
     def class_counts(self) -> dict[str, dict[str, int]]:
-        """Number of examples by split and class name."""
+        """Number of examples by split and class name; targets have none."""
+        if self.task not in ("single_label", "multi_label"):
+            return {split: {} for split in SPLITS}
         counts = {}
         for split in SPLITS:
-            bins = np.bincount(self.splits[split].labels, minlength=self.num_classes)
+            labels = self.splits[split].labels
+            if self.task == "multi_label":
+                bins = labels.sum(axis=0)
+            else:
+                bins = np.bincount(labels, minlength=self.num_classes)
             counts[split] = dict(zip(self.class_names, map(int, bins), strict=True))
         return counts
+
+    @property
+    def target_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and standard deviation of each training target, float64; None if not regression."""
+        if self.task != "regression":
+            return None
+        targets = self.splits["train"].labels.astype(np.float64)
+        return targets.mean(axis=0), targets.std(axis=0)
 
     @property
     def train(self) -> tf.data.Dataset:
@@ -111,11 +136,7 @@ class Dataset:
                 `for_student` made this Dataset.
         """
         forms = teacher_forms if teacher else student_forms
-        splits = {
-            split: Examples(forms(examples.inputs), examples.labels, examples.texts)
-            for split, examples in self.splits.items()
-        }
-        return self.replaced(splits=splits, modalities=forms(self.modalities))
+        return self._with_inputs(forms, modalities=forms(self.modalities))
 
     def only(self, names: Sequence[str]) -> "Dataset":
         """The same examples with some of the inputs alone.
@@ -129,44 +150,40 @@ class Dataset:
         Raises:
             ValueError: If there are none of these names.
         """
-        unknown = [name for name in names if name not in self.modalities]
-        if isinstance(names, str) or unknown or not names:
-            raise ValueError(
-                f"`names`: a list of one or more of {list(self.modalities)}. Received: {names!r}."
-            )
-        splits = {
-            split: Examples(
-                {name: x for name, x in examples.inputs.items() if name in names},
-                examples.labels,
-                examples.texts,
-            )
-            for split, examples in self.splits.items()
-        }
-        kept = {name: m for name, m in self.modalities.items() if name in names}
-        return self.replaced(splits=splits, modalities=kept)
+        kept = chosen(self.modalities, names, argument="names")
+        return self._with_inputs(
+            lambda inputs: {name: x for name, x in inputs.items() if name in kept},
+            modalities=kept,
+        )
 
     def without(self, modality: str) -> "Dataset":
         """The same examples as if they all lacked a modality."""
         names = (modality, teacher_form(modality))
-        splits = {
-            split: Examples(
-                {n: np.zeros_like(x) if n in names else x for n, x in examples.inputs.items()},
-                examples.labels,
-                [""] * len(examples.texts) if modality == "text" else examples.texts,
-            )
-            for split, examples in self.splits.items()
-        }
-        return self.replaced(splits=splits, modalities=self.modalities)
+
+        def blank(inputs):
+            return {n: np.zeros_like(x) if n in names else x for n, x in inputs.items()}
+
+        if modality == "text":
+            return self._with_inputs(blank, texts=lambda texts: [""] * len(texts))
+        return self._with_inputs(blank)
 
     def replaced(self, *, splits, modalities) -> "Dataset":
-        """A Dataset of the same name, classes and notes with other inputs."""
+        """A Dataset of the same name, task, classes and notes with other inputs."""
         return Dataset(
             name=self.name,
             splits=splits,
             class_names=self.class_names,
             modalities=modalities,
             notes=self.notes,
+            task=self.task,
         )
+
+    def _with_inputs(self, change, *, modalities=None, texts=lambda texts: texts) -> "Dataset":
+        splits = {
+            split: Examples(change(examples.inputs), examples.labels, texts(examples.texts))
+            for split, examples in self.splits.items()
+        }
+        return self.replaced(splits=splits, modalities=modalities or self.modalities)
 
     def fingerprint(self) -> str:
         """A checksum of all examples in their order, their split, and the class names.
@@ -175,6 +192,8 @@ class Dataset:
             64 hexadecimal digits; the same for the same data on any machine.
         """
         digest = hashlib.sha256("\n".join(self.class_names).encode())
+        if self.task != "single_label":  # which has been without since there were others
+            digest.update(self.task.encode())
         for split in SPLITS:
             examples = self.splits[split]
             for values in (*map(examples.inputs.get, sorted(examples.inputs)), examples.labels):
@@ -189,16 +208,4 @@ class Dataset:
         return tf.data.Dataset.from_tensor_slices((dict(examples.inputs), examples.labels))
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
-        lines = [f"Dataset {self.name}: {sizes}, {self.num_classes} classes"]
-        for name, modality in self.modalities.items():
-            absent = sum(int(is_absent(part.inputs[name]).sum()) for part in self.splits.values())
-            note = f"; absent in {absent:,}" if absent else ""
-            lines.append(f"  {name}: {modality.describe()}{note}")
-        counts = self.class_counts
-        width = max(map(len, self.class_names), default=0)
-        for label in self.class_names:
-            row = " ".join(f"{counts[split][label]:>7,}" for split in SPLITS)
-            lines.append(f"  {label:<{width}} {row}")
-        lines += [f"  Note: {note}" for note in self.notes]
-        return "\n".join(lines)
+        return describe(self)

@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 KINDS = {
     "image": "an Image of 8 or 16 bit",
     "text": "a Text",
-    "label": "a ClassLabel, a whole number or a Text",
+    "label": "a ClassLabel, a whole number or a Text, a Sequence of these for several labels, or a "
+    "number of any kind with task='regression'",
 }
 
 
@@ -27,10 +28,20 @@ class Feature:
     connector: tfds.features.FeatureConnector
 
     @property
+    def is_sequence(self) -> bool:
+        """Whether an example has a list of values."""
+        return isinstance(self.connector, tfds.features.Sequence)
+
+    @property
+    def element(self) -> tfds.features.FeatureConnector:
+        """What TensorFlow Datasets says of one value."""
+        return self.connector.feature if self.is_sequence else self.connector
+
+    @property
     def class_names(self) -> list[str] | None:
-        """Names of the classes in order, if it is a class label."""
-        is_label = isinstance(self.connector, tfds.features.ClassLabel)
-        return list(self.connector.names) if is_label else None
+        """Names of the classes in order, if it is a class label or a sequence of them."""
+        is_label = isinstance(self.element, tfds.features.ClassLabel)
+        return list(self.element.names) if is_label else None
 
     def value(self, example: Mapping):
         """Gives its value in an example."""
@@ -38,16 +49,21 @@ class Feature:
             example = example[key]
         return example
 
-    def label_of(self, example: Mapping) -> str:
+    def label_of(self, example: Mapping) -> str | list[str]:
         """Gives its value as a label's text, empty if it is a class label's -1 for none."""
         value = self.value(example)
-        if isinstance(self.connector, tfds.features.ClassLabel):
-            return self.connector.int2str(int(value)) if value >= 0 else ""
+        return list(map(self._text_of, value)) if self.is_sequence else self._text_of(value)
+
+    def _text_of(self, value) -> str:
+        if isinstance(self.element, tfds.features.ClassLabel):
+            return self.element.int2str(int(value)) if value >= 0 else ""
         return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
-    def fits(self, role: str) -> bool:
+    def fits(self, role: str, task: str = "auto") -> bool:
         """Tells whether it can be the `image`, `text` or `label`."""
         connector = self.connector
+        if role == "label" and self.is_sequence and task in ("auto", "multi_label"):
+            connector = self.element
         if role == "image":
             return isinstance(connector, tfds.features.Image) and connector.np_dtype in (
                 np.uint8,
@@ -56,7 +72,8 @@ class Feature:
         if connector.shape != ():
             return False
         is_text = connector.np_dtype in (np.str_, np.object_, np.bytes_)
-        return is_text or (role == "label" and np.issubdtype(connector.np_dtype, np.integer))
+        number = np.number if task == "regression" else np.integer
+        return is_text or (role == "label" and np.issubdtype(connector.np_dtype, number))
 
 
 def nest(values: Mapping[tuple[str, ...], object]) -> dict:
@@ -71,7 +88,7 @@ def nest(values: Mapping[tuple[str, ...], object]) -> dict:
 
 
 def find_features(
-    builder: tfds.core.DatasetBuilder, names: Mapping[str, str | None]
+    builder: tfds.core.DatasetBuilder, names: Mapping[str, str | None], *, task: str = "auto"
 ) -> dict[str, Feature]:
     """Finds a builder's features by name and checks their kinds, before anything is read.
 
@@ -79,6 +96,7 @@ def find_features(
         builder: The builder.
         names: Name of the feature by role (`image`, `text`, `label`), parts of a nested one
             joined by `/`; None for a role that is not wanted.
+        task: As in `DatasetOptions`; it says what a label can be.
 
     Returns:
         The feature by role, for those wanted.
@@ -91,8 +109,8 @@ def find_features(
     if names["image"] is None and names["text"] is None:
         wrong.append("`image`, `text`: one of them at least. Received: image=None, text=None.")
     for role, name in names.items():
-        if name is not None and not (name in there and there[name].fits(role)):
-            fitting = [f"{role}='{other}'" for other in there if there[other].fits(role)]
+        if name is not None and not (name in there and there[name].fits(role, task)):
+            fitting = [f"{role}='{other}'" for other in there if there[other].fits(role, task)]
             close = [f"{role}='{other}'" for other in get_close_matches(name, there)]
             advice = [option for option in close if option in fitting] or fitting
             if role != "label":

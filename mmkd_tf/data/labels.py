@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from mmkd_tf.data.cells import cell_text
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def label_text(cell) -> str:
@@ -25,7 +25,7 @@ def name_classes(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
         and 3.0 are the same class and the order is theirs; otherwise the order is alphabetical.
     """
     distinct = set(labels) - {""}
-    if not all(_NUMBER.fullmatch(label) for label in distinct):
+    if not all(NUMBER.fullmatch(label) for label in distinct):
         return {label: label for label in distinct}, sorted(distinct)
     numbers = {label: _number(label) for label in distinct}
     order = [str(number) for number in sorted(set(numbers.values()))]
@@ -42,11 +42,15 @@ def look_like_no_classes(class_names: list[str], num_rows: int) -> str:
     if len(class_names) <= 20:
         return ""
     found = f"{len(class_names):,} different values in {num_rows:,} rows"
-    fractions = all(_NUMBER.fullmatch(name) for name in class_names) and any(
+    fractions = all(NUMBER.fullmatch(name) for name in class_names) and any(
         isinstance(_number(name), float) for name in class_names
     )
     if fractions and len(class_names) > num_rows / 10:
-        return f"{found}, such as {class_names[0]}: measurements, not classes; sort them into a few"
+        return (
+            f"{found}, such as {class_names[0]}: measurements, not classes; learn them as numbers "
+            "with task='regression' (on the command line --task regression), or sort them into a "
+            "few classes"
+        )
     if len(class_names) > num_rows / 2:
         return f"{found}, such as '{class_names[0]}': too many for classes; name the right column"
     return ""

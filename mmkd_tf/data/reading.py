@@ -139,6 +139,8 @@ def _find_columns(columns: Sequence[str], header: Sequence[str], source: str) ->
         elif column not in header:
             close = get_close_matches(column.lower(), lower, n=1)
             hint = f" (did you mean '{lower[close[0]]}'?)" if close else ""
+            if "," in column:
+                hint = "; several are for task='regression'"
             wrong.append(f"no column '{column}'{hint}")
     if wrong:
         there = ", ".join(quote(name) for name in header)

@@ -17,7 +17,8 @@ class Rows:
         source: What people call the table or split that they come from.
         counting: How `numbers` count, for messages, such as "row 1 is the header".
         numbers: Number of each row as people count.
-        labels: Label of each row as text; empty if it has none.
+        labels: Label of each row, see `mmkd_tf.data.targets.read_labels`: a text, or a tuple of
+            texts or numbers; an empty text if it has none.
         texts: Text of each row; empty if it has none. None if the data has no texts.
         pixels: uint8 `[rows, size, size, 3]`, zeros where a picture is absent. None if the data
             has no pictures.
@@ -27,7 +28,7 @@ class Rows:
     source: str
     counting: str
     numbers: Sequence[int]
-    labels: list[str]
+    labels: list[str | tuple]
     texts: list[str] | None
     pixels: np.ndarray | None
     problems: dict[int, list[str]] = field(default_factory=dict)
@@ -110,5 +111,5 @@ def data_error(name: str, tables: Mapping[str, Rows], general: Sequence[str]) ->
         lines.append(f"Mend {rows_it}: skip_bad_rows=True (on the command line --skip-bad-rows).")
     num_problems = num_listed + len(general)
     count = "1 problem" if num_problems == 1 else f"{num_problems:,} problems"
-    message = f"{name}: expected data that a classifier can learn from. Received: {count}:\n"
+    message = f"{name}: expected data that a model can learn from. Received: {count}:\n"
     return DataError(message + "\n".join(lines), num_problems)

@@ -1,6 +1,7 @@
 """Makes a Dataset of a CSV file, a Parquet file or a DataFrame."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,12 +10,12 @@ from mmkd_tf.data.assembly import assemble
 from mmkd_tf.data.cells import is_missing
 from mmkd_tf.data.checks import check_rows
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.data.labels import label_text
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions
 from mmkd_tf.data.pictures import read_pictures
 from mmkd_tf.data.reading import Table, TableError, read_table
 from mmkd_tf.data.rows import Rows
 from mmkd_tf.data.splitting import check_fractions
+from mmkd_tf.data.targets import MISSING, choose_task, read_labels, target_names
 
 
 def from_table(
@@ -22,7 +23,7 @@ def from_table(
     *,
     image: str | None = "image",
     text: str | None = "text",
-    label: str = "label",
+    label: str | Sequence[str] = "label",
     validation=0.15,
     test=0.15,
     options: DatasetOptions = DEFAULTS,
@@ -41,7 +42,9 @@ def from_table(
             `DatasetOptions.folder`); Parquet files and DataFrames may hold the bytes of picture
             files instead. None if the data has no pictures.
         text: Column of texts. None if the data has no texts.
-        label: Column of classes: words or numbers.
+        label: Column of classes: words or numbers. Of labels, several in a cell: `red|summer`, or
+            a list in a DataFrame; see `DatasetOptions.task`. With `task="regression"`, of numbers;
+            several columns as a list or with commas between. `task="retrieval"` reads none.
         validation: Fraction of the rows to hold out for validation, or a table of its own with
             the same columns.
         test: The same for the test split.
@@ -63,16 +66,32 @@ def from_table(
         raise ValueError(
             "`image`, `text`: a column for one of them at least. Received: image=None, text=None."
         )
+    targets = target_names(label, options.task)
+    if len(targets) > 1 and options.task != "regression":
+        raise ValueError(
+            "`label`: one column, several only with task='regression'. Received: "
+            f"label={label!r}, task={options.task!r}."
+        )
     held_out = {"test": test, "validation": validation}
     fractions = {split: value for split, value in held_out.items() if _is_number(value)}
     check_fractions(fractions)
     sources = {"train": table} | {
         split: held_out[split] for split in ("validation", "test") if split not in fractions
     }
-    columns = list(dict.fromkeys(name for name in (image, text, label) if name is not None))
-    tables = _read_all(sources, columns, options.folder)
-    rows = {split: _rows(one, image, text, label, options) for split, one in tables.items()}
-    return assemble(name=table_name(table), tables=rows, fractions=fractions, options=options)
+    columns = [name for name in (image, text, *targets) if name is not None]
+    tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
+    cells = tables["train"].columns[targets[0]] if targets else ()
+    task, notes = choose_task(cells, options)
+    options = replace(options, task=task)
+    rows = {split: _rows(one, image, text, targets, options) for split, one in tables.items()}
+    return assemble(
+        name=table_name(table),
+        tables=rows,
+        fractions=fractions,
+        options=options,
+        class_names=targets if task == "regression" else None,
+        notes=notes,
+    )
 
 
 def _is_number(value) -> bool:
@@ -98,8 +117,8 @@ def _read_all(sources: dict, columns: Sequence[str], folder) -> dict[str, Table]
     return tables
 
 
-def _rows(table: Table, image, text, label, options: DatasetOptions) -> Rows:
-    """Reads the pictures of a table; labels and texts become strings."""
+def _rows(table: Table, image, text, targets, options: DatasetOptions) -> Rows:
+    """Reads the pictures and labels of a table; texts become strings."""
     pixels, problems = None, {}
     if image is not None:
         pixels, problems = read_pictures(
@@ -111,12 +130,17 @@ def _rows(table: Table, image, text, label, options: DatasetOptions) -> Rows:
     texts = None
     if text is not None:
         texts = ["" if is_missing(cell) else str(cell) for cell in table.columns[text]]
-    labels = [label_text(cell) for cell in table.columns[label]]
+    cells = table.columns[targets[0]] if targets else table.numbers
+    if options.task == "regression":
+        cells = list(zip(*(table.columns[name] for name in targets), strict=True))
+    labels, wrong = read_labels(
+        cells, task=options.task, separator=options.label_separator, names=targets
+    )
     rows = Rows(table.source, table.counting, table.numbers, labels, texts, pixels)
-    check_rows(rows, problems)
+    check_rows(rows, problems, wrong)
     for index, reason in table.broken.items():
         # Its cells are not in their columns: all else about it would mislead.
-        rows.problems[index], rows.labels[index] = [reason], ""
+        rows.problems[index], rows.labels[index] = [reason], MISSING
     return rows
 
 

@@ -1,6 +1,7 @@
 """Makes a Dataset of any TensorFlow Datasets builder with a picture, a text and a class."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import tensorflow_datasets as tfds
 
@@ -9,11 +10,11 @@ from mmkd_tf.data.builders import find_builder, prepare
 from mmkd_tf.data.checks import check_rows
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.features import Feature, find_features, nest
-from mmkd_tf.data.labels import label_text
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions
 from mmkd_tf.data.pictures import read_pictures
 from mmkd_tf.data.rows import Rows
 from mmkd_tf.data.splitting import check_fractions
+from mmkd_tf.data.targets import choose_task, read_labels
 
 # Names under which builders keep each split.
 SPLIT_NAMES = {"test": ("test",), "validation": ("validation", "valid", "val", "dev")}
@@ -37,7 +38,9 @@ def from_tfds(
         image: Name of the feature that is the picture, `/` between the parts of a nested one.
             None for no picture.
         text: Name of the feature that is the text. None for no text.
-        label: Name of the feature that is the class: a class label, whole number or string.
+        label: Name of the feature that is the class: a class label, whole number or string. A
+            sequence of these are labels of which an example has several. With
+            `task="regression"`, a number. `task="retrieval"` reads none.
         validation: Fraction of the training examples to hold out if the builder has no such
             split; or the name of a split of the builder's.
         test: The same for the test split.
@@ -51,30 +54,50 @@ def from_tfds(
             one of another kind than needed; nothing is read then.
         DataError: A `ValueError` that lists all problems of all examples.
     """
+    if not isinstance(label, str):
+        raise ValueError(
+            f"`label`: the name of one feature; a table may have several. Received: {label!r}."
+        )
     held_out = {"test": test, "validation": validation}
     check_fractions(
         {split: value for split, value in held_out.items() if not isinstance(value, str)}
     )
     builder = find_builder(name_or_builder)
-    features = find_features(builder, {"image": image, "text": text, "label": label})
+    names = {"image": image, "text": text}
+    if options.task != "retrieval":  # the pairs themselves say what belongs together
+        names["label"] = label
+    features = find_features(builder, names, task=options.task)
     prepare(builder)
     names = _choose_splits(builder, held_out)
-    tables, notes = {}, []
+    tables, picture_problems, notes = {}, {}, []
     for split, name in names.items():
-        rows = _read_rows(builder, name, features, options)
-        if split in SPLIT_NAMES and len(rows) and not any(rows.labels):
+        rows, picture_problems[split] = _read_rows(builder, name, features, options)
+        unlabelled = "label" in features and not any(rows.labels)
+        if split in SPLIT_NAMES and len(rows) and unlabelled:
             # Many public datasets keep the labels of their test split to themselves.
             notes.append(f"the split '{name}' has no labels and is not used.")
         else:
             tables[split] = rows
+    label_feature = features.get("label")
+    if label_feature and (label_feature.class_names is None or label_feature.is_sequence):
+        task, found = choose_task(tables["train"].labels, options)
+    else:  # its names are no cells: a "|" in one means nothing
+        task, found = "single_label" if options.task == "auto" else options.task, []
+    class_names = label_feature.class_names if label_feature else None
+    for split, rows in tables.items():
+        cells = [(cell,) for cell in rows.labels] if task == "regression" else rows.labels
+        rows.labels, wrong = read_labels(
+            cells, task=task, separator=options.label_separator, names=[label]
+        )
+        check_rows(rows, picture_problems[split], wrong)
     fractions = {split: held_out[split] for split in held_out if split not in tables}
     return assemble(
         name=builder.name,
         tables=tables,
         fractions=fractions,
-        options=options,
-        class_names=features["label"].class_names,
-        notes=notes,
+        options=replace(options, task=task),
+        class_names=[label] if task == "regression" else class_names,
+        notes=[*notes, *found],
     )
 
 
@@ -110,8 +133,8 @@ def _read_rows(
     split: str,
     features: Mapping[str, Feature],
     options: DatasetOptions,
-) -> Rows:
-    """Reads a split; pictures are decoded as any other picture file's bytes."""
+) -> tuple[Rows, dict[int, str]]:
+    """Reads a split, its labels as they are; pictures are decoded as any other file's bytes."""
     image = features.get("image")
     decoding = tfds.decode.PartialDecoding(
         nest({feature.path: True for feature in features.values()}),
@@ -122,7 +145,7 @@ def _read_rows(
 
     def pictures() -> Iterator[bytes | None]:
         for example in examples.as_numpy_iterator():
-            labels.append(label_text(features["label"].label_of(example)))
+            labels.append(features["label"].label_of(example) if "label" in features else "")
             if "text" in features:
                 texts.append(features["text"].value(example).decode(errors="replace"))
             yield image.value(example) if image else None
@@ -136,5 +159,4 @@ def _read_rows(
         texts=texts if "text" in features else None,
         pixels=pixels if image else None,
     )
-    check_rows(rows, problems)
-    return rows
+    return rows, problems

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 
 import keras
 
+from mmkd_tf.distill.kinds import CLASSES, kind_of
 from mmkd_tf.distill.schedules import greatest_value, schedule_problems
 from mmkd_tf.losses.checks import refuse, weight_problems
 from mmkd_tf.models.outputs import check_gives_logits
 
+_OVER_CLASSES = (
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.SparseCategoricalCrossentropy,
+)
 ON_WRONG_TEACHER = ("keep", "skip", "correct")
 
 
@@ -161,6 +166,12 @@ def check_labels(y, logits, loss) -> None:
             "`y`: labels, which metrics and the loss on them need. Received: none. Where there are "
             "none, give zeros, hard_label_weight=0.0 and metrics=None."
         )
+    if isinstance(loss, _OVER_CLASSES) and logits.shape[-1] == 1:
+        raise ValueError(
+            f"`student`: two logits or more for {type(loss).__name__}, since one alone always has "
+            "probability 1. Received: a student with one output. For yes or no compile with "
+            "loss=keras.losses.BinaryCrossentropy(from_logits=True)."
+        )
     sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     shape = getattr(y, "shape", ())
     if sparse and len(shape) == 2 and shape[1] == logits.shape[-1]:
@@ -176,10 +187,10 @@ def check_teaching(teacher_weights, on_wrong_teacher: str, names, terms, loss) -
     problems = []
     by_label = {"on_wrong_teacher": on_wrong_teacher, "teacher_weights": teacher_weights}
     by_label = {k: v for k, v in by_label.items() if v in ("skip", "correct", "label_loss")}
-    if by_label and isinstance(loss, keras.losses.BinaryCrossentropy):
+    if by_label and kind_of(loss) != CLASSES:
         problems.append(
             f"`{'`, `'.join(by_label)}`: none that asks for the label, because with "
-            f"{type(loss).__name__} an example may have several. Received: {by_label}."
+            f"{type(loss).__name__} an example may have several or none. Received: {by_label}."
         )
     shared = len(names) > 1 and any(term.teacher is None for term in terms)
     if on_wrong_teacher not in ON_WRONG_TEACHER:

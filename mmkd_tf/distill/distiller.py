@@ -16,12 +16,14 @@ from mmkd_tf.distill.checks import (
     check_terms,
 )
 from mmkd_tf.distill.forward import LOGITS, multi_output, output_shapes
+from mmkd_tf.distill.kinds import CLASSES, check_soft_targets, default_terms, kind_of
 from mmkd_tf.distill.reduction import mean_over_batch
 from mmkd_tf.distill.schedules import value_at
 from mmkd_tf.distill.teachers import Teachers, finite_teachers
 from mmkd_tf.distill.teaching import Teaching, heard_by, projection_name
-from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.models.routing import route
+
+CLASS_METRICS = ("accuracy",)
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -89,7 +91,7 @@ class Distiller(keras.Model):
         self,
         optimizer="adam",
         loss: keras.losses.Loss | None = None,
-        metrics: Sequence | None = ("accuracy",),
+        metrics: Sequence | None = CLASS_METRICS,
         *,
         terms: Sequence | None = None,
         hard_label_weight=0.1,
@@ -103,8 +105,10 @@ class Distiller(keras.Model):
             optimizer: As in Keras.
             loss: A Keras loss of labels and logits; by default sparse categorical
                 cross-entropy `from_logits=True`, for integer labels.
-            metrics: As in Keras, for the student's logits.
-            terms: What the student learns from the teachers; `[SoftTargets()]` by default.
+            metrics: As in Keras, for the student's logits; by default accuracy, and none with a
+                loss of several labels or of numbers.
+            terms: What the student learns from the teachers; by default `[SoftTargets()]`, with
+                the soft-target loss that fits a loss of several labels or of numbers.
             hard_label_weight: Factor of `loss`, 0 or more: a number or a schedule.
             teacher_weights: How several teachers share a term: equally (None), by a weight for
                 each name, or for each example by their `"confidence"` or their `"label_loss"`.
@@ -124,11 +128,14 @@ class Distiller(keras.Model):
         """
         if loss is None:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        terms = [SoftTargets()] if terms is None else terms
-        metrics = None if metrics is None else list(metrics)
         check_keras_arguments(kwargs)
         check_loss(loss)
+        if metrics is CLASS_METRICS and kind_of(loss) != CLASSES:
+            metrics = None
+        metrics = None if metrics is None else list(metrics)
+        terms = default_terms(loss) if terms is None else terms
         check_terms(terms, hard_label_weight)
+        check_soft_targets(terms, loss)
         check_teaching(teacher_weights, on_wrong_teacher, self._held.named, terms, loss)
         terms = list(terms)
         kwargs = {"jit_compile": False, **kwargs}

@@ -11,6 +11,7 @@ from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.teacher_names import named_teachers
 from mmkd_tf.distill.checkpoint import Checkpoint
 from mmkd_tf.distill.distiller import Distiller
+from mmkd_tf.distill.objectives import objective
 from mmkd_tf.distill.targets.cache import SoftTargetCache
 from mmkd_tf.models.routing import input_names
 
@@ -49,10 +50,10 @@ def train(
     backup: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Trains a classifier on the labels.
+    """Trains a model on the labels, by the loss of the dataset's task.
 
     Args:
-        model: A model that gives logits; changed in place.
+        model: A model that gives logits or values; changed in place.
         dataset: The data; only its training and validation splits are read.
         recipe: How to train.
         backup: Folder where each epoch leaves its state; a training that finds a state there
@@ -62,8 +63,10 @@ def train(
     Returns:
         The model.
     """
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(loss=loss, metrics=["accuracy"], jit_compile=False, **_stepping(dataset, recipe))
+    goal = objective(dataset)
+    model.compile(
+        loss=goal.loss, metrics=goal.metrics(), jit_compile=False, **_stepping(dataset, recipe)
+    )
     # Of more inputs than a model has, Keras may bind the wrong one to it.
     _fit(model, dataset.only(input_names(model)), recipe, backup, callbacks)
     return model
@@ -89,13 +92,16 @@ def distill(
         recipe: How to train; the same as for the student alone, for a fair comparison.
         backup: As for `train`.
         callbacks: As for `train`.
-        **compile_arguments: What `Distiller.compile` takes: `terms`, `hard_label_weight`, ...
+        **compile_arguments: What `Distiller.compile` takes: `terms`, `hard_label_weight`, ...;
+            `loss` and `metrics` are those of the dataset's task by default.
 
     Returns:
         The student.
     """
     distiller = Distiller(student=student, teacher=teacher)
-    distiller.compile(**_stepping(dataset, recipe), **compile_arguments)
+    goal = objective(dataset)
+    arguments = {"loss": goal.loss, "metrics": goal.metrics(), **compile_arguments}
+    distiller.compile(**_stepping(dataset, recipe), **arguments)
     named = named_teachers(teacher)
     caches = {name: kept for name, kept in named.items() if isinstance(kept, SoftTargetCache)}
     if caches and len(caches) < len(named):

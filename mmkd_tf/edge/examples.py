@@ -85,9 +85,9 @@ class ExampleReader:
         if not errors and not any(values.any() for values in row.values()):
             errors.append(
                 ValueError(
-                    f"`{'`, `'.join(self._forms)}`: at least one of them. Received: neither a "
-                    "picture nor a word. Give what there is; what is absent may be left out. An "
-                    "array of zeros counts as an absent picture."
+                    f"{_wanted(self._forms)}. Received: neither a picture nor a word. Give what "
+                    "there is; what is absent may be left out. An array of zeros counts as an "
+                    "absent picture."
                 )
             )
         return errors
@@ -141,3 +141,10 @@ def _joined(problems: Sequence[tuple[str, Exception]]) -> Exception:
         lines.append(f"and {len(problems) - _LISTED_PROBLEMS:,} more.")
     wrong_types = all(isinstance(error, TypeError) for _, error in problems)
     return (TypeError if wrong_types else ValueError)("\n".join(lines))
+
+
+def _wanted(names) -> str:
+    """Says what an example must have one of."""
+    if len(names) == 1:
+        return f"`{next(iter(names))}`: what this model reads"
+    return f"`{'`, `'.join(names)}`: at least one of them"

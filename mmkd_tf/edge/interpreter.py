@@ -7,12 +7,18 @@ import numpy as np
 # The interpreter is imported where it is needed: importing mmkd_tf.edge must be quick.
 
 SIGNATURE = "serving_default"
-OUTPUT = "probabilities"
+# By task, what the output is called.
+OUTPUTS = {
+    "single_label": "probabilities",
+    "multi_label": "probabilities",
+    "regression": "values",
+    "retrieval": "embedding",
+}
 ANY_SIZE = -1
 
 
 class TensorRunner:
-    """A TFLite model that takes examples in tensor form and gives probabilities.
+    """A TFLite model: examples in tensor form to probabilities, values or embeddings.
 
     One object serves one thread.
 
@@ -24,7 +30,8 @@ class TensorRunner:
         inputs: By input name, shape and dtype. The first size is the number of examples that the
             file takes at a time, -1 for any.
         batch_size: That first size.
-        num_classes: Number of probabilities.
+        output: Name of what it gives, a value of `OUTPUTS`.
+        num_classes: Number of probabilities or values, width of embeddings.
 
     Raises:
         ImportError: If no interpreter is installed.
@@ -47,9 +54,12 @@ class TensorRunner:
                 f"interpreter refuses ({error}). Update it: pip install -U ai-edge-litert"
             ) from error
         signatures = self._interpreter.get_signature_list()
-        if OUTPUT not in signatures.get(SIGNATURE, {}).get("outputs", ()):
+        outputs = signatures.get(SIGNATURE, {}).get("outputs", ())
+        known = [name for name in dict.fromkeys(OUTPUTS.values()) if name in outputs]
+        if not known:
+            names = "' or '".join(dict.fromkeys(OUTPUTS.values()))
             raise ValueError(
-                f"`content`: a TFLite model with a signature '{SIGNATURE}' that gives '{OUTPUT}'. "
+                f"`content`: a TFLite model with a signature '{SIGNATURE}' that gives '{names}'. "
                 f"Received: {signatures or 'no signatures'}. Export it with mmkd_tf.export."
             )
         runner = self._interpreter.get_signature_runner(SIGNATURE)
@@ -68,7 +78,8 @@ class TensorRunner:
             )
         (self.batch_size,) = sizes
         self._allocated = None if self.batch_size == ANY_SIZE else self.batch_size
-        output = runner.get_output_details()[OUTPUT]
+        self.output = known[0]
+        output = runner.get_output_details()[self.output]
         self._output = output["index"]
         self.num_classes = int(output["shape"][-1])
 
@@ -83,7 +94,7 @@ class TensorRunner:
                 example or more.
 
         Returns:
-            float32 `[n, num_classes]`, 0 to 1.
+            float32 `[n, num_classes]`; probabilities are 0 to 1.
 
         Raises:
             ValueError: If the tensors don't fit; lists all that is wrong.

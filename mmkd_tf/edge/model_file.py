@@ -1,8 +1,8 @@
 """Reads an exported .tflite file: the model, its labels, its vocabulary, its description.
 
-The file is a TFLite model followed by an uncompressed zip archive of `labels.txt` (class names,
-one a line), `vocab.txt` (words, one a line, in the order of their ids; only for models that read
-text) and `mmkd.json`:
+The file is a TFLite model followed by an uncompressed zip archive of `labels.txt` (names of
+classes, labels or targets, one a line), `vocab.txt` (words, one a line, in the order of their ids;
+only for models that read text) and `mmkd.json`:
 
     {"format": 1,
      "signature": "serving_default",
@@ -19,8 +19,13 @@ text) and `mmkd.json`:
 Inputs are in the order of the model's tensors; a first size of -1 is a batch of any size. A file
 with the tokenizer inside takes `{"shape": [1, 192], "dtype": "uint8", "encoding": "utf-8",
 "padding": "0, on the right", "tokenizer_rules": 1}` as text. `docs/tokenizer.md` explains the
-rules. `author` and `licence` are left out where nobody gave them. `model_crc32` is the zip
-checksum of the first `model_bytes` bytes, the TFLite model.
+rules. A file of format 2 has a `task` beside its format: with `"multi_label"`, `probabilities` are
+of each label by itself, and those above 0.5 are given; with `"regression"` the output is `values`,
+numbers in the units of the targets, which have no range; with `"retrieval"` it is `embedding`, of
+length 1 (zeros for an absent input), and there is no `labels.txt`. Without, each example has one
+class; readers that know format 1 alone refuse the others. `author` and `licence` are left out where
+nobody gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite
+model.
 """
 
 import json
@@ -34,7 +39,8 @@ from pathlib import Path
 
 from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
 
-FORMAT = 1
+# By task, the first format that knows it.
+FORMATS = {"single_label": 1, "multi_label": 2, "regression": 2, "retrieval": 2}
 
 LABELS_FILE = "labels.txt"
 VOCABULARY_FILE = "vocab.txt"
@@ -63,10 +69,11 @@ class ModelFile:
 
     Attributes:
         content: The whole file, as the interpreter takes it.
-        class_names: In the order of the outputs.
+        class_names: In the order of the outputs; none of retrieval.
         vocabulary: Words in the order of their ids, or None.
         author: Who made the model, or None.
         licence: The terms of its use, or None.
+        task: What the outputs say, a key of `FORMATS`.
     """
 
     content: bytes
@@ -74,6 +81,7 @@ class ModelFile:
     vocabulary: tuple[str, ...] | None
     author: str | None = None
     licence: str | None = None
+    task: str = "single_label"
 
 
 def read_model_file(path: str | os.PathLike) -> ModelFile:
@@ -124,7 +132,13 @@ def _parse(content: bytes) -> ModelFile:
             "Export it with mmkd_tf.export.",
         )
     description = json.loads(files[DESCRIPTION_FILE])
-    _check_version("format", description["format"], FORMAT)
+    newest = max(FORMATS.values())
+    _check_version("format", description["format"], newest, oldest=min(FORMATS.values()))
+    task = description.get("task", "single_label")
+    if task not in FORMATS:
+        raise _UnfitError(
+            f"one of task '{task}'", "It is newer than this mmkd_tf: pip install -U mmkd-tf"
+        )
     rules = description["inputs"].get("text", {}).get("tokenizer_rules", TOKENIZER_RULES)
     _check_version("tokenizer rules", rules, TOKENIZER_RULES)
     model = content[: description["model_bytes"]]
@@ -135,11 +149,14 @@ def _parse(content: bytes) -> ModelFile:
     if not all(isinstance(text, str | None) for text in credits.values()):
         raise TypeError("Author and licence are texts.")
     texts = {name: files[name] for name in description["files"]}
-    words = texts.get(VOCABULARY_FILE)
+    words, names = texts.get(VOCABULARY_FILE), texts.get(LABELS_FILE)
+    if names is None and task != "retrieval":
+        raise KeyError(LABELS_FILE)
     return ModelFile(
         content=content,
-        class_names=tuple(texts[LABELS_FILE].split("\n")),
+        class_names=() if names is None else tuple(names.split("\n")),
         vocabulary=None if words is None else tuple(words.split("\n")),
+        task=task,
         **credits,
     )
 
@@ -154,12 +171,12 @@ def _read_archive(content: bytes) -> dict[str, str]:
         return {name: archive.read(name).decode("utf-8") for name in wanted}
 
 
-def _check_version(what: str, number: int, known: int) -> None:
+def _check_version(what: str, number: int, known: int, *, oldest: int | None = None) -> None:
     if number > known:
         raise _UnfitError(
             f"one of {what} {number}", "It is newer than this mmkd_tf: pip install -U mmkd-tf"
         )
-    if number != known:
+    if not (known if oldest is None else oldest) <= number:
         raise ValueError(f"There were no {what} {number}.")
 
 

@@ -132,12 +132,12 @@ def gap_closed(*, teacher: float, student_alone: float, student: float) -> float
     """Share of the way from the student alone to the teacher that distillation went.
 
     Args:
-        teacher: Accuracy of the teacher, 0 to 1.
-        student_alone: Accuracy of the student trained without the teacher.
-        student: Accuracy of the distilled student.
+        teacher: Headline figure of the teacher, such as its accuracy; see `mmkd_tf.tasks`.
+        student_alone: That of the student trained without the teacher.
+        student: That of the distilled student.
 
     Returns:
-        1 at the teacher's accuracy, 0 where distillation gained nothing, below 0 where it
+        1 at the teacher's figure, 0 where distillation gained nothing, below 0 where it
         hurt; None where the teacher is no better than the student alone: there is no gap.
     """
     gap = teacher - student_alone

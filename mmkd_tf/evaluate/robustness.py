@@ -22,6 +22,7 @@ def robustness(
     dataset: Dataset,
     *,
     score: Score,
+    can_lack: bool = True,
     reference: str = "student_alone",
     split: str = "test",
     seed: int = 0,
@@ -34,7 +35,8 @@ def robustness(
     Args:
         models: By name; each reads the inputs that it names.
         dataset: The data.
-        score: Gives a model's score, 0 to 1, of `(logits, labels)`.
+        score: Gives a model's score of `(outputs, labels)`, more is better and 1 is best.
+        can_lack: Whether the models have an answer where a modality is absent.
         reference: The model that effective robustness is measured against.
         split: Which examples.
         seed: Seed of the damage and of the choice of examples.
@@ -42,11 +44,11 @@ def robustness(
 
     Returns:
         `split`; `num_examples`; `clean`, the score by model; `absent`, by model and modality the
-        score where all examples lack it, counting those with something left to read (a model of
-        one modality has none); `damage`, by kind a dict of `modality`, `measure` (what the levels
-        say), `levels` (six, from none on), `accuracy` (by model six scores), `relative` and
-        `effective` (by model, see `damage/areas.py`; the reference itself has no effective
-        robustness).
+        score where all examples lack it, counting those with something left to read (none of a
+        model of one modality, nor of any if `can_lack` is False); `damage`, by kind a dict of
+        `modality`, `measure` (what the levels say), `levels` (six, from none on), `score` (by
+        model six), `relative` and `effective` (by model, see `damage/areas.py`; the reference
+        itself has no effective robustness).
     """
     examples = dataset.splits[split]
     rows = _choose(len(examples), max_examples, seed)
@@ -65,24 +67,26 @@ def robustness(
                 damaged(damage, amount, dataset, split=split, rows=rows, seed=seed)
                 for amount in damage.amounts
             )
-            accuracy = _curves(reading, clean, rate, inputs, damage.modality, levels)
+            scores = _curves(reading, clean, rate, inputs, damage.modality, levels)
             curves[kind] = {
                 "modality": damage.modality,
                 "measure": damage.measure,
                 "levels": damage.levels,
-                "accuracy": accuracy,
-                "relative": {name: relative_robustness(curve) for name, curve in accuracy.items()},
+                "score": scores,
+                "relative": {name: relative_robustness(curve) for name, curve in scores.items()},
                 "effective": {
-                    name: effective_robustness(curve, reference=accuracy[reference])
-                    for name, curve in accuracy.items()
-                    if reference in accuracy and name != reference
+                    name: effective_robustness(curve, reference=scores[reference])
+                    for name, curve in scores.items()
+                    if reference in scores and name != reference
                 },
             }
     return {
         "split": split,
         "num_examples": len(rows),
         "clean": {name: rate(logits) for name, logits in clean.items()},
-        "absent": {reader.name: _absent(reader, rate, inputs) for reader in readers},
+        "absent": {
+            reader.name: _absent(reader, rate, inputs) if can_lack else {} for reader in readers
+        },
         "damage": curves,
     }
 
@@ -105,7 +109,7 @@ class _Reader:
         self._call = call
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Gives the logits, with a row for each example."""
+        """Gives the outputs, with a row for each example."""
         read = {modality: inputs[modality] for modality in self.modalities}
         starts = range(0, len(next(iter(read.values()))), _BATCH_SIZE)
         batches = ({k: v[i : i + _BATCH_SIZE] for k, v in read.items()} for i in starts)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from mmkd_tf.edge.interpreter import OUTPUTS
 from mmkd_tf.models.routing import route
 
 MAX_EXAMPLES = 500
@@ -16,6 +17,7 @@ def check_model(
     class_names: Sequence[str],
     examples: Mapping[str, np.ndarray],
     problems: Sequence[str] = (),
+    task: str = "single_label",
 ) -> dict[str, np.ndarray]:
     """Checks a model against the export contract and picks the examples to try the file on.
 
@@ -26,6 +28,7 @@ def check_model(
         examples: By input name, examples in tensor form along the first axis. Inputs that the
             model lacks are left out, because teacher and student may differ in them.
         problems: What the caller found wrong with other arguments, to be listed along.
+        task: What the model is for; one class of several needs two outputs or more.
 
     Returns:
         The first 500 examples for the model's inputs, in the inputs' dtypes.
@@ -45,7 +48,7 @@ def check_model(
             f"{type(model).__name__} without symbolic inputs. "
             "Build it from keras.Input(..., name='image') and the like."
         )
-    problems = [*_model_problems(model), *_class_problems(model, class_names), *problems]
+    problems = [*_model_problems(model), *_class_problems(model, class_names, task), *problems]
     problems += _example_problems(model, examples)
     if problems:
         raise ValueError("\n".join(problems))
@@ -94,15 +97,30 @@ def _model_problems(model: keras.Model) -> list[str]:
     return problems
 
 
-def _class_problems(model: keras.Model, class_names: Sequence[str]) -> list[str]:
+def task_problems(task: str) -> list[str]:
+    """Says what is wrong with the name of a task."""
+    if task in OUTPUTS:
+        return []
+    return [f"`task`: one of {', '.join(OUTPUTS)}. Received: task={task!r}."]
+
+
+def _class_problems(model: keras.Model, class_names: Sequence[str], task: str) -> list[str]:
     shapes = [list(tensor.shape) for tensor in model.outputs]
     names = list(class_names)
     problems = []
-    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None or shapes[0][1] < 2:
+    least = 2 if task == "single_label" else 1
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None or shapes[0][1] < least:
+        more = " with two classes or more" if least == 2 else ""
         problems.append(
-            "`model`: one output, logits of shape [batch, num_classes] with two classes or more. "
+            f"`model`: one output, logits of shape [batch, num_classes]{more}. "
             f"Received: {shapes}. Export keras.Model(model.inputs, logits)."
         )
+    elif task == "retrieval":
+        if names:
+            problems.append(
+                f"`class_names`: none for retrieval, whose outputs are no classes. Received: "
+                f"{names[:20]}."
+            )
     elif shapes[0][1] != len(names):
         problems.append(
             f"`class_names`: one for each of the model's {shapes[0][1]} outputs. "

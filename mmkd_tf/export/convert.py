@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.edge.interpreter import OUTPUT
+from mmkd_tf.edge.interpreter import OUTPUTS
 from mmkd_tf.export.contract import call_by_name
+from mmkd_tf.export.heads import activate
 from mmkd_tf.export.lowering.portable import portable
 from mmkd_tf.export.lowering.unsupported import explain
 
@@ -35,20 +36,22 @@ def convert(
     *,
     batch_size: int | None = 1,
     readers: Mapping[str, Reader] | None = None,
+    task: str = "single_label",
 ) -> bytes:
-    """Converts a model, with a softmax behind it.
+    """Converts a model, with the activation of its task behind it: softmax, sigmoid or none.
 
     Args:
-        model: Functional model that gives logits.
+        model: Functional model that gives logits or values.
         inputs: By input name, an array whose sizes after the first, and dtype, the model takes.
         batch_size: Number of examples that the file takes at a time; None leaves it open, which
             takes a sixth more time in each call of the default student.
         readers: By input name, what reads that input from something else; the file has the
             reader's input in its place.
+        task: What the file is for, a key of `mmkd_tf.edge.interpreter.OUTPUTS`.
 
     Returns:
         A TFLite model with the signature `serving_default`: inputs as the model's, output
-        `probabilities`, float32 `[batch_size, num_classes]`.
+        `probabilities` or `values`, float32 `[batch_size, num_classes]`.
 
     Raises:
         ValueError: If `batch_size` or `readers` don't fit.
@@ -75,7 +78,7 @@ def convert(
         constants = [(variable, tf.constant(value)) for variable, value in weights]
         with keras.StatelessScope(state_mapping=constants), portable(model, lower=True):
             logits = call_by_name(model, tensors)
-        return {OUTPUT: tf.nn.softmax(tf.cast(logits, tf.float32), name=OUTPUT)}
+        return {OUTPUTS[task]: activate(logits, task=task, name=OUTPUTS[task])}
 
     with _stderr_kept() as log:
         function = serve.get_concrete_function()

@@ -7,8 +7,9 @@ import numpy as np
 
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.interleaved import interleaved_latency_ms
-from mmkd_tf.export.parity import accuracy, difference
+from mmkd_tf.export.parity import difference, score
 from mmkd_tf.export.quantize import LEVELS, quantize
+from mmkd_tf.tasks import HEADLINES
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Rung:
         level: One of `mmkd_tf.export.quantize.LEVELS`.
         bytes: Size of the file without metadata. None, as all that follows, where the file
             can't be made.
-        accuracy: Share of the examples with the right first class, 0 to 1; None without labels.
-        top1_agreement: Share with the same first class as in Keras, 0 to 1.
-        max_abs_logit_difference: Largest difference of a log-probability from Keras, in nats.
+        accuracy: As in `mmkd_tf.export.parity.Export`; None without labels.
+        top1_agreement: As there.
+        max_abs_logit_difference: As there.
         latency_ms: Median time of a call, one thread, in milliseconds; all levels in one
             interleaved run.
         accepted: Whether the file is good enough.
@@ -66,14 +67,16 @@ def climb(
     labels: np.ndarray | None = None,
     max_accuracy_loss: float = 0.005,
     min_top1_agreement: float = 0.99,
+    task: str = "single_label",
 ) -> Ladder:
     """Quantises a model in every way, measures each, and takes the smallest file that is accepted.
 
-    A level is accepted if its accuracy is at most `max_accuracy_loss` below Keras' and its first
-    class is Keras' in `min_top1_agreement` of the examples: on a few hundred examples gains and
-    losses of an inaccurate file can cancel out by luck. One example alone does not decide, unless
-    a bound allows nothing. Without labels, all disagreement counts as lost accuracy. A level that
-    can't be made is listed with the reason. float32 is always there.
+    A level is accepted if its accuracy, or what is the task's headline figure, is at most
+    `max_accuracy_loss` below Keras' and its first class is Keras' in `min_top1_agreement` of the
+    examples: on a few hundred examples gains and losses of an inaccurate file can cancel out by
+    luck. One example alone does not decide, unless a bound allows nothing. Without labels, all
+    disagreement counts as lost accuracy. A level that can't be made is listed with the reason.
+    float32 is always there.
 
     Args:
         content: A float32 TFLite model, as `convert` makes it.
@@ -82,9 +85,10 @@ def climb(
         inputs: By input name, examples to measure with, of the validation split, in the form that
             the file takes.
         logits: What Keras gives for `inputs`, float32 `[n, num_classes]`.
-        labels: int `[n]`, the index of the class.
+        labels: As `Examples.labels`.
         max_accuracy_loss: 0 to 1; 0.005 is half a point.
         min_top1_agreement: 0 to 1; 0 leaves the choice to the accuracy.
+        task: What the file was made for.
 
     Returns:
         All levels, and the file.
@@ -93,24 +97,27 @@ def climb(
         ValueError: If an argument does not fit; the message lists all that is wrong.
     """
     logits = np.asarray(logits)
-    _check(inputs, logits, labels, max_accuracy_loss, min_top1_agreement)
+    _check(inputs, logits, labels, max_accuracy_loss, min_top1_agreement, task)
     contents, rungs = {}, {}
     for level in LEVELS:
         try:
-            contents[level] = quantize(content, level=level, examples=calibration)
-            rungs[level] = _measure(level, contents[level], inputs, logits, labels)
+            contents[level] = quantize(content, level=level, examples=calibration, task=task)
+            rungs[level] = _measure(level, contents[level], inputs, logits, labels, task)
         except Exception as error:  # whatever one level meets, the others can still be made
             if level == "float32":
                 raise
             contents.pop(level, None)
             rungs[level] = Rung(level, reason=f"{type(error).__name__}: {error}")
-    keras_accuracy = accuracy(logits, labels)
+    keras_accuracy = score(task, logits, labels)
     latencies = interleaved_latency_ms(contents, inputs)
     for level, rung in rungs.items():
         if level in contents:
-            lost = _allowed(max_accuracy_loss, len(logits))
+            # Of numbers a single example never decides as it does of right or wrong.
+            fewest = np.inf if task == "regression" else len(logits)
+            lost = _allowed(max_accuracy_loss, fewest)
             changed = _allowed(1 - min_top1_agreement, len(logits))
-            reason = _shortfall(rung, keras_accuracy, lost=lost, changed=changed)
+            figure = HEADLINES[task].replace("_", " ")
+            reason = _shortfall(rung, keras_accuracy, figure, lost=lost, changed=changed)
             accepted = reason is None or level == "float32"
             rungs[level] = replace(
                 rung,
@@ -123,7 +130,7 @@ def climb(
     return Ladder(tuple(rungs.values()), level, contents[level], keras_accuracy, max_accuracy_loss)
 
 
-def _check(inputs, logits, labels, max_accuracy_loss, min_top1_agreement):
+def _check(inputs, logits, labels, max_accuracy_loss, min_top1_agreement, task):
     problems = [
         f"`{name}`: a share from 0 to 1. Received: {name}={value!r}."
         for name, value in (
@@ -138,21 +145,23 @@ def _check(inputs, logits, labels, max_accuracy_loss, min_top1_agreement):
             "`logits`: [n, num_classes] for the n examples in `inputs`, at least one. "
             f"Received: {list(logits.shape)} for {sizes}."
         )
-    if labels is not None and np.shape(labels) != logits.shape[:1]:
+    wanted = logits.shape[:1] if task == "single_label" else logits.shape
+    if labels is not None and np.shape(labels) != wanted:
         problems.append(
-            f"`labels`: [n] for {list(logits.shape)} logits. Received: {list(np.shape(labels))}."
+            f"`labels`: {'[n]' if task == 'single_label' else 'as many'} for {list(logits.shape)} "
+            f"logits. Received: {list(np.shape(labels))}."
         )
     if problems:
         raise ValueError("\n".join(problems))
 
 
-def _measure(level, content, inputs, logits, labels):
+def _measure(level, content, inputs, logits, labels, task):
     probabilities = TensorRunner(content)(inputs)
-    found = difference(logits=logits, probabilities=probabilities)
+    found = difference(logits=logits, probabilities=probabilities, task=task, labels=labels)
     return Rung(
         level,
         bytes=len(content),
-        accuracy=accuracy(probabilities, labels),
+        accuracy=score(task, probabilities, labels),
         top1_agreement=found.top1_agreement,
         max_abs_logit_difference=found.max_abs_logit_difference,
     )
@@ -163,13 +172,13 @@ def _allowed(share, num_examples):
     return max(share, 1 / num_examples) + 1e-9 if share > 0 else 0.0
 
 
-def _shortfall(rung, keras_accuracy, *, lost, changed):
+def _shortfall(rung, keras_accuracy, figure, *, lost, changed):
     """Says why a level is not accepted, or gives None."""
     disagreement = 1 - rung.top1_agreement
     loss = disagreement if keras_accuracy is None else keras_accuracy - rung.accuracy
     reasons = []
     if loss > lost:
-        reasons.append(f"loses {loss:.4f} of accuracy, more than {lost:.4f}")
+        reasons.append(f"loses {loss:.4f} of {figure}, more than {lost:.4f}")
     if disagreement > changed:
         reasons.append(f"differs from Keras in {disagreement:.4f}, more than {changed:.4f}")
     return "; ".join(reasons) or None

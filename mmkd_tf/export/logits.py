@@ -26,7 +26,7 @@ def keras_logits(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> np.nda
     return np.concatenate([np.asarray(batch, np.float32) for batch in batches])
 
 
-def check_logits(logits: np.ndarray, *, case: str) -> None:
+def check_logits(logits: np.ndarray, *, case: str, task: str = "single_label") -> None:
     """Refuses values that are not finite, and probabilities where logits should be."""
     if not np.isfinite(logits).all():
         raise ValueError(
@@ -34,7 +34,12 @@ def check_logits(logits: np.ndarray, *, case: str) -> None:
             "Train it anew, or let it cope with inputs of zeros, which stand for absent ones."
         )
     sums = logits.sum(axis=1)
-    if (logits >= 0).all() and np.allclose(sums, 1, atol=1e-3):
+    if task == "multi_label" and (logits >= 0).all() and (logits <= 1).all() and logits.any():
+        raise ValueError(
+            "`model`: logits. Received: values that are all from 0 to 1, as after a sigmoid. "
+            "Give the model without it: the export adds the sigmoid."
+        )
+    if task == "single_label" and (logits >= 0).all() and np.allclose(sums, 1, atol=1e-3):
         raise ValueError(
             "`model`: logits. Received: rows that sum to 1, as after a softmax. "
             "Give the model without it: keras.Model(model.inputs, logits), or a last Dense "

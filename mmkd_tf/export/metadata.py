@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.edge.model_file import (
     DESCRIPTION_FILE,
-    FORMAT,
+    FORMATS,
     LABELS_FILE,
     VOCABULARY_FILE,
 )
@@ -30,6 +30,7 @@ def add_metadata(
     vocabulary: Sequence[str] | None = None,
     author: str | None = None,
     licence: str | None = None,
+    task: str = "single_label",
 ) -> bytes:
     """Adds labels, vocabulary and a description of inputs and outputs to a TFLite model.
 
@@ -42,10 +43,12 @@ def add_metadata(
         content: A TFLite model with one signature. It may have any batch size, or an open one. A
             `text` of uint8 is one of UTF-8 bytes, any other one of token ids.
         name: What to call the model.
-        class_names: One for each output, in order; become `labels.txt`, one a line.
+        class_names: Of classes, labels or targets, one for each output, in order; become
+            `labels.txt`, one a line. Of retrieval none.
         vocabulary: Words in the order of their ids; become `vocab.txt`, one a line.
         author: Who made the model.
         licence: The terms of its use, such as "Apache-2.0".
+        task: What the outputs say, a key of `mmkd_tf.edge.model_file.FORMATS`.
 
     Returns:
         The whole file.
@@ -57,10 +60,11 @@ def add_metadata(
     _check(model, class_names, vocabulary, {"name": name, "author": author, "licence": licence})
     signature = model.signatureDefs[0]
     description = {
-        "format": FORMAT,
+        "format": FORMATS[task],
+        **({} if task == "single_label" else {"task": task}),
         "signature": signature.signatureKey.decode(),
         "inputs": _inputs(model, signature),
-        "outputs": _outputs(model, signature),
+        "outputs": _outputs(model, signature, task),
         "absent_input": "zeros",
     }
     credits = {"author": author, "licence": licence}
@@ -68,7 +72,7 @@ def add_metadata(
     num_words = None if vocabulary is None else len(vocabulary)
     _set_metadata(model, model_metadata(name, description, num_words=num_words))
     packed = write_tables(model)
-    files = {LABELS_FILE: "\n".join(class_names)}
+    files = {LABELS_FILE: "\n".join(class_names)} if class_names else {}
     if vocabulary is not None:
         files[VOCABULARY_FILE] = "\n".join(vocabulary)
     description |= {"files": list(files)}
@@ -122,10 +126,12 @@ def _inputs(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, 
     return inputs
 
 
-def _outputs(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, dict]:
+def _outputs(model: schema.ModelT, signature: schema.SignatureDefT, task: str) -> dict[str, dict]:
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.outputs}
     indices = model.subgraphs[signature.subgraphIndex].outputs
-    return {names[index]: {"range": [0, 1]} for index in indices}
+    ranges = {"regression": {}, "retrieval": {"range": [-1, 1]}}
+    entry = ranges.get(task, {"range": [0, 1]})
+    return {names[index]: dict(entry) for index in indices}
 
 
 def _type_name(number: int) -> str:

@@ -20,9 +20,25 @@ _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2  # ContentProperties
 _RGB = 1  # ColorSpaceType
 _NORMALIZATION = 1  # ProcessUnitOptions
 
+# By task: what the model is, what the file of names holds, what the output is.
+_WORDS = {
+    "single_label": (
+        "Classifier.",
+        "class names, one a line",
+        "probability of each class; their sum is 1",
+    ),
+    "multi_label": (
+        "Gives any number of labels.",
+        "names of labels, one a line",
+        "probability of each label by itself; it is given above 0.5",
+    ),
+    "regression": ("Gives numbers.", "names of targets, one a line", "value of each target"),
+    "retrieval": ("Gives a point near what belongs to it.", "", "embedding of length 1"),
+}
+
 
 def model_metadata(name: str, description: Mapping, *, num_words: int | None) -> bytes:
-    """Describes a classifier's inputs and outputs.
+    """Describes a model's inputs and outputs.
 
     Args:
         name: What to call the model.
@@ -42,19 +58,16 @@ def model_metadata(name: str, description: Mapping, *, num_words: int | None) ->
             inputs.append(_text(builder, key, entry, num_words))
         else:
             inputs.append(_tensor(builder, key, f"numbers of shape {entry['shape']}", {}))
-    labels = _file(builder, LABELS_FILE, "class names, one a line", _AXIS_LABELS)
-    outputs = [
-        _tensor(
-            builder,
-            key,
-            "probability of each class; their sum is 1",
-            {5: _stats(builder, *entry["range"]), 6: [labels]},
-        )
-        for key, entry in description["outputs"].items()
-    ]
+    task = description.get("task", "single_label")
+    about, of_labels, of_outputs = _WORDS[task]
+    labels = [_file(builder, LABELS_FILE, of_labels, _AXIS_LABELS)] if of_labels else []
+    outputs = []
+    for key, entry in description["outputs"].items():
+        fields = {5: _stats(builder, *entry["range"])} if "range" in entry else {}
+        outputs.append(_tensor(builder, key, of_outputs, fields | ({6: labels} if labels else {})))
     bound = "Bind inputs and outputs by the names of this signature, not by position."
     graph = _table(builder, {0: description["signature"], 1: bound, 2: inputs, 3: outputs})
-    about = "Classifier. Zeros stand for an absent input. mmkd.json describes the inputs."
+    about += " Zeros stand for an absent input. mmkd.json describes the inputs."
     version = _MIN_PARSER_VERSIONS[num_words is not None]
     fields = {0: name, 1: about, 2: "1", 3: [graph], 7: version}
     if "author" in description:

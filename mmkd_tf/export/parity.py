@@ -6,17 +6,14 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from mmkd_tf.export.heads import comparable, same_answers, spread_of
 from mmkd_tf.export.logits import check_logits, keras_logits
 from mmkd_tf.export.trials import run_batches, run_both_ways, sizes_to_try, without
+from mmkd_tf.tasks import headline
 
 MAX_LOGIT_DIFFERENCE = 1e-4
 MIN_TOP1_AGREEMENT = 0.95
 MAX_RELATIVE_ERROR = 0.1
-
-# Classes closer than this are equal up to float32 rounding.
-_TIE = 1e-6
-# Probabilities below this are lost in float32, so logits are compared no further down.
-_SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
@@ -27,18 +24,21 @@ class Export:
         file: Path of the file or folder.
         bytes: Its size.
         latency_ms: Median time of a call for one example, one thread, in milliseconds.
-        max_abs_logit_difference: Largest difference of a log-probability from Keras, in nats.
+        max_abs_logit_difference: Largest difference of a log-probability from Keras, in nats; of
+            regression, of a value in standard deviations of the targets.
         top1_agreement: Share of the examples with the same first class as in Keras, 0 to 1;
-            classes that Keras holds equal to 1e-6 nats count as the same.
+            classes that Keras holds equal to 1e-6 nats count as the same. Of other tasks, see
+            `mmkd_tf.export.heads.same_answers`.
         num_examples: Number of examples compared.
-        accuracy: Share of the examples for which the file gives the label, 0 to 1; None where
-            no labels were given.
+        accuracy: Share of the examples for which the file gives the label, 0 to 1, or what else
+            is the task's headline figure, see `mmkd_tf.tasks`; None where no labels were given.
         keras_accuracy: The same of Keras.
         quantize: How the weights are stored; see `mmkd_tf.export.quantize`.
         batch_size: Number of examples that the file takes at a time, None for any.
         text_input: What the file takes as text, "ids" or "bytes"; None if it takes no text.
         ladder: Where all levels of quantisation were tried, what was seen of each; see
             `mmkd_tf.export.ladder.Rung` for the keys.
+        task: What the file was made for, see `mmkd_tf.tasks`.
     """
 
     file: str
@@ -53,6 +53,7 @@ class Export:
     batch_size: int | None = 1
     text_input: str | None = None
     ladder: tuple[dict, ...] = ()
+    task: str = "single_label"
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,11 @@ class Difference:
     """How far a file is from Keras on some examples.
 
     Attributes:
-        max_abs_logit_difference: In nats, between log-probabilities.
-        relative_error: Root mean square of the differences, divided by that of the logits
-            about their mean in each row.
+        max_abs_logit_difference: As in `Export`.
+        relative_error: Root mean square of the differences, divided by that of Keras' outputs
+            about their mean, see `mmkd_tf.export.heads.spread_of`.
         top1_agreement: As in `Export`.
-        scale: Largest absolute logit about its row's mean, at least 1: float32 rounding
-            grows with it.
+        scale: How large the logits or values are, at least 1: float32 rounding grows with it.
     """
 
     max_abs_logit_difference: float
@@ -107,21 +107,28 @@ class Difference:
         return not (self.top1_agreement >= MIN_TOP1_AGREEMENT or close)
 
 
-def difference(*, logits: np.ndarray, probabilities: np.ndarray) -> Difference:
-    """Measures how far a file's probabilities are from Keras' logits, both `[n, num_classes]`."""
-    logits = logits.astype(np.float64)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    expected = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    expected = np.maximum(expected, np.log(_SMALLEST))
-    found = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
-    centred = expected - expected.mean(axis=1, keepdims=True)
-    first = np.take_along_axis(expected, found.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0]
-    error, spread = (np.sqrt(np.mean(np.square(x))) for x in (found - expected, centred))
+def difference(
+    *,
+    logits: np.ndarray,
+    probabilities: np.ndarray,
+    task: str = "single_label",
+    labels: np.ndarray | None = None,
+) -> Difference:
+    """Measures how far a file is from Keras.
+
+    Args:
+        logits: What Keras gives, float `[n, num_outputs]`.
+        probabilities: What the file gives, of the same shape; values for regression.
+        task: The task.
+        labels: Of regression the targets, whose standard deviations are the unit.
+    """
+    expected, found, scale = comparable(logits, probabilities, task=task, labels=labels)
+    error = np.sqrt(np.mean(np.square(found - expected)))
     return Difference(
         max_abs_logit_difference=float(np.abs(found - expected).max()),
-        relative_error=float(error / max(spread, 1e-6)),
-        top1_agreement=float(np.mean(first >= expected.max(axis=1) - _TIE)),
-        scale=float(max(1.0, np.abs(logits - logits.mean(axis=1, keepdims=True)).max())),
+        relative_error=float(error / max(spread_of(expected, task=task), 1e-6)),
+        top1_agreement=same_answers(expected, found, task=task),
+        scale=float(scale),
     )
 
 
@@ -135,6 +142,7 @@ def compare(
     labels: np.ndarray | None = None,
     batch_size: int | None = None,
     logits: np.ndarray | None = None,
+    task: str = "single_label",
 ) -> Parity:
     """Runs a file on examples, twice in other order, and with each modality absent.
 
@@ -143,15 +151,16 @@ def compare(
 
     Args:
         model: The model that the file was made from.
-        run: Runs the file on `[n, ...]` tensors by name, gives probabilities `[n, num_classes]`;
-            for any n up to `batch_size`.
+        run: Runs the file on `[n, ...]` tensors by name, gives probabilities or values
+            `[n, num_classes]`; for any n up to `batch_size`.
         inputs: Examples in tensor form.
         exact: Whether the file should equal Keras up to rounding, or is quantised.
         file_inputs: The same examples as the file takes them, where that is something else, such
             as the bytes of texts.
-        labels: Class indices `[n]` of the examples, for the accuracy.
+        labels: Of the examples, as `Examples.labels`, for the accuracy.
         batch_size: Number of examples that the file takes at a time, None for any.
         logits: What `keras_logits` gives for `inputs`, where the caller has it already.
+        task: What the file was made for.
 
     Returns:
         How far the file is from Keras on `inputs` as they are.
@@ -163,20 +172,20 @@ def compare(
     file_inputs = inputs if file_inputs is None else file_inputs
     num_examples = len(next(iter(inputs.values())))
     logits = keras_logits(model, inputs) if logits is None else logits
-    check_logits(logits, case="the examples")
+    check_logits(logits, case="the examples", task=task)
     sizes = sizes_to_try(batch_size, num_examples=num_examples)
-    cases = {}
+    cases, goal = {}, {"task": task, "labels": labels}
     for size in sizes:
         probabilities = run_both_ways(run, file_inputs, size)
         case = "the examples" if len(sizes) == 1 else f"the examples in batches of {size}"
-        cases[case] = difference(logits=logits, probabilities=probabilities)
+        cases[case] = difference(logits=logits, probabilities=probabilities, **goal)
     complete = list(cases.values())
     for name in inputs:
         case = f"examples without {name}"
         expected = keras_logits(model, without(inputs, name))
-        check_logits(expected, case=case)
+        check_logits(expected, case=case, task=task)
         answers = run_batches(run, without(file_inputs, name), sizes[0])
-        cases[case] = difference(logits=expected, probabilities=answers)
+        cases[case] = difference(logits=expected, probabilities=answers, **goal)
     broken = [f"{case}: {found}" for case, found in cases.items() if found.exceeds(exact=exact)]
     if broken:
         raise RuntimeError(
@@ -188,13 +197,13 @@ def compare(
     return Parity(
         max_abs_logit_difference=max(found.max_abs_logit_difference for found in complete),
         top1_agreement=min(found.top1_agreement for found in complete),
-        accuracy=accuracy(probabilities, labels),
-        keras_accuracy=accuracy(logits, labels),
+        accuracy=score(task, probabilities, labels),
+        keras_accuracy=score(task, logits, labels),
         num_examples=num_examples,
         batch_sizes=sizes,
     )
 
 
-def accuracy(scores: np.ndarray, labels: np.ndarray | None) -> float | None:
-    """Gives the share of the rows `[n, num_classes]` whose largest score is the label's."""
-    return None if labels is None else float(np.mean(scores.argmax(axis=1) == labels))
+def score(task: str, outputs: np.ndarray, labels: np.ndarray | None) -> float | None:
+    """Gives the task's headline figure of outputs or logits, None without labels."""
+    return None if labels is None else headline(task, labels=labels, outputs=outputs)

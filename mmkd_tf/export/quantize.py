@@ -7,6 +7,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.edge.interpreter import TensorRunner
+from mmkd_tf.export.heads import as_logits
 from mmkd_tf.export.parity import difference
 from mmkd_tf.export.quantization.bias_correction import add_biases, correct_biases
 from mmkd_tf.export.quantization.lookups import scale_rows, use_embedding_lookup
@@ -23,7 +24,6 @@ LEVELS = ("float32", "float16", "dynamic", "mixed", "mixed4")
 # Where dense layers of 4 bits change the logits by more than this share, they get 8.
 _MAX_RELATIVE_ERROR = 0.05
 _NUM_COMPARED = 128
-_SMALLEST = 1e-30
 
 _SCHEMES = {
     "float16": Scheme(weight_bits=16),
@@ -33,10 +33,16 @@ _SCHEMES = {
 }
 
 
-def quantize(content: bytes, *, level: str, examples: Mapping[str, np.ndarray]) -> bytes:
+def quantize(
+    content: bytes,
+    *,
+    level: str,
+    examples: Mapping[str, np.ndarray],
+    task: str = "single_label",
+) -> bytes:
     """Quantises a float32 model that `convert` made.
 
-    Signature, inputs and output stay: probabilities are float32, and so is the arithmetic within
+    Signature, inputs and output stay: the output is float32, and so is the arithmetic within
     recurrent layers. Tensors inside get short names. The levels:
 
     - "float32": as it is.
@@ -53,6 +59,7 @@ def quantize(content: bytes, *, level: str, examples: Mapping[str, np.ndarray]) 
         level: One of `LEVELS`.
         examples: By input name, examples in the form that the file takes, along the first axis,
             for instance of the training split; 512 are used. A hundred or more are advisable.
+        task: What the file was made for.
 
     Returns:
         TFLite bytes.
@@ -75,8 +82,8 @@ def quantize(content: bytes, *, level: str, examples: Mapping[str, np.ndarray]) 
     quantized = _quantize(content, scheme, examples)
     if scheme.large_dense_bits == 4 and _has_narrow_dense(quantized):
         few = {name: values[:_NUM_COMPARED] for name, values in examples.items()}
-        logits = np.log(np.maximum(TensorRunner(content)(few), _SMALLEST))
-        found = difference(logits=logits, probabilities=TensorRunner(quantized)(few))
+        logits = as_logits(TensorRunner(content)(few), task=task)
+        found = difference(logits=logits, probabilities=TensorRunner(quantized)(few), task=task)
         if found.relative_error > _MAX_RELATIVE_ERROR:
             quantized = _quantize(content, replace(scheme, large_dense_bits=8), examples)
     return quantized

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.edge.interpreter import OUTPUTS
 from mmkd_tf.export.benchmark import median_ms
-from mmkd_tf.export.contract import check_model
+from mmkd_tf.export.contract import check_model, task_problems
 from mmkd_tf.export.parity import Export, check_logits, compare, difference, keras_logits
 from mmkd_tf.export.serving import save_serving_model
 from mmkd_tf.export.spelling import spell
@@ -26,6 +27,7 @@ def export_saved_model(
     class_names: Sequence[str],
     modalities: Mapping[str, Modality],
     examples: Mapping[str, np.ndarray],
+    task: str = "single_label",
 ) -> Export:
     """Writes a model as a SavedModel with everything between raw inputs and class names.
 
@@ -33,15 +35,18 @@ def export_saved_model(
     JPEG, PNG, WebP, GIF or BMP files; `text`, string `[batch]`, UTF-8; an empty string is an
     absent one. Signature `tensors` takes the tensor form. Both give `probabilities`, float32
     `[batch, num_classes]`, `class_names`, string of the same shape and order, the same in each
-    row, and `label`, string `[batch]`, the most probable class.
+    row, and `label`, string `[batch]`, the most probable class. With several labels an example
+    there is no `label`; for regression there are `values` in place of `probabilities`, for
+    retrieval an `embedding` alone.
 
     Args:
-        model: Functional model that gives logits, with inputs among `image` and `text`.
+        model: Functional model that gives logits or values, with inputs among `image` and `text`.
         path: The folder to write; a SavedModel there is replaced.
         class_names: Name of each class, in the order of the model's outputs.
         modalities: By input name, what turns raw values into tensors; see `Dataset.modalities`.
         examples: By input name, examples in tensor form along the first axis; the first 500 are
             used to compare the SavedModel with Keras.
+        task: What the model is for, one of `mmkd_tf.tasks.TASKS`; of retrieval one tower.
 
     Returns:
         Size, latency (of the signature `tensors`) and difference from Keras.
@@ -52,10 +57,12 @@ def export_saved_model(
         FileExistsError: If `path` holds something else than a SavedModel.
         RuntimeError: If the SavedModel differs from Keras by more than 1e-4 nats.
     """
-    problems = _modality_problems(model, examples, modalities)
-    inputs = check_model(model, class_names=class_names, examples=examples, problems=problems)
+    problems = task_problems(task) + _modality_problems(model, examples, modalities)
+    inputs = check_model(
+        model, class_names=class_names, examples=examples, problems=problems, task=task
+    )
     logits = keras_logits(model, inputs)
-    check_logits(logits, case="the examples")
+    check_logits(logits, case="the examples", task=task)
     path = Path(path)
     if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty_folder(path):
         raise FileExistsError(
@@ -66,17 +73,24 @@ def export_saved_model(
     unproved = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_serving_model(
-            model, unproved, class_names=class_names, modalities=modalities, inputs=inputs
+            model,
+            unproved,
+            class_names=class_names,
+            modalities=modalities,
+            inputs=inputs,
+            task=task,
         )
         with tf.device("CPU:0"):
             signatures = tf.saved_model.load(str(unproved)).signatures
 
             def run(tensors):
                 tensors = {name: tf.constant(values) for name, values in tensors.items()}
-                return signatures["tensors"](**tensors)["probabilities"].numpy()
+                return signatures["tensors"](**tensors)[OUTPUTS[task]].numpy()
 
-            result = compare(model=model, run=run, inputs=inputs, exact=True, logits=logits)
-            _compare_raw(model, signatures["serving_default"], modalities, inputs)
+            result = compare(
+                model=model, run=run, inputs=inputs, exact=True, logits=logits, task=task
+            )
+            _compare_raw(model, signatures["serving_default"], modalities, inputs, task)
             milliseconds = median_ms(run, [{k: v[:1] for k, v in inputs.items()}])
         num_bytes = sum(file.stat().st_size for file in unproved.rglob("*") if file.is_file())
         _replace_folder(unproved, path)
@@ -91,6 +105,7 @@ def export_saved_model(
         num_examples=result.num_examples,
         batch_size=None,
         text_input="bytes" if "text" in inputs else None,
+        task=task,
     )
 
 
@@ -115,7 +130,7 @@ def _modality_problems(
     return problems
 
 
-def _compare_raw(model, serving, modalities, inputs) -> None:
+def _compare_raw(model, serving, modalities, inputs, task) -> None:
     """Checks the signature for raw inputs: pictures as PNG files, texts spelled out."""
     raw, ready = {}, {}
     for name, values in inputs.items():
@@ -129,7 +144,7 @@ def _compare_raw(model, serving, modalities, inputs) -> None:
             ready[name] = modalities[name].to_tensor(raw[name]).numpy()
     answer = serving(**{name: tf.constant(values) for name, values in raw.items()})
     logits = keras_logits(model, ready)
-    found = difference(logits=logits, probabilities=answer["probabilities"].numpy())
+    found = difference(logits=logits, probabilities=answer[OUTPUTS[task]].numpy(), task=task)
     if found.exceeds(exact=True):
         raise RuntimeError(
             "The SavedModel differs from Keras on pictures and texts as they are, "

@@ -1,4 +1,4 @@
-"""Makes the signatures of a SavedModel: raw inputs or tensors to class names and probabilities."""
+"""Makes the signatures of a SavedModel: raw inputs or tensors to names and probabilities."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.edge.interpreter import OUTPUTS
 from mmkd_tf.export.contract import call_by_name
 from mmkd_tf.export.decode import decode_picture
+from mmkd_tf.export.heads import activate
 from mmkd_tf.export.lowering.portable import portable
 from mmkd_tf.modalities.modality import Modality
 
@@ -20,6 +22,7 @@ def save_serving_model(
     class_names: Sequence[str],
     modalities: Mapping[str, Modality],
     inputs: Mapping[str, np.ndarray],
+    task: str = "single_label",
 ) -> None:
     """Writes a SavedModel with the signatures `serving_default` and `tensors`.
 
@@ -29,6 +32,7 @@ def save_serving_model(
         class_names: Name of each class, in the order of the outputs.
         modalities: By name, at least those of `inputs`.
         inputs: By input name, an array whose sizes after the first, and dtype, `tensors` takes.
+        task: What the model is for, a key of `mmkd_tf.edge.interpreter.OUTPUTS`.
     """
     class_names = list(class_names)
     specs = {
@@ -41,13 +45,14 @@ def save_serving_model(
     def tensors(batch):
         with portable(model):
             logits = call_by_name(model, batch)
-        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
-        names = tf.constant(class_names)
-        return {
-            "probabilities": probabilities,
-            "class_names": tf.tile(names[tf.newaxis], [tf.shape(probabilities)[0], 1]),
-            "label": tf.gather(names, tf.argmax(probabilities, axis=1)),
-        }
+        outputs = activate(logits, task=task)
+        answer = {OUTPUTS[task]: outputs}
+        if class_names:
+            names = tf.constant(class_names)
+            answer["class_names"] = tf.tile(names[tf.newaxis], [tf.shape(outputs)[0], 1])
+        if task == "single_label":
+            answer["label"] = tf.gather(names, tf.argmax(outputs, axis=1))
+        return answer
 
     @tf.function(input_signature=[raw_specs], autograph=False)
     def serving_default(batch):

@@ -11,8 +11,9 @@ import numpy as np
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.tokenizer import Tokenizer
 from mmkd_tf.export.benchmark import latency_ms
-from mmkd_tf.export.contract import MAX_EXAMPLES, check_model
+from mmkd_tf.export.contract import MAX_EXAMPLES, check_model, task_problems
 from mmkd_tf.export.convert import convert
+from mmkd_tf.export.labels import label_problems
 from mmkd_tf.export.ladder import climb
 from mmkd_tf.export.logits import check_logits, keras_logits
 from mmkd_tf.export.metadata import add_metadata
@@ -33,9 +34,11 @@ class TFLiteOptions:
         batch_size: Number of examples that the file takes at a time; None for any.
         calibration: By input name, examples in tensor form to quantise with, of the training
             split; by default those that the file is compared on.
-        max_accuracy_loss: What `quantize="auto"` may lose, as a share: 0.005 is half a point.
+        max_accuracy_loss: What `quantize="auto"` may lose, as a share: 0.005 is half a point. Of
+            other tasks, of their headline figure, see `mmkd_tf.tasks`.
         author: Who made the model; kept in the file.
         licence: The model's licence; kept in the file.
+        task: What the model is for, one of `mmkd_tf.tasks.TASKS`; of retrieval one tower.
     """
 
     batch_size: int | None = 1
@@ -43,6 +46,7 @@ class TFLiteOptions:
     max_accuracy_loss: float = 0.005
     author: str | None = None
     licence: str | None = None
+    task: str = "single_label"
 
 
 def export_tflite(
@@ -60,18 +64,23 @@ def export_tflite(
     """Writes a model as a TFLite file with builtin operators only, and proves it.
 
     The file has the signature `serving_default`, inputs named as the model's, and the output
-    `probabilities`, float32 `[batch, num_classes]`. Labels, vocabulary and a description of the
-    inputs are inside; `mmkd_tf.edge.Classifier` reads it. Before it gets its name it is run on
-    the examples, in two orders and with each modality absent, and compared with Keras.
+    `probabilities` (of regression `values`, of retrieval `embedding`), float32 `[batch,
+    num_classes]`. Labels, vocabulary and a description of the inputs are inside;
+    `mmkd_tf.edge.Classifier` reads it, or of regression `Regressor`, of retrieval `Encoder`.
+    Before it gets its name it is run on the examples, in two orders and with each modality absent,
+    and compared with Keras.
 
     Args:
-        model: Functional model that gives logits; the softmax is added. It stays as it is.
+        model: Functional model that gives logits; the softmax is added, or for several labels the
+            sigmoid. It stays as it is.
         path: The file to write; one that exists is replaced. Missing folders are made.
-        class_names: Name of each class, in the order of the model's outputs.
+        class_names: Name of each class, in the order of the model's outputs; of retrieval none.
         examples: By input name, examples in tensor form along the first axis, such as the
             validation split's; the first 500 are used. They fix the sizes that the model leaves
             open.
-        labels: int `[n]`, the classes of the examples, to measure accuracy.
+        labels: int `[n]`, the classes of the examples, to measure accuracy; of other tasks float
+            `[n, num_classes]`, see `Examples.labels`; of retrieval the embeddings of the other
+            modality, to measure recall at 10 among them.
         vocabulary: Words in the order of their ids, for a model with an input `text`. Without
             it the file takes token ids, but no text.
         quantize: None keeps float32 weights. A level of `mmkd_tf.export.quantize.LEVELS` makes
@@ -93,14 +102,20 @@ def export_tflite(
     """
     options = TFLiteOptions() if options is None else options
     _check_types(examples, options)
-    problems = _option_problems(model, examples, vocabulary, quantize, text_input)
-    problems += _label_problems(examples, labels, len(class_names))
-    inputs = check_model(model, class_names=class_names, examples=examples, problems=problems)
+    task = options.task
+    problems = task_problems(task)
+    problems += _option_problems(model, examples, vocabulary, quantize, text_input)
+    problems += label_problems(examples, labels, len(class_names), task=task)
+    inputs = check_model(
+        model, class_names=class_names, examples=examples, problems=problems, task=task
+    )
     labels = None if labels is None else np.asarray(labels)[:MAX_EXAMPLES]
     calibration = options.calibration
     if calibration is not None:
         try:
-            calibration = check_model(model, class_names=class_names, examples=calibration)
+            calibration = check_model(
+                model, class_names=class_names, examples=calibration, task=task
+            )
         except ValueError as error:
             raise ValueError(str(error).replace("`examples`", "`calibration`")) from None
 
@@ -114,9 +129,9 @@ def export_tflite(
             calibration = as_bytes(calibration, vocabulary, num_bytes=num_bytes)[1]
     calibration = calibration or file_inputs
     logits = keras_logits(model, inputs)
-    check_logits(logits, case="the examples")
+    check_logits(logits, case="the examples", task=task)
 
-    content = convert(model, inputs, batch_size=options.batch_size, readers=readers)
+    content = convert(model, inputs, batch_size=options.batch_size, readers=readers, task=task)
     level, ladder = quantize or "float32", ()
     if level == AUTO:
         climbed = climb(
@@ -126,10 +141,11 @@ def export_tflite(
             logits=logits,
             labels=labels,
             max_accuracy_loss=options.max_accuracy_loss,
+            task=task,
         )
         level, content, ladder = climbed.level, climbed.content, climbed.rungs
     else:
-        content = quantized(content, level=level, examples=calibration)
+        content = quantized(content, level=level, examples=calibration, task=task)
     content = add_metadata(
         content,
         name=model.name,
@@ -137,6 +153,7 @@ def export_tflite(
         vocabulary=vocabulary,
         author=options.author,
         licence=options.licence,
+        task=task,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +169,7 @@ def export_tflite(
             batch_size=options.batch_size,
             logits=logits,
             exact=level == "float32",
+            task=task,
         )
         milliseconds = latency_ms(unproved, file_inputs)
         os.replace(unproved, path)
@@ -170,6 +188,7 @@ def export_tflite(
         batch_size=options.batch_size,
         text_input=text_input if "text" in inputs else None,
         ladder=tuple(asdict(rung) for rung in ladder),
+        task=task,
     )
 
 
@@ -215,29 +234,6 @@ def _option_problems(
         problems.append(
             f"`vocabulary`: a word for each token id. Received: {len(vocabulary)} words, ids up "
             f"to {largest}. Give the vocabulary that the examples were made with."
-        )
-    return problems
-
-
-def _label_problems(
-    examples: Mapping[str, np.ndarray], labels: np.ndarray | None, num_classes: int
-) -> list[str]:
-    if labels is None:
-        return []
-    given = np.asarray(labels)
-    sizes = {name: len(values) for name, values in examples.items()}
-    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
-        return [
-            "`labels`: integers [n], the index of each example's class. "
-            f"Received: {given.dtype} {list(given.shape)}. Of one-hot rows take argmax(axis=1)."
-        ]
-    problems = []
-    if any(size != len(given) for size in sizes.values()):
-        problems.append(f"`labels`: one for each example, {sizes}. Received: {len(given)}.")
-    if given.size and not 0 <= given.min() <= given.max() < num_classes:
-        problems.append(
-            f"`labels`: from 0 to {num_classes - 1}, for {num_classes} class names. "
-            f"Received: from {given.min()} to {given.max()}."
         )
     return problems
 

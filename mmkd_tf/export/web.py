@@ -104,8 +104,14 @@ def _check_folder(folder: Path) -> None:
 
 def _check_model(model_file: str | os.PathLike) -> None:
     """Raises what is wrong with a model for this page."""
+    file = read_model_file(model_file)
+    if file.task != "single_label":
+        raise ValueError(
+            "`model_file`: one of the task single_label, whose classes the page shows. "
+            f"Received: '{os.fspath(model_file)}', of {file.task}."
+        )
     Classifier(model_file)
-    runner = TensorRunner(read_model_file(model_file).content)
+    runner = TensorRunner(file.content)
     if any(shape[0] is None or shape[0] < 1 for shape, _ in runner.inputs.values()):
         raise ValueError(
             "`model_file`: one for a fixed number of examples. "

@@ -11,10 +11,12 @@ from mmkd_tf.losses.features import (
 )
 from mmkd_tf.losses.independent import sigmoid_soft_target_loss, squared_loss
 from mmkd_tf.losses.logits import soft_target_cross_entropy, soft_target_loss
+from mmkd_tf.losses.pairs import affinity_loss
 from mmkd_tf.losses.relations import relational_angle_loss, relational_distance_loss
 from mmkd_tf.losses.similarities import pkt_loss, similarity_preserving_loss
 
 __all__ = [
+    "affinity_loss",
     "attention_transfer_loss",
     "contrastive_loss",
     "cosine_hint_loss",

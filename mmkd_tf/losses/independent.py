@@ -1,5 +1,8 @@
 """Losses between outputs that don't compete: several labels, one logit, or plain numbers."""
 
+from collections.abc import Sequence
+
+import numpy as np
 from keras import ops
 
 from mmkd_tf.losses.checks import logits_problems, refuse, temperature_problems
@@ -57,13 +60,13 @@ def sigmoid_soft_target_loss(*, teacher_logits, student_logits, temperature: flo
     return temperature**2 * ops.mean(divergence, axis=1)
 
 
-def squared_loss(*, teacher_logits, student_logits):
+def squared_loss(*, teacher_logits, student_logits, scale: Sequence[float] | float = 1.0):
     """Mean squared difference between outputs: for regression, or for logits themselves.
 
-    `mean over outputs of (teacher_logits - student_logits)**2`, where `logits` are whatever a
-    head without activation gives; for regression they are the predictions. Half of it is what
-    `soft_target_loss` tends to at a high temperature, for logits whose mean is 0; unlike that, it
-    sees a constant added to the logits.
+    `mean over outputs of ((teacher_logits - student_logits) / scale)**2`, where `logits` are
+    whatever a head without activation gives; for regression they are the predictions. Half of it is
+    what `soft_target_loss` tends to at a high temperature, for logits whose mean is 0; unlike
+    that, it sees a constant added to the logits.
 
     It is the mean over outputs, as `keras.losses.MeanSquaredError` takes it; the paper writes
     half of the sum.
@@ -71,13 +74,15 @@ def squared_loss(*, teacher_logits, student_logits):
     Args:
         teacher_logits: float `[batch, num_outputs]`.
         student_logits: float `[batch, num_outputs]`.
+        scale: Above 0, a number for all outputs or one for each, such as the labels' standard
+            deviations: then outputs of any units count alike.
 
     Returns:
-        float32 `[batch]`, in the square of the outputs' unit, 0 or more; 0 if and only if the
-        outputs are equal.
+        float32 `[batch]`, in the square of the outputs' unit over `scale`, 0 or more; 0 if and
+        only if the outputs are equal.
 
     Raises:
-        ValueError: If shapes differ.
+        ValueError: If shapes differ, or a scale is not above 0.
 
     Examples:
         >>> import numpy as np
@@ -92,5 +97,18 @@ def squared_loss(*, teacher_logits, student_logits):
     """
     teacher_logits = ops.cast(teacher_logits, "float32")
     student_logits = ops.cast(student_logits, "float32")
-    refuse(logits_problems(teacher_logits, student_logits, one_logit=True))
-    return ops.mean(ops.square(teacher_logits - student_logits), axis=1)
+    problems = logits_problems(teacher_logits, student_logits, one_logit=True)
+    problems += _scale_problems(scale, student_logits.shape[-1])
+    refuse(problems)
+    difference = (teacher_logits - student_logits) / ops.convert_to_tensor(scale, "float32")
+    return ops.mean(ops.square(difference), axis=1)
+
+
+def _scale_problems(scale, num_outputs: int) -> list[str]:
+    scales = np.asarray(scale, np.float64)
+    if scales.shape in ((), (num_outputs,)) and np.isfinite(scales).all() and (scales > 0).all():
+        return []
+    return [
+        f"`scale`: a finite number above 0, or one for each of the {num_outputs} outputs. "
+        f"Received: scale={scale!r}."
+    ]

@@ -1,10 +1,13 @@
 """The contract that every modality fulfils: raw values -> checked values -> tensors -> features."""
 
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Protocol, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+Value = TypeVar("Value")
 
 
 class Modality(Protocol):
@@ -73,3 +76,24 @@ def is_absent(tensors: np.ndarray) -> np.ndarray:
         bool `[batch]`: True where all values are zero.
     """
     return ~np.any(tensors.reshape(len(tensors), -1), axis=1)
+
+
+def chosen(
+    there: Mapping[str, Value], names: Collection[str], *, argument: str
+) -> dict[str, Value]:
+    """Gives what is there of some modalities, in the order in which it is there.
+
+    Args:
+        there: By name of a modality.
+        names: One or more of these names.
+        argument: What the caller calls `names`, for the message.
+
+    Raises:
+        ValueError: If a name is not there, or there are none.
+    """
+    if isinstance(names, str) or not names or not set(names) <= set(there):
+        raise ValueError(
+            f"`{argument}`: a list of one or more of {list(there)}, which the dataset has. "
+            f"Received: {argument}={names!r}."
+        )
+    return {name: value for name, value in there.items() if name in names}

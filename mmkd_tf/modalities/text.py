@@ -124,7 +124,7 @@ class Text:
 
     def _embed(self, inputs, dim, *, dropout=0.0):
         size = len(self.vocabulary)
-        x = layers.Embedding(size, dim, mask_zero=True, name="text_embedding")(inputs)
+        x = layers.Embedding(size, dim, mask_zero=True, name="text_words")(inputs)
         return layers.Dropout(dropout, name="text_dropout")(x) if dropout else x
 
     def describe(self) -> str:

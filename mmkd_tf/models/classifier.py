@@ -1,4 +1,4 @@
-"""Classifiers: encoders, fusion and head as one Functional model that gives logits."""
+"""Models: encoders, fusion and head as one Functional model that gives logits or values."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from mmkd_tf.modalities.forms import student_forms, teacher_forms
-from mmkd_tf.modalities.modality import Modality
+from mmkd_tf.modalities.modality import Modality, chosen
 from mmkd_tf.models.encoding import encode
 from mmkd_tf.models.fusion import Concatenation
 from mmkd_tf.models.modality_dropout import ModalityDropout
@@ -22,6 +22,8 @@ class Task(Protocol):
 
     modalities: dict[str, Modality]
     num_classes: int
+    # Of regression only: mean and standard deviation of each training target.
+    target_statistics: tuple | None = None
 
 
 def build_teacher(
@@ -34,14 +36,15 @@ def build_teacher(
     """Builds the large model.
 
     Args:
-        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
+        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has; see `Task`.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
         modalities: Names of the modalities to read; all by default.
         modality_dropout: How often a modality is left out in training, 0 to 1, for all or by
             name; see `ModalityDropout`.
 
     Returns:
-        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`, or
+        values in the targets' units where the dataset has `target_statistics`.
 
     Raises:
         ValueError: If the dataset lacks a modality.
@@ -61,14 +64,15 @@ def build_student(
     """Builds the small model, at most 1/20 of the teacher's parameters up to 200 classes.
 
     Args:
-        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has.
+        dataset: Anything with `modalities` and `num_classes`, as a `Dataset` has; see `Task`.
         fusion: A fusion layer of `mmkd_tf.models.fusion`; `Concatenation()` by default.
         modalities: Names of the modalities to read; all by default.
         modality_dropout: How often a modality is left out in training, 0 to 1, for all or by
             name; see `ModalityDropout`.
 
     Returns:
-        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`.
+        A Functional model: a dict of inputs by modality -> logits `[batch, num_classes]`, or
+        values in the targets' units where the dataset has `target_statistics`.
 
     Raises:
         ValueError: If the dataset lacks a modality.
@@ -82,15 +86,7 @@ def build_student(
 
 def _chosen(there, names):
     """The modalities of these names, in the dataset's order."""
-    if names is None:
-        return there
-    unknown = [name for name in names if name not in there]
-    if isinstance(names, str) or unknown or not names:
-        raise ValueError(
-            f"`modalities`: a list of one or more of {list(there)}, which the dataset has. "
-            f"Received: modalities={names!r}."
-        )
-    return {name: modality for name, modality in there.items() if name in names}
+    return there if names is None else chosen(there, names, argument="modalities")
 
 
 class _Inputs:
@@ -117,6 +113,11 @@ def _classifier(dataset, inputs, role, fusion, *, dropout=0.0, head_dim=None):
         fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
     # Logits in float32 also under mixed precision: a softmax over half precision loses classes.
     logits = layers.Dense(dataset.num_classes, dtype="float32", name="logits")(fused)
+    statistics = getattr(dataset, "target_statistics", None)
+    if statistics is not None:
+        # The layers see targets of mean 0 and deviation 1, people see their own units.
+        mean, deviation = (values.tolist() for values in statistics)
+        logits = layers.Rescaling(deviation, offset=mean, dtype="float32", name="values")(logits)
     return keras.Model(inputs.given, logits, name=role)
 
 

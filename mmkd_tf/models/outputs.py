@@ -55,10 +55,10 @@ def check_gives_logits(model: keras.Model, *, argument: str) -> None:
             "and make keras.Model(inputs, outputs)."
         )
     shapes = [tuple(output.shape) for output in model.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None or shapes[0][1] < 2:
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None:
         raise ValueError(
-            f"`{argument}`: one output, logits of shape (batch, num_classes) with at least two "
-            f"classes. Received: model '{model.name}' with outputs of shape {shapes}. Make a "
+            f"`{argument}`: one output, logits of shape (batch, num_classes). "
+            f"Received: model '{model.name}' with outputs of shape {shapes}. Make a "
             "model of its logits: keras.Model(model.input, model.get_layer(...).output)."
         )
     layer = probability_layer(model)

@@ -1,5 +1,14 @@
 """Exported files beside Keras, and the ladder of quantisation levels, as text and Markdown."""
 
+from mmkd_tf.report.by_task import WORDS, task_of
+
+_DIFFERENCES = {
+    "single_label": "logit difference",
+    "multi_label": "logit difference",
+    "regression": "difference in standard deviations",
+    "retrieval": "difference of a number",
+}
+
 
 def exports_lines(exports: list[dict]) -> list[str]:
     """Writes the exported files beside Keras, and the ladder of quantisation levels.
@@ -10,9 +19,10 @@ def exports_lines(exports: list[dict]) -> list[str]:
     Returns:
         Lines of text.
     """
+    words = WORDS[task_of(exports[0])]
     lines = [
-        f"{'file':<24}{'level':>9}{'KiB':>9}{'ms':>9}{'accuracy':>10}{'in Keras':>10}"
-        f"{'same class':>12}{'on test':>9}{'difference':>12}"
+        f"{'file':<24}{'level':>9}{'KiB':>9}{'ms':>9}{words.short_headline:>10}{'in Keras':>10}"
+        f"{words.same:>12}{'on test':>9}{'difference':>12}"
     ]
     for made in exports:
         lines.append(
@@ -32,8 +42,10 @@ def exports_lines(exports: list[dict]) -> list[str]:
 
 
 def _ladder_lines(made: dict) -> list[str]:
+    words = WORDS[task_of(made)]
     lines = [
-        f"{'level':<10}{'KiB':>9}{'ms':>9}{'accuracy':>10}{'same class':>12}{'difference':>12}"
+        f"{'level':<10}{'KiB':>9}{'ms':>9}{words.short_headline:>10}{words.same:>12}"
+        f"{'difference':>12}"
     ]
     for rung in made["ladder"]:
         verdict = _verdict(made, rung)
@@ -48,21 +60,37 @@ def _ladder_lines(made: dict) -> list[str]:
     return lines
 
 
-FILE_COLUMNS = (
-    "file",
-    "weights",
-    "KiB",
-    "ms per call",
-    "largest logit difference",
-    "same class as Keras",
-    "on test",
-    "accuracy on test",
-)
-RUNG_COLUMNS = ("weights", "KiB", "ms per call", "accuracy", "same class as Keras", "")
+def file_columns(exports: list[dict]) -> tuple[str, ...]:
+    """Gives the titles of `file_rows`.
+
+    Args:
+        exports: As for `exports_lines`.
+    """
+    task = task_of(exports[0])
+    return (
+        "file",
+        "weights",
+        "KiB",
+        "ms per call",
+        f"largest {_DIFFERENCES[task]}",
+        _as_keras(WORDS[task].same),
+        "on test",
+        f"{WORDS[task].headline} on test",
+    )
+
+
+def rung_columns(made: dict) -> tuple[str, ...]:
+    """Gives the titles of `rung_rows`; the last column has none.
+
+    Args:
+        made: One of the exports.
+    """
+    words = WORDS[task_of(made)]
+    return ("weights", "KiB", "ms per call", words.headline, _as_keras(words.same), "")
 
 
 def file_rows(exports: list[dict]) -> list[tuple[str, ...]]:
-    """Gives a row for each file, with the cells of `FILE_COLUMNS`.
+    """Gives a row for each file.
 
     Args:
         exports: As for `exports_lines`.
@@ -83,7 +111,7 @@ def file_rows(exports: list[dict]) -> list[tuple[str, ...]]:
 
 
 def rung_rows(made: dict) -> list[tuple[str, ...]]:
-    """Gives a row for each level tried for a file, with the cells of `RUNG_COLUMNS`.
+    """Gives a row for each level tried for a file.
 
     Args:
         made: One of the exports.
@@ -106,14 +134,14 @@ def exports_markdown(exports: list[dict]) -> list[str]:
     Args:
         exports: As for `exports_lines`.
     """
-    lines = [*_markdown(FILE_COLUMNS, file_rows(exports), num_words=2), ""]
+    lines = [*_markdown(file_columns(exports), file_rows(exports), num_words=2), ""]
     for made in exports:
         if made["ladder"]:
             lines += [
                 f"`{made['file']}` is the smallest of these that is accepted on validation (sizes "
                 "without labels and vocabulary):",
                 "",
-                *_markdown(RUNG_COLUMNS, rung_rows(made), num_words=1),
+                *_markdown(rung_columns(made), rung_rows(made), num_words=1),
                 "",
             ]
     return lines
@@ -123,6 +151,10 @@ def _markdown(columns, rows, *, num_words: int) -> list[str]:
     rules = ["---" if i < num_words or not c else "---:" for i, c in enumerate(columns)]
     cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
     return ["| " + " | ".join(row) + " |" for row in (columns, rules, *cells)]
+
+
+def _as_keras(same: str) -> str:
+    return same if same.endswith("Keras") else f"{same} as Keras"
 
 
 def _verdict(made: dict, rung: dict) -> str:

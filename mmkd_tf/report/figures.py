@@ -95,29 +95,30 @@ _CURVES = {
 }
 
 
-def damage_figure(found: dict, *, absent: float | None, top: float) -> Figure:
-    """Draws the models' accuracy under one kind of damage, in the colours of a page.
+def damage_figure(found: dict, *, score: str, absent: float | None, top: float) -> Figure:
+    """Draws the models' score under one kind of damage, in the colours of a page.
 
     The curves tell apart by line and mark as well as by colour.
 
     Args:
         found: What `results.json` holds of the damage, under `robustness`.
-        absent: Accuracy of the distilled student without the input; a dotted line shows it.
-        top: Highest accuracy of all panels, which have one scale.
+        score: What the score is called.
+        absent: That of the distilled student without the input; a dotted line shows it.
+        top: Highest score of all panels, which have one scale.
 
     Returns:
         The figure; write it with `mmkd_tf.report.svg.svg`.
     """
     figure = Figure(figsize=(3.3, 2.2), layout="constrained")
     axes = figure.subplots()
-    for name, curve in found["accuracy"].items():
+    for name, curve in found["score"].items():
         if name in _CURVES:
             axes.plot(curve, **_CURVES[name], label=name, clip_on=False, zorder=3)
     if absent is not None:
         axes.axhline(absent, color=PAGE_COLOURS["accent"], linestyle=":", linewidth=1.4)
     axes.set_xticks(range(len(found["levels"])), found["levels"])
     axes.set_ylim(0, min(1, top + 0.05))
-    axes.set_ylabel("accuracy", color=PAGE_COLOURS["quiet"])
+    axes.set_ylabel(score, color=PAGE_COLOURS["quiet"])
     axes.tick_params(color=PAGE_COLOURS["line"], labelcolor=PAGE_COLOURS["ink"], labelsize=9)
     axes.grid(axis="y", color=PAGE_COLOURS["line"], linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,5 +1,9 @@
 """The model card: what a released student is, for those who did not train it."""
 
+from collections.abc import Mapping
+
+from mmkd_tf.modalities.forms import student_forms, teacher_forms
+from mmkd_tf.report.by_task import WORDS, figure, likeness, purpose, task_of
 from mmkd_tf.report.exports_page import exports_markdown
 from mmkd_tf.report.robustness_page import robustness_markdown
 
@@ -14,47 +18,35 @@ def model_card(results: dict) -> str:
         Markdown.
     """
     dataset, student = results["dataset"], results["student"]
+    inputs = student_inputs(results)
+    task = task_of(results)
+    words = WORDS[task]
     lines = [
         f"# Student distilled on {dataset['name']}",
         "",
-        "A classifier for "
-        + " and ".join(dataset["modalities"])
-        + f" into {len(dataset['class_names'])} classes: "
+        purpose(task, " and ".join(inputs), len(dataset["class_names"]))
+        + (": " if dataset["class_names"] else "")
         + "; ".join(map(_escape, dataset["class_names"]))
         + ".",
         "",
         "## Use",
-        "`student.tflite` and `student_small.tflite` run in any LiteRT interpreter without extra "
-        "operators; labels, vocabulary and a description of the inputs are inside. In Python:",
-        "",
-        "```python",
-        "from mmkd_tf.edge import Classifier",
-        "",
-        'classifier = Classifier("student.tflite")',
-        "classifier.predict(" + _arguments(dataset) + ")",
-        "```",
-        "",
-        "Leave out an input, or give an empty one, where it is missing. Inputs: "
-        + "; ".join(f"{name}: {text}" for name, text in dataset["modalities"].items())
-        + ".",
+        *(_retrieval_use() if task == "retrieval" else _use(words.reader, inputs)),
+        "Inputs: " + "; ".join(f"{name}: {held}" for name, held in inputs.items()) + ".",
         "",
         "## How good it is",
         f"On the {dataset['sizes']['test']:,} test examples, which were used for no choice:",
         "",
-        "| model | parameters | accuracy | macro recall | macro F1 | calibration error |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-        *[_row(title, results[name]) for name, title in MODELS.items()],
+        *_head(["model", "parameters"], words.columns),
+        *[_row(title, results[name], words.columns) for name, title in MODELS.items()],
         "",
         gain(results),
         chance(results),
-        f"It names the same class as its teacher for {student['agreement_with_teacher']:.1%}.",
+        likeness(task, student["agreement_with_teacher"]),
         "",
-        "| class | precision | recall | F1 | test examples |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        *_head([words.per_output.removeprefix("per_")], words.output_columns),
         *[
-            f"| {_escape(c['name'])} | {c['precision']:.3f} | {c['recall']:.3f} | {c['f1']:.3f} | "
-            f"{c['support']} |"
-            for c in student["test"]["per_class"]
+            _cells([_escape(values["name"])], values, words.output_columns)
+            for values in student["test"][words.per_output]
         ],
         "",
         *robustness_markdown(results, MODELS),
@@ -65,21 +57,86 @@ def model_card(results: dict) -> str:
         *_credits(results["config"]),
         "## How it was made",
         f"Training examples: {dataset['sizes']['train']:,}; validation: "
-        f"{dataset['sizes']['validation']:,}. Seed {results['seed']}. The teacher was trained on "
-        "the labels; the student on the labels (weight "
-        f"{results['config']['hard_label_weight']}) and on the teacher's soft targets (loss "
-        f"{results['config']['soft_target_loss']}, weight "
-        f"{results['config']['soft_target_weight']}, temperature "
-        f"{results['config']['temperature']}). All settings are in `config.yaml`, all figures in "
-        "`results.json`.",
+        f"{dataset['sizes']['validation']:,}. Seed {results['seed']}. "
+        + taught(results)
+        + " All settings are in `config.yaml`, all figures in `results.json`.",
         *[f"\n{note}" for note in dataset["notes"]],
         "",
         "## Limits",
-        "It knows the classes above and nothing else: it names one of them for any input. A text "
-        "is read up to its first words, a picture is stretched to the input's size.",
+        " ".join([words.limits, *(_LIMITS[name] for name in inputs)]),
         "",
     ]
     return "\n".join(lines)
+
+
+def taught(results: dict) -> str:
+    """Says what the models learnt from, and what each side read where it is not the same."""
+    task, config = task_of(results), results["config"]
+    truth = WORDS[task].truth
+    softening = "" if task == "regression" else f", temperature {config['temperature']}"
+    text = (
+        f"The teacher and the student alone learnt from the {truth}; the distilled student from "
+        f"the {truth} (weight {config['hard_label_weight']}) and from the teacher's soft targets "
+        f"(loss {config['soft_target_loss']}, weight {config['soft_target_weight']}{softening})."
+    )
+    inputs, theirs = _student_tensors(results), teacher_forms(results["dataset"]["modalities"])
+    if inputs != theirs:
+        sides = (
+            f"the {side} {', '.join(f'{name} ({held})' for name, held in read.items())}"
+            for side, read in (("teacher", theirs), ("students", inputs))
+        )
+        text += f" They read: {'; '.join(sides)}."
+    return text
+
+
+def student_inputs(results: dict) -> dict[str, str]:
+    """What a student's file reads, by modality."""
+    read = _student_tensors(results)
+    if results["config"].get("text_input") == "bytes" and "text" in read:
+        read["text"] = f"UTF-8 bytes, of which the file makes {read['text']}"
+    return read
+
+
+def _student_tensors(results: dict) -> dict[str, str]:
+    read = results["config"].get("student_modalities")
+    forms = student_forms(results["dataset"]["modalities"])
+    return {name: held for name, held in forms.items() if read is None or name in read}
+
+
+def _use(reader: str, inputs: Mapping[str, str]) -> list[str]:
+    inside = ["labels", "vocabulary"] if "text" in inputs else ["labels"]
+    lines = [
+        "`student.tflite` and `student_small.tflite` run in any LiteRT interpreter without extra "
+        f"operators; {', '.join(inside)} and a description of the inputs are inside. In Python:",
+        "",
+        "```python",
+        f"from mmkd_tf.edge import {reader}",
+        "",
+        f'{reader.lower()} = {reader}("student.tflite")',
+        f"{reader.lower()}.predict({', '.join(_EXAMPLES[name] for name in inputs)})",
+        "```",
+        "",
+    ]
+    if len(inputs) > 1:
+        lines.append("Leave out an input, or give an empty one, where it is missing.")
+    return lines
+
+
+def _retrieval_use() -> list[str]:
+    return [
+        "`student_image.tflite` and `student_text.tflite`, and each `_small.tflite`, run in any "
+        "LiteRT interpreter without extra operators; the vocabulary and a description of the input "
+        "are inside. They give an `embedding`; what belongs together has a high scalar product. In "
+        "Python, with the texts that it was trained on, in `student_texts.npz`, to choose from:",
+        "",
+        "```python",
+        "from mmkd_tf.edge import Encoder, Index",
+        "",
+        'image, texts = Encoder("student_image.tflite"), Index.load("student_texts.npz")',
+        'texts.search(image.encode(["picture.png"])[0], top=5)',
+        "```",
+        "",
+    ]
 
 
 def _credits(config: dict) -> list[str]:
@@ -89,39 +146,51 @@ def _credits(config: dict) -> list[str]:
 
 
 MODELS = {"teacher": "teacher", "student_alone": "student alone", "student": "distilled student"}
+_LIMITS = {
+    "image": "A picture is stretched to the input's size.",
+    "text": "A text is read up to its first words.",
+}
 _EXAMPLES = {"image": 'image="picture.png"', "text": 'text="a few words"'}
 
 
-def _arguments(dataset: dict) -> str:
-    return ", ".join(_EXAMPLES[name] for name in dataset["modalities"])
+def _head(first: list[str], columns) -> list[str]:
+    """The head of a table of figures; the first column is a name."""
+    titles = [*first, *(title for title, _, _ in columns)]
+    return [f"| {' | '.join(titles)} |", f"| --- |{' ---: |' * (len(titles) - 1)}"]
 
 
-def _row(title: str, values: dict) -> str:
-    test = values["test"]
-    return (
-        f"| {title} | {values['parameters']:,} | {test['accuracy']:.3f} | "
-        f"{test['macro_recall']:.3f} | {test['macro_f1']:.3f} | "
-        f"{test['expected_calibration_error']:.3f} |"
-    )
+def _row(title: str, values: dict, columns) -> str:
+    return _cells([title, f"{values['parameters']:,}"], values["test"], columns)
+
+
+def _cells(first: list[str], values: dict, columns) -> str:
+    return f"| {' | '.join([*first, *(figure(values[key], form) for _, key, form in columns)])} |"
 
 
 def gain(results: dict) -> str:
     """Says plainly whether distillation helped, and how much of that can be chance."""
-    num_test = results["dataset"]["sizes"]["test"]
-    alone, student = (results[name]["test"]["accuracy"] for name in ("student_alone", "student"))
-    examples = round((student - alone) * num_test)
-    verb = "gained" if examples > 0 else "did not help:"
-    text = f"Distillation {verb} {100 * (student - alone):+.1f} points of accuracy ({examples:+d} "
-    text += f"of {num_test:,} test examples)."
+    num_test, task = results["dataset"]["sizes"]["test"], task_of(results)
+    key = WORDS[task].columns[0][1]
+    alone, student = (results[name]["test"][key] for name in ("student_alone", "student"))
+    if task == "single_label":
+        examples = round((student - alone) * num_test)
+        verb = "gained" if examples > 0 else "did not help:"
+        text = f"Distillation {verb} {100 * (student - alone):+.1f} points of accuracy ("
+        text += f"{examples:+d} of {num_test:,} test examples)."
+    else:
+        verb = "gained" if student > alone else "did not help:"
+        text = f"Distillation {verb} {student - alone:+.3f} of {WORDS[task].headline}."
     if results["gap_closed"] is None:
         return text + " The teacher was no better than the student alone: no gap to close."
     return f"{text} {results['gap_closed']:.0%} of the gap to the teacher was closed."
 
 
 def chance(results: dict) -> str:
-    """Says how far an accuracy on this test split can be off by the draw of its examples."""
-    accuracy = results["student"]["test"]["accuracy"]
+    """Says how far a figure on this test split can be off by the draw of its examples."""
     num_test = results["dataset"]["sizes"]["test"]
+    if task_of(results) != "single_label":
+        return f"One seed on {num_test:,} test examples: a small difference can be chance."
+    accuracy = results["student"]["test"]["accuracy"]
     margin = 196 * (accuracy * (1 - accuracy) / num_test) ** 0.5
     return (
         f"One seed on {num_test:,} test examples: each accuracy is known to about "

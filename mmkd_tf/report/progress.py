@@ -44,7 +44,7 @@ class Reporter:
 
 
 class _EpochBar(keras.callbacks.Callback):
-    """A bar with the last validation accuracy; plain lines where there is no terminal."""
+    """A bar with the last figure on validation; plain lines where there is no terminal."""
 
     def __init__(self, console: Console, total: int):
         super().__init__()
@@ -65,7 +65,10 @@ class _EpochBar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         done = epoch + 1
-        text = f"loss {logs['loss']:.3f}, validation accuracy {logs['val_accuracy']:.3f}"
+        measured = (key for key in logs if key.startswith("val_") and key != "val_loss")
+        key = next(measured, "val_loss")  # the first metric, if there is one
+        name = key.removeprefix("val_").replace("_", " ")
+        text = f"loss {logs['loss']:.3f}, validation {name} {logs[key]:.3f}"
         self.bar.update(self.task, completed=done, description=text)
         every = max(1, self.total // 4)
         if done == self.total or (not self.console.is_terminal and done % every == 0):

@@ -2,10 +2,12 @@
 
 import textwrap
 
+from mmkd_tf.report.by_task import WORDS, task_of
+
 _WIDTH = 100
-MEANING = (
-    "A mean accuracy from no damage to the strongest of six levels (the area under the curve): "
-    "higher is better, and no damage at all would give the clean accuracy."
+_MEANING = (
+    "Means from no damage to the strongest of six levels (the area under the curve): higher is "
+    "better, and no damage at all would give the clean figure."
 )
 
 
@@ -22,12 +24,12 @@ def robustness_lines(results: dict, titles: dict[str, str]) -> list[str]:
     measured = results.get("robustness")
     if not measured:
         return []
-    header, *rows = absent_rows(measured, titles)
+    header, *rows = absent_rows(results, titles)
     lines = ["", f"{header[0]:<20}" + "".join(f"{cell:>15}" for cell in header[1:])]
     lines += [f"{first:<20}" + "".join(f"{cell:>15}" for cell in cells) for first, *cells in rows]
     means = ", ".join(_student_means(measured))
     if means:
-        said = f"Mean accuracy of the distilled student under damage: {means}."
+        said = f"Mean {headline(results)} of the distilled student under damage: {means}."
         lines += textwrap.wrap(said, _WIDTH, subsequent_indent="  ")
     lines.append(f"Measured on {num_examples(results)}.")
     return lines
@@ -43,23 +45,24 @@ def robustness_markdown(results: dict, titles: dict[str, str]) -> list[str]:
     measured = results.get("robustness")
     if not measured:
         return []
-    header, *rows = absent_rows(measured, titles)
+    header, *rows = absent_rows(results, titles)
     rules = ["---"] + ["---:"] * (len(header) - 1)
     lines = [f"## With an input absent or damaged\nOn {num_examples(results)}:", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, rules, *rows)]
     means = "; ".join(_student_means(measured))
-    return [*lines, "", *([f"The student under damage: {means}. {MEANING}", ""] if means else [])]
+    return [*lines, "", *([f"The student under damage: {means}. {_MEANING}", ""] if means else [])]
 
 
-def absent_rows(measured: dict, titles: dict[str, str]) -> list[tuple[str, ...]]:
-    """Gives a header and a row for each model: its accuracy with all inputs and without each.
+def absent_rows(results: dict, titles: dict[str, str]) -> list[tuple[str, ...]]:
+    """Gives a header and a row for each model: its headline with all inputs and without each.
 
     Args:
-        measured: What `mmkd_tf.evaluate.robustness.robustness` returns.
-        titles: By name, what the models are called.
+        results: As for `robustness_lines`.
+        titles: As for `robustness_lines`.
     """
+    measured = results["robustness"]
     modalities = list(dict.fromkeys(m for found in measured["absent"].values() for m in found))
-    rows = [("accuracy", "all inputs", *(f"without {modality}" for modality in modalities))]
+    rows = [(headline(results), "all inputs", *(f"without {modality}" for modality in modalities))]
     for name, found in measured["absent"].items():
         scores = [measured["clean"][name], *map(found.get, modalities)]
         cells = ("-" if score is None else f"{score:.3f}" for score in scores)
@@ -67,13 +70,21 @@ def absent_rows(measured: dict, titles: dict[str, str]) -> list[tuple[str, ...]]
     return rows
 
 
+def headline(results: dict) -> str:
+    """What the figure is called by which models are judged."""
+    return WORDS[task_of(results)].headline
+
+
 def num_examples(results: dict) -> str:
     """Says which examples were looked at, and how many."""
     split, number = (results["robustness"][key] for key in ("split", "num_examples"))
     total = results["dataset"]["sizes"][split]
+    said = f"the {number:,} {split} examples"
     if number < total:
-        return f"{number:,} of the {total:,} {split} examples, chosen at random"
-    return f"the {number:,} {split} examples"
+        said = f"{number:,} of the {total:,} {split} examples, chosen at random"
+    if "teacher" not in results["robustness"]["clean"]:
+        said += " (students alone, since their inputs have other sizes than the teacher's)"
+    return said
 
 
 def damage_title(kind: str) -> str:

@@ -1,5 +1,6 @@
 """The summary that a run prints at its end."""
 
+from mmkd_tf.report.by_task import WORDS, figure, task_of
 from mmkd_tf.report.exports_page import exports_lines
 from mmkd_tf.report.model_card import MODELS, chance, gain
 from mmkd_tf.report.robustness_page import robustness_lines
@@ -11,16 +12,17 @@ def summary(results: dict) -> str:
     Args:
         results: What `results.json` holds.
     """
-    lines = [
-        "",
-        f"{'test split':<20}{'parameters':>12}{'accuracy':>10}{'macro recall':>14}{'macro F1':>10}",
-    ]
+    columns = WORDS[task_of(results)].columns[:3]
+    widths = [max(10, len(title) + 2) for title, _, _ in columns]
+    head = "".join(f"{c[0]:>{width}}" for c, width in zip(columns, widths, strict=True))
+    lines = ["", f"{'test split':<20}{'parameters':>12}{head}"]
     for name, title in MODELS.items():
         test = results[name]["test"]
-        lines.append(
-            f"{title:<20}{results[name]['parameters']:>12,}{test['accuracy']:>10.3f}"
-            f"{test['macro_recall']:>14.3f}{test['macro_f1']:>10.3f}"
+        figures = (
+            f"{figure(test[key], form):>{width}}"
+            for (_, key, form), width in zip(columns, widths, strict=True)
         )
+        lines.append(f"{title:<20}{results[name]['parameters']:>12,}{''.join(figures)}")
     lines += [
         gain(results),
         chance(results),

@@ -126,6 +126,11 @@ def _check_data(units: list[Unit], reporter: Reporter) -> None:
     """
     for unit in units:
         dataset = load_dataset(unit.config)
+        if dataset.task != "single_label":
+            raise ValueError(
+                f"`datasets`: data with one class for each example, which a study compares by "
+                f"accuracy. Received: {unit.dataset}, of {dataset.task}. Use mmkd-tf run."
+            )
         reporter.say(f"{unit.dataset}: {repr(dataset).splitlines()[0]}")
         unit.path.mkdir(parents=True, exist_ok=True)
         RunFolder(unit.path).check_same_data(dataset.fingerprint())

@@ -118,7 +118,7 @@ class _Training:
         terms = [
             term
             for recipe in unit.recipes.values()
-            for term in distillation_terms(recipe, unit.modalities)
+            for term in distillation_terms(recipe, self.dataset)
         ]
         caches = {}
         for name in unit.teachers:

@@ -152,7 +152,7 @@ def test_all_problems_are_in_one_error_with_their_row_numbers(folder):
     lines = str(caught.value).splitlines()
     assert caught.value.num_problems == 9
     expected = [
-        "items: expected data that a classifier can learn from. Received: 9 problems:",
+        "items: expected data that a model can learn from. Received: 9 problems:",
         f"  {path} (row 1 is the header):",
         "    row 32: picture 'empty.png': it is empty (0 bytes)",
         "    row 33: picture 'nowhere.png': there is no such file in '",

@@ -330,7 +330,7 @@ def test_refuses_models_that_do_not_fit(data):
         Distiller(student=teacher, teacher=teacher)
     with pytest.raises(TypeError, match="`student`: a Functional"):
         Distiller(student=layers.Dense(3), teacher=teacher)
-    with pytest.raises(ValueError, match="one output"):
+    with pytest.raises(ValueError, match="student.*with 1 classes, teacher with 4"):
         Distiller(student=classifier(5, classes=1), teacher=teacher)
 
 

@@ -122,8 +122,9 @@ def test_author_and_licence(student_file, write):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
-        {"format": 2, "inputs": "in another form"},
+        {"format": 3},
+        {"format": 2, "task": "unheard of"},
+        {"format": 3, "inputs": "in another form"},
         {"inputs": {"text": {"shape": [1, 4], "tokenizer_rules": 2}}},
     ],
 )

@@ -73,13 +73,13 @@ def test_scores_are_those_of_the_models_on_damaged_inputs(dataset):
     blurred, mistyped = found["damage"]["blur"], found["damage"]["typos"]
     assert blurred["modality"] == "image" and mistyped["modality"] == "text"
     # An even picture is the same when blurred; the models that don't read it are left out.
-    assert blurred["accuracy"] == {"teacher": [1.0] * 6, "student": [1.0] * 6}
+    assert blurred["score"] == {"teacher": [1.0] * 6, "student": [1.0] * 6}
     assert blurred["relative"] == {"teacher": 1.0, "student": 1.0}
     assert blurred["effective"] == {}  # the reference reads no pictures
     # The large logits of the picture outvote the text's.
-    assert mistyped["accuracy"]["teacher"] == [1.0] * 6
+    assert mistyped["score"]["teacher"] == [1.0] * 6
     # With a mistake in each word none is "yes" any more: all are called class 0.
-    alone = mistyped["accuracy"]["student_alone"]
+    alone = mistyped["score"]["student_alone"]
     assert alone[0] == 1.0 and alone[-1] == 0.5 and sorted(alone, reverse=True) == alone
     assert mistyped["effective"] == {"teacher": pytest.approx(1 - relative_robustness(alone))}
 
@@ -93,9 +93,7 @@ def test_every_level_is_scored_on_all_examples_as_they_are_then(dataset):
 
     read = model(says_yes)
     found = robustness({"student_alone": read}, dataset, score=score)
-    assert all(
-        curve["accuracy"]["student_alone"] == [1.0] * 6 for curve in found["damage"].values()
-    )
+    assert all(curve["score"]["student_alone"] == [1.0] * 6 for curve in found["damage"].values())
     clean = dataset.splits["test"].inputs["text"]
     texts = [
         clean

@@ -33,7 +33,7 @@ def arguments(content, examples, logits):
 
 def faked(monkeypatch, answers, sizes):
     """Lets levels give these first classes, in files of these sizes."""
-    monkeypatch.setattr(module, "quantize", lambda content, level, examples: level.encode())
+    monkeypatch.setattr(module, "quantize", lambda content, level, examples, task: level.encode())
 
     class Runner:
         def __init__(self, content):
@@ -135,7 +135,7 @@ def test_float32_is_there_when_nothing_else_is_accepted(fake):
 def test_a_level_that_cannot_be_made_is_listed(arguments, monkeypatch):
     make = module.quantize
 
-    def quantize(content, *, level, examples):
+    def quantize(content, *, level, examples, task):
         if level == "dynamic":
             raise RuntimeError("no such operator")
         return b"broken" if level == "mixed" else make(content, level=level, examples=examples)

@@ -244,6 +244,17 @@ def test_weights_stay_equal(plain, content):
         )
 
 
+def test_only_other_tasks_than_one_class_are_named(content, model, examples, class_names):
+    described = description(content)
+    assert described["format"] == 1 and "task" not in described
+    outputs = {"multi_label": {"probabilities": {"range": [0, 1]}}, "regression": {"values": {}}}
+    for task, output in outputs.items():
+        plain = convert(model, examples, task=task)
+        described = description(add_metadata(plain, name="m", class_names=class_names, task=task))
+        assert (described["format"], described["task"]) == (2, task)
+        assert described["outputs"] == output
+
+
 def test_a_second_time_replaces_the_first(content):
     again = add_metadata(content, name="other", class_names=["a", "b", "c"])
     assert [entry.name for entry in model_tables(again).metadata].count(b"TFLITE_METADATA") == 1

@@ -146,3 +146,12 @@ def test_refuses_files_for_any_number_of_examples(make_file, litert, tmp_path):
     with pytest.raises(ValueError, match=r"`model_file`.*any number.*batch_size=1"):
         write_web_page(make_file(batch_size=None), tmp_path / "page", litert=litert)
     assert not (tmp_path / "page").exists()
+
+
+def test_models_of_other_tasks_are_refused(model, class_names, examples, tmp_path):
+    content = convert(model, examples, task="multi_label")
+    path = tmp_path / "student.tflite"
+    path.write_bytes(add_metadata(content, name="m", class_names=class_names, task="multi_label"))
+    with pytest.raises(ValueError, match="one of the task single_label.*of multi_label"):
+        write_web_page(path, tmp_path / "page")
+    assert not (tmp_path / "page").exists()

@@ -28,6 +28,7 @@ CASES = {
     "similarity_preserving_loss": ("similarity_preserving_loss", MAPS, {}),
     "pkt_loss": ("pkt_loss", ROWS, {}),
     "contrastive_loss": ("contrastive_loss", ROWS, {}),
+    "affinity_loss": ("affinity_loss", LOGITS, {}),
     "with a queue": ("contrastive_loss", ROWS, {"queue": np.eye(5)[:2]}),
 }
 SYMMETRIC = {

@@ -90,7 +90,7 @@ def _damage(modality, end):
         "modality": modality,
         "measure": "share of <it>",
         "levels": ["0%", "1%", "2%", "3%", "4%", "5%"],
-        "accuracy": curves,
+        "score": curves,
         "relative": {name: (curve[0] + curve[-1]) / 2 for name, curve in curves.items()},
         "effective": {"teacher": -0.1, "student": -0.05},
     }

@@ -72,15 +72,15 @@ def test_is_drawn_in_greys_and_fits(fabricate, splits):
 
 def test_damage_is_drawn_from_clean_to_strong_on_the_scale_of_all_panels(fabricate_run):
     found = fabricate_run()["robustness"]["damage"]["blur"]
-    axes = damage_figure(found, absent=0.25, top=0.9).axes[0]
+    axes = damage_figure(found, score="accuracy", absent=0.25, top=0.9).axes[0]
     assert axes.get_ylim() == (0, pytest.approx(0.95))
     assert [label.get_text() for label in axes.get_xticklabels()] == found["levels"]
     drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
-    for name, curve in found["accuracy"].items():
+    for name, curve in found["score"].items():
         np.testing.assert_allclose(drawn[name], curve)
     assert any(np.allclose(line, 0.25) for line in drawn.values())
     styles = [
         (line.get_linestyle(), line.get_marker(), line.get_linewidth()) for line in axes.lines
     ]
     assert len(set(styles)) == 4  # told apart without colours
-    assert damage_figure(found, absent=None, top=1.0).axes[0].get_ylim() == (0, 1)
+    assert damage_figure(found, score="accuracy", absent=None, top=1.0).axes[0].get_ylim() == (0, 1)

@@ -139,3 +139,12 @@ def test_an_interrupt_says_how_to_go_on(finished, monkeypatch):
     monkeypatch.setattr(job, "train_all", interrupted)
     result = invoke(*arguments, "--seeds", 3)
     assert result.exit_code == 130 and "Go on with the same command" in result.output
+
+
+def test_only_data_of_one_class_an_example_are_compared(tmp_path):
+    tags = ("red", "blue", "red|blue", "|")
+    rows = "".join(f"thing {number},{tags[number % 4]}\n" for number in range(40))
+    (tmp_path / "tagged.csv").write_text("text,label\n" + rows)
+    table = tmp_path / "tagged.csv"
+    result = invoke(table, "--output", tmp_path / "out", "--set", "image=none")
+    assert result.exit_code == 2 and "of multi_label" in result.output

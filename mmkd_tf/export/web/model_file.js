@@ -41,6 +41,10 @@ export function readModelFile(content, tokenizerRules) {
     );
   }
   const { format, inputs, model_bytes: size, model_crc32: checksum } = description;
+  const task = description.task ?? "single_label";
+  if (task !== "single_label") {
+    throw new PageError(`The model file is for ${task}; this page shows one class of several.`);
+  }
   const rules = inputs.text?.tokenizer_rules ?? tokenizerRules;
   if (format !== FORMAT || rules !== tokenizerRules) {
     throw new PageError(

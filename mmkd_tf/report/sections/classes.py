@@ -1,41 +1,51 @@
-"""The section about the classes: which ones the student knows, which ones it confuses."""
+"""The section about the outputs: which classes the student knows, which ones it confuses."""
 
+from mmkd_tf.report.by_task import WORDS, figure, task_of
 from mmkd_tf.report.sections.html import Markup, bar, paragraph, section, table, tag
 
 _MOST_IN_A_MATRIX = 20
 _CONFUSIONS = 15
+_OUTPUTS = {
+    "single_label": "class",
+    "multi_label": "label",
+    "regression": "target",
+    "retrieval": "direction",
+}
+_BARS = ("recall", "r2", "recall_at_10")
 
 
 def classes(results: dict) -> Markup:
-    """Shows the distilled student's figures of each class and its mistakes.
+    """Shows the distilled student's figures of each class, label, target or direction.
+
+    Of classes its mistakes too.
 
     Args:
         results: What `results.json` holds.
     """
-    test = results["student"]["test"]
-    names = results["dataset"]["class_names"]
+    task, test = task_of(results), results["student"]["test"]
+    words = WORDS[task]
+    columns = (_OUTPUTS[task], *(title for title, _, _ in words.output_columns))
     rows = [
-        (
-            found["name"],
-            f"{found['precision']:.3f}",
-            bar(found["recall"], f"{found['recall']:.3f}"),
-            f"{found['f1']:.3f}",
-            f"{found['support']:,}",
-        )
-        for found in test["per_class"]
+        (found["name"], *(_cell(found[key], key, form) for _, key, form in words.output_columns))
+        for found in test[words.per_output]
     ]
-    few = len(names) <= _MOST_IN_A_MATRIX
-    mistakes = _matrix if few else _confusions
     return section(
-        "Class by class",
-        paragraph(
-            "Of the distilled student. Precision: of the examples that it gave this class, the "
-            "share that has it. Recall: of the examples that have it, the share that got it."
-        ),
-        table(("class", "precision", "recall", "F1", "examples"), rows),
-        tag("h3", "What it takes for what"),
-        mistakes(names, test["confusion_matrix"]),
+        words.output_title,
+        paragraph("Of the distilled student. ", words.output_meaning),
+        table(columns, rows),
+        _mistakes(results["dataset"]["class_names"], test) if task == "single_label" else "",
     )
+
+
+def _cell(value: float | None, key: str, form: str) -> object:
+    shown = figure(value, form or ",")
+    return bar(value or 0, shown) if key in _BARS else shown
+
+
+def _mistakes(names: list[str], test: dict) -> Markup:
+    few = len(names) <= _MOST_IN_A_MATRIX
+    shown = (_matrix if few else _confusions)(names, test["confusion_matrix"])
+    return Markup(tag("h3", "What it takes for what") + shown)
 
 
 def _matrix(names: list[str], counts: list[list[int]]) -> Markup:

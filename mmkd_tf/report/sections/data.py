@@ -1,5 +1,6 @@
-"""The section about the data: how many examples, of what, in which classes."""
+"""The section about the data: how many examples, of what, with which labels."""
 
+from mmkd_tf.report.by_task import task_of
 from mmkd_tf.report.sections.html import Markup, folded, paragraph, section, table, tag
 
 _MANY_CLASSES = 20
@@ -11,27 +12,48 @@ def data(results: dict) -> Markup:
     Args:
         results: What `results.json` holds.
     """
-    dataset = results["dataset"]
+    dataset, task = results["dataset"], task_of(results)
     splits = list(dataset["sizes"])
     inputs = table(("input", "as the models read it"), dataset["modalities"].items(), num_words=2)
     rows = [("all", *(f"{size:,}" for size in dataset["sizes"].values()))]
     rows += [
         (name, *(f"{dataset['class_counts'][split][name]:,}" for split in splits))
         for name in dataset["class_names"]
+        if task != "regression"
     ]
     counts = table(("examples", *splits), rows)
-    if len(dataset["class_names"]) > _MANY_CLASSES:
-        counts = folded(f"Examples of each of the {len(rows) - 1:,} classes", counts)
+    if len(rows) > _MANY_CLASSES:
+        counts = folded(f"Examples of each of the {len(rows) - 1:,}", counts)
     notes = tag("ul", *(tag("li", note) for note in dataset["notes"]))
     return section(
         "The data",
         paragraph(
-            f"{dataset['name']}: {sum(dataset['sizes'].values()):,} examples in "
-            f"{len(dataset['class_names']):,} classes. The models learnt from the training "
+            f"{dataset['name']}: {sum(dataset['sizes'].values()):,} examples"
+            f"{_labels(task, len(dataset['class_names']))}. The models learnt from the training "
             "examples; validation chose among quantised files; the test examples were used for no "
             "choice, and every figure of this page is theirs unless it says otherwise."
         ),
         inputs,
         counts,
+        _targets(dataset["targets"]) if "targets" in dataset else "",
         notes if dataset["notes"] else "",
     )
+
+
+def _labels(task: str, number: int) -> str:
+    """Says what the examples have, as the end of a sentence on their number."""
+    if task == "retrieval":
+        return ", each a picture and a text that belong together"
+    if task == "regression":
+        return f", each with {'a number' if number == 1 else f'{number:,} numbers'}"
+    if task == "multi_label":
+        return f", each with any of {number:,} labels"
+    return f" in {number:,} classes"
+
+
+def _targets(targets: dict) -> Markup:
+    rows = [
+        (name, f"{found['mean']:.4g}", f"{found['standard_deviation']:.4g}")
+        for name, found in targets.items()
+    ]
+    return table(("target, in training", "mean", "standard deviation"), rows)

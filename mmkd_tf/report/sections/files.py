@@ -1,6 +1,6 @@
 """The section about the exported files."""
 
-from mmkd_tf.report.exports_page import FILE_COLUMNS, RUNG_COLUMNS, file_rows, rung_rows
+from mmkd_tf.report.exports_page import file_columns, file_rows, rung_columns, rung_rows
 from mmkd_tf.report.sections.html import Markup, paragraph, section, table, tag
 
 
@@ -19,7 +19,7 @@ def files(results: dict) -> Markup:
             " validation examples and on the test examples. Latency: median, one thread, one "
             "example, on the machine of the run; on a phone it is another.",
         ),
-        table(FILE_COLUMNS, file_rows(exports), num_words=2),
+        table(file_columns(exports), file_rows(exports), num_words=2),
     ]
     for made in exports:
         if made["ladder"]:
@@ -29,6 +29,6 @@ def files(results: dict) -> Markup:
                     "The smallest that is accepted on validation was taken. Sizes are without "
                     "labels and vocabulary."
                 ),
-                table(RUNG_COLUMNS, rung_rows(made)),
+                table(rung_columns(made), rung_rows(made)),
             ]
     return section("The files", *parts)

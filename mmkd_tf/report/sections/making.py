@@ -1,6 +1,7 @@
 """The section about how a run was made: settings, versions, time."""
 
 from mmkd_tf.config import RunConfig
+from mmkd_tf.report.model_card import taught
 from mmkd_tf.report.sections.html import Markup, folded, paragraph, section, table, tag
 
 
@@ -17,12 +18,9 @@ def making(results: dict) -> Markup:
     return section(
         "How it was made",
         paragraph(
-            f"Each model saw the training examples {config['epochs']:,} times. The teacher and the "
-            "student alone learnt from the labels; the distilled student from the labels (weight "
-            f"{config['hard_label_weight']}) and from the teacher's soft targets (loss "
-            f"{config['soft_target_loss']}, weight {config['soft_target_weight']}, temperature "
-            f"{config['temperature']}). Seed {results['seed']}; the same seed on the same machine "
-            "gives the same figures."
+            f"Each model saw the training examples {config['epochs']:,} times. ",
+            taught(results),
+            f" Seed {results['seed']}; the same seed on the same machine gives the same figures.",
         ),
         tag(
             "div",

@@ -1,8 +1,9 @@
 """The section about inputs that are absent or damaged."""
 
+from mmkd_tf.report.by_task import capitalized, task_of
 from mmkd_tf.report.figures import damage_figure
 from mmkd_tf.report.model_card import MODELS
-from mmkd_tf.report.robustness_page import absent_rows, damage_title, num_examples
+from mmkd_tf.report.robustness_page import absent_rows, damage_title, headline, num_examples
 from mmkd_tf.report.sections.html import Markup, paragraph, section, table, tag
 from mmkd_tf.report.svg import svg
 
@@ -23,7 +24,7 @@ def robustness(results: dict) -> Markup:
                 "Not measured: the run was made with ", tag("code", "robustness: false"), "."
             ),
         )
-    header, *rows = absent_rows(measured, MODELS)
+    header, *rows = absent_rows(results, MODELS)
     parts = [
         paragraph(
             f"On {num_examples(results)}. Nothing was chosen by these figures. The damage is made "
@@ -33,54 +34,57 @@ def robustness(results: dict) -> Markup:
     ]
     if len(header) > 2:
         parts += [tag("h3", "Without an input"), table(header, rows)]
-    else:
+    elif task_of(results) != "retrieval":
         parts.append(paragraph("The models read one input, so none can be left out."))
     if measured["damage"]:
-        parts += _damage(measured)
+        parts += _damage(measured, headline(results))
     return section(_TITLE, *parts)
 
 
-def _damage(measured: dict) -> list[Markup]:
+def _damage(measured: dict, score: str) -> list[Markup]:
     kinds = measured["damage"]
-    shown = [name for name in MODELS if any(name in found["accuracy"] for found in kinds.values())]
+    shown = [name for name in MODELS if any(name in found["score"] for found in kinds.values())]
     keys = [tag("li", MODELS[name], class_=f"key {name}") for name in shown]
-    keys.append(tag("li", "distilled student without this input", class_="key absent"))
+    said = f"{capitalized(score)} from clean inputs, on the left, to the strongest damage."
+    if measured["absent"].get("student"):
+        keys.append(tag("li", "distilled student without this input", class_="key absent"))
+        said += (
+            " Where the distilled student falls below the dotted line it would do better without "
+            "the damaged input."
+        )
     return [
         tag("h3", "Under damage"),
-        paragraph(
-            "Accuracy from clean inputs, on the left, to the strongest damage. Where the distilled "
-            "student falls below the dotted line it would do better without the damaged input."
-        ),
+        paragraph(said),
         tag("ul", *keys, class_="keys"),
-        tag("div", *(_panel(kind, measured) for kind in kinds), class_="panels"),
+        tag("div", *(_panel(kind, measured, score) for kind in kinds), class_="panels"),
         tag("h3", "In one figure each"),
         _table(kinds, shown),
         paragraph(
-            "Relative robustness: the area under the curve, a mean accuracy under damage. "
+            "Relative robustness: the area under the curve, a mean under damage. "
             "Effective robustness: the area between a model's curve and that of the student alone, "
-            "both begun at the same accuracy; above 0 where damage takes less than from the "
+            "both begun at the same figure; above 0 where damage takes less than from the "
             "student alone. Levels count as equal steps.",
             quiet=True,
         ),
     ]
 
 
-def _panel(kind: str, measured: dict) -> Markup:
+def _panel(kind: str, measured: dict, score: str) -> Markup:
     found = measured["damage"][kind]
     absent = measured["absent"].get("student", {}).get(found["modality"])
-    curves = [each["accuracy"].values() for each in measured["damage"].values()]
+    curves = [each["score"].values() for each in measured["damage"].values()]
     top = max(score for several in curves for curve in several for score in curve)
     said = ", ".join(
         f"{MODELS[name]} from {curve[0]:.2f} to {curve[-1]:.2f}"
-        for name, curve in found["accuracy"].items()
+        for name, curve in found["score"].items()
         if name in MODELS
     )
     picture = svg(
-        damage_figure(found, absent=absent, top=top),
+        damage_figure(found, score=score, absent=absent, top=top),
         name=kind,
-        label=f"Accuracy under {damage_title(kind)}: {said}.",
+        label=f"{capitalized(score)} under {damage_title(kind)}: {said}.",
     )
-    caption = tag("strong", damage_title(kind).capitalize() if kind != "jpeg" else "JPEG")
+    caption = tag("strong", capitalized(damage_title(kind)))
     return tag("figure", tag("figcaption", caption, f": {found['measure']}"), picture)
 
 

@@ -1,0 +1,57 @@
+"""Tells numbers from pictures and texts with an exported .tflite file."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from mmkd_tf.edge.session import Session
+
+
+class Regressor:
+    """A model of numbers read from a .tflite file, which brings its targets' names.
+
+    As `Classifier` in all that concerns files and examples.
+
+    Args:
+        path: A file that `mmkd_tf.export.tflite.export_tflite` wrote for regression.
+        num_threads: Number of threads that the interpreter may use, 1 to 64.
+
+    Attributes:
+        target_names: In the order of the model's outputs.
+        inputs: Names of the modalities that the model takes.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a model that this class can run.
+        ImportError: If the interpreter is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, num_threads: int = 1):
+        self._session = Session(path, num_threads=num_threads, tasks=("regression",))
+        self.target_names = self._session.names
+        self.inputs = self._session.inputs
+
+    def __repr__(self) -> str:
+        return f"Regressor({' + '.join(self.inputs)} -> {', '.join(self.target_names)})"
+
+    def predict(self, *, image=None, text: str | None = None) -> dict[str, float]:
+        """Tells the numbers of one example.
+
+        Args:
+            image: As in `Classifier.predict`.
+            text: As in `Classifier.predict`.
+
+        Returns:
+            By name, each target in its own unit.
+
+        Raises:
+            ValueError: As in `Classifier.predict`.
+            TypeError: As in `Classifier.predict`.
+        """
+        return self._by_name(self._session.one(image=image, text=text))
+
+    def predict_batch(self, examples: Sequence[Mapping[str, object]]) -> list[dict[str, float]]:
+        """Tells the numbers of several examples, as `Classifier.predict_batch`."""
+        return [self._by_name(values) for values in self._session.batch(examples)]
+
+    def _by_name(self, values: Sequence[float]) -> dict[str, float]:
+        return dict(zip(self.target_names, values, strict=True))

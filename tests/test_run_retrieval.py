@@ -1,0 +1,206 @@
+"""The main job on pictures and texts that belong together, by its command."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from mmkd_tf.cli import app
+from mmkd_tf.edge import Encoder, Index, Retriever
+
+SMALL = ["--epochs", "12", "--set", "image_size=16", "--set", "batch_size=16"]
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (40, 60, 220),
+    "white": (240, 240, 240),
+    "black": (20, 20, 20),
+    "yellow": (220, 220, 40),
+}
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write_table(folder, repeats=3):
+    """Pictures of one colour over another, which the text names; there is no label."""
+    rng = np.random.default_rng(0)
+    (folder / "pictures").mkdir()
+    lines = ["image,text"]
+    for number, (upper, lower) in enumerate(itertools.product(COLOURS, repeat=2)):
+        for repeat in range(repeats):
+            pixels = np.zeros([16, 16, 3])
+            pixels[:8], pixels[8:] = COLOURS[upper], COLOURS[lower]
+            pixels = np.clip(pixels + rng.normal(0, 15, pixels.shape), 0, 255).astype(np.uint8)
+            path = f"pictures/{number}_{repeat}.png"
+            Image.fromarray(pixels).save(folder / path)
+            lines.append(f"{path},{upper} over {lower}")
+    lines += [",no picture", "pictures/0_0.png,"]
+    (folder / "items.csv").write_text("\n".join(lines) + "\n")
+    return folder / "items.csv"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("retrieval")
+    table = write_table(folder)
+    result = invoke("run", table, "--task", "retrieval", "--output", folder / "out", *SMALL)
+    assert result.exit_code == 0, result.output
+    return folder, result, json.loads((folder / "out" / "results.json").read_text())
+
+
+def test_leaves_two_encoders_of_each_kind_and_the_texts(finished):
+    folder, result, results = finished
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        "config.yaml",
+        "data.sha256",
+        "model_card.md",
+        "report.html",
+        "results.json",
+        "student.keras",
+        "student_alone.keras",
+        "student_image.tflite",
+        "student_image_saved_model",
+        "student_image_small.tflite",
+        "student_text.tflite",
+        "student_text_saved_model",
+        "student_text_small.tflite",
+        "student_texts.npz",
+        "teacher.keras",
+        "vocabulary.txt",
+    ]
+    assert "recall at 10" in result.output and "batch recall at 10" in result.output
+    card = (folder / "out" / "model_card.md").read_text()
+    page = (folder / "out" / "report.html").read_text()
+    assert "Direction by direction" in page and "belong together" in page
+    assert "image to text" in card and "student_texts.npz" in card
+    assert "Classifier" not in card
+
+
+def test_results_are_of_pairs_and_believable(finished):
+    _, _, results = finished
+    assert results["task"] == "retrieval" and results["dataset"]["class_names"] == []
+    assert any("without both picture and words" in note for note in results["dataset"]["notes"])
+    assert sum(results["dataset"]["sizes"].values()) == 108
+    assert results["config"]["soft_target_loss"] == "affinity"
+    for name in ("teacher", "student_alone", "student"):
+        both = results[name]["test"]["per_direction"]
+        assert [each["name"] for each in both] == ["image to text", "text to image"]
+        assert both[0]["num_candidates"] == results["dataset"]["sizes"]["test"]
+        assert results[name]["test"]["recall_at_1"] <= results[name]["test"]["recall_at_10"]
+    # Colours were seen in training, their combinations were not: five items or so are unseen.
+    assert results["teacher"]["test"]["recall_at_1"] > 0.5
+    assert results["teacher"]["parameters"] >= 20 * results["student"]["parameters"]
+    measured = results["robustness"]
+    assert not any(measured["absent"].values())
+    assert measured["damage"]["typos"]["score"]["student"][0] == pytest.approx(
+        results["student"]["test"]["recall_at_10"]
+    )
+    for made in results["exports"]:
+        assert made["task"] == "retrieval" and made["top1_agreement"] > 0.95
+    exact = [made for made in results["exports"] if made["quantize"] == "float32"]
+    assert len(exact) >= 4 and all(made["max_abs_logit_difference"] < 1e-4 for made in exact)
+
+
+def test_no_item_is_in_two_splits(finished):
+    from mmkd_tf.config import make_config
+    from mmkd_tf.run import load_dataset
+
+    folder, _, _ = finished
+    dataset = load_dataset(make_config({}, folder / "out" / "config.yaml"))
+    texts = [set(dataset.splits[split].texts) for split in ("train", "validation", "test")]
+    assert sum(map(len, texts)) == len(set().union(*texts)) == 36
+    assert repr(dataset).splitlines()[0].endswith("36 items")
+
+
+def test_the_edge_gives_keras_embeddings_and_finds_texts(finished):
+    import keras
+
+    from mmkd_tf.models.two_tower import tower
+
+    folder, _, _ = finished
+    model = keras.saving.load_model(folder / "out" / "student.keras")
+    images = Encoder(folder / "out" / "student_image.tflite")
+    assert repr(images) == "Encoder(image -> 64 numbers)"
+    files = [folder / "pictures" / f"{number}_0.png" for number in (3, 20)]
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    found = images.encode(files)
+    np.testing.assert_allclose(found, tower(model, "image")({"image": pixels}), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    texts = Encoder(folder / "out" / "student_text.tflite")
+    index = Index()
+    names = [f"{upper} over {lower}" for upper, lower in itertools.product(COLOURS, repeat=2)]
+    index.add(names, texts.encode(names))
+    retriever = Retriever(folder / "out")
+    by_hand = index.search(found[0], top=4)
+    assert retriever.find(image=files[0], candidates=names, top=4) == by_hand
+    assert texts.encode([]).shape == (0, 64)
+
+
+def test_blank_inputs_are_errors_in_words(finished):
+    folder, _, _ = finished
+    images, texts = (Encoder(folder / "out" / f"student_{k}.tflite") for k in ("image", "text"))
+    with pytest.raises(ValueError, match=r"examples\[1\].*neither a picture nor a word"):
+        texts.encode(["red", " ..."])
+    with pytest.raises(ValueError, match="neither a picture nor a word"):
+        images.encode([np.zeros([16, 16, 3], np.uint8)])
+    with pytest.raises(ValueError, match="nothing, since this model takes image only"):
+        images._session.one(image=None, text="red")
+    with pytest.raises(TypeError, match="in brackets"):
+        texts.encode("red")
+    retriever = Retriever(folder / "out")
+    with pytest.raises(ValueError, match="one of them.*neither"):
+        retriever.find()
+    with pytest.raises(ValueError, match="paths of pictures to choose from"):
+        retriever.find(text="red over blue")
+
+
+def test_predict_finds_texts_by_a_picture_and_pictures_by_a_text(finished, tmp_path):
+    folder, _, _ = finished
+    picture = folder / "pictures" / "2_0.png"
+    result = invoke("predict", folder / "out", "--image", picture, "--json")
+    scores = json.loads(result.stdout)
+    assert len(scores) == 10 and list(scores.values()) == sorted(scores.values(), reverse=True)
+    choice = tmp_path / "choice.txt"
+    choice.write_text("red over blue\n\nyellow over black\n")
+    result = invoke("predict", folder / "out", "--image", picture, "--candidates", choice)
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 2
+    listed = folder / "pictures" / "listed.txt"
+    listed.write_text("2_0.png\n33_0.png\n")
+    result = invoke("predict", folder / "out", "--text", "red over blue", "--candidates", listed)
+    assert result.exit_code == 0 and "33_0.png" in result.stdout
+    for arguments, words in (
+        ([folder / "out", "--text", "red"], "`candidates`"),
+        ([folder / "out" / "student_text.tflite", "--text", "red"], "the folder that holds both"),
+        ([folder / "out"], "neither"),
+    ):
+        result = invoke("predict", *arguments)
+        assert result.exit_code == 2 and words in result.output, result.output
+
+
+def test_export_makes_the_same_files_again_and_bytes(finished, tmp_path):
+    folder, _, _ = finished
+    result = invoke("export", folder / "out", "--output", tmp_path, "--text-input", "bytes")
+    assert result.exit_code == 0, result.output
+    again = (tmp_path / "student_image.tflite").read_bytes()
+    assert again == (folder / "out" / "student_image.tflite").read_bytes()
+    texts = ["black over yellow", "Green over RED!"]
+    expected = Encoder(folder / "out" / "student_text.tflite").encode(texts)
+    found = Encoder(tmp_path / "student_text.tflite").encode(texts)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_settings_without_effect_and_half_a_pair_are_refused(finished, tmp_path):
+    folder, _, _ = finished
+    table = folder / "items.csv"
+    wrong = ["--set", "fusion=attention", "--set", "experts=true", "--text", "none"]
+    result = invoke("run", table, "--task", "retrieval", "--output", tmp_path / "out", *wrong)
+    assert result.exit_code == 2 and "`experts`: false" in result.output
+    result = invoke("run", table, "--task", "retrieval", "--output", tmp_path / "out", *wrong[:4])
+    assert result.exit_code == 2
+    assert "`fusion`" in result.output and "`experts`" in result.output
+    assert not (tmp_path / "out").exists()
