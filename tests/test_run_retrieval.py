@@ -152,6 +152,8 @@ def test_blank_inputs_are_errors_in_words(finished):
         images._session.one(image=None, text="red")
     with pytest.raises(TypeError, match="in brackets"):
         texts.encode("red")
+    with pytest.raises(FileNotFoundError, match="without student_image.tflite and student_text"):
+        Retriever(folder)
     retriever = Retriever(folder / "out")
     with pytest.raises(ValueError, match="one of them.*neither"):
         retriever.find()

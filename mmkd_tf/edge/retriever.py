@@ -25,7 +25,13 @@ class Retriever:
 
     def __init__(self, folder: str | os.PathLike, *, name: str = "student"):
         self._folder, self._name = Path(folder), name
-        self._encoders = {kind: Encoder(find_tower(folder, kind, name=name)) for kind in _OTHER}
+        files = {kind: find_tower(folder, kind, name=name) for kind in _OTHER}
+        if missing := [file.name for file in files.values() if not file.is_file()]:
+            raise FileNotFoundError(
+                "`folder`: that of a retrieval run, with a file for pictures and one for texts. "
+                f"Received: '{os.fspath(folder)}', without {' and '.join(missing)}."
+            )
+        self._encoders = {kind: Encoder(file) for kind, file in files.items()}
         widths = {kind: encoder.embedding_dim for kind, encoder in self._encoders.items()}
         if len(set(widths.values())) > 1:
             raise ValueError(
