@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -52,13 +50,3 @@ def test_small_and_large_show_the_same():
 def test_tint():
     assert tint((100, 200, 50), 0.5) == (50, 100, 25)
     assert tint((55, 155, 255), 2.0) == (155, 205, 255)
-
-
-def test_a_thousand_pictures_a_second():
-    kinds = [None, *PRODUCTS]
-    start = time.process_time()
-
-    for seed in range(300):
-        draw_picture(kinds[seed % 6], "new", np.random.default_rng(seed), 64)
-
-    assert 300 / (time.process_time() - start) > 1_000
