@@ -225,13 +225,10 @@ def predict(
     """Ask an exported file about a picture, a text or both."""
     with _errors_for_people():
         from mmkd_tf.edge import Classifier, Regressor
-        from mmkd_tf.edge.model_file import read_model_file
+        from mmkd_tf.edge.model_file import find_file, read_model_file
         from mmkd_tf.edge.retriever import find_tower
 
-        file = model
-        if model.is_dir():  # a released folder holds the small file alone
-            names = ("student.tflite", "student_small.tflite")
-            file = next((model / n for n in names if (model / n).is_file()), model / names[0])
+        file = find_file(model, "student") if model.is_dir() else model
         is_pair = model.is_dir() and find_tower(model, "text").is_file()
         task = "retrieval" if is_pair else read_model_file(file).task
         if candidates is not None and not is_pair:

@@ -159,10 +159,14 @@ class RunConfig(BaseModel):
         """The modalities that the data have."""
         return [name for name in ("image", "text") if getattr(self, name) is not None]
 
+    @property
+    def modalities_of_students(self) -> list[str]:
+        """The modalities that the students read."""
+        return self.modalities if self.student_modalities is None else self.student_modalities
+
     def _student_problems(self) -> list[str]:
         """What the student can't be given, and what would have no effect."""
-        there, problems = self.modalities, []
-        read = there if self.student_modalities is None else self.student_modalities
+        there, read, problems = self.modalities, self.modalities_of_students, []
         if not read or not set(read) <= set(there) or len(set(read)) < len(read):
             problems.append(
                 f"`student_modalities`: some of {there}, which the data have, each once. Received: "

@@ -3,8 +3,6 @@
 import warnings
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from mmkd_tf.data.checks import check_classes
 from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
 from mmkd_tf.data.division import divide
@@ -14,9 +12,8 @@ from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.target_checks import check_label_sets, check_numbers, check_spread
 from mmkd_tf.data.targets import label_array
 from mmkd_tf.modalities.image import Image
-from mmkd_tf.modalities.text import Text
-
-TOKENISED_AT_ONCE = 4096
+from mmkd_tf.modalities.modality import in_tensor_form
+from mmkd_tf.modalities.text import TOKENISED_AT_ONCE, Text
 
 _CHECKS = {
     "single_label": check_classes,
@@ -78,7 +75,9 @@ def assemble(
         if "image" in modalities:
             inputs["image"] = rows.pixels
         if "text" in modalities:
-            inputs["text"] = token_ids(modalities["text"], rows.texts)
+            inputs["text"] = in_tensor_form(
+                modalities["text"], rows.texts, at_once=TOKENISED_AT_ONCE
+            )
         labels = label_array(rows.labels, task=options.task, class_names=class_names)
         examples[split] = Examples(inputs, labels, rows.texts or ())
     return Dataset(
@@ -189,13 +188,3 @@ def _missing_classes(splits, class_names) -> list[str]:
             count = "1 class" if len(missing) == 1 else f"{len(missing):,} classes"
             notes.append(f"{split} has no rows of {count}: {shown}.")
     return notes
-
-
-def token_ids(text: Text, texts: Sequence[str]) -> np.ndarray:
-    """Tokenises all texts: int32 `[rows, length]`."""
-    return np.concatenate(
-        [
-            text.to_tensor(texts[start : start + TOKENISED_AT_ONCE]).numpy()
-            for start in range(0, len(texts), TOKENISED_AT_ONCE)
-        ]
-    )

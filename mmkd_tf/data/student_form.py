@@ -1,13 +1,11 @@
 """Gives the student inputs of its own: a smaller picture, a shorter text, fewer words."""
 
-import numpy as np
-
-from mmkd_tf.data.assembly import token_ids
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.edge.tokenizer import build_vocabulary
 from mmkd_tf.modalities.forms import teacher_form
 from mmkd_tf.modalities.image import Image
-from mmkd_tf.modalities.text import Text
+from mmkd_tf.modalities.modality import in_tensor_form
+from mmkd_tf.modalities.text import TOKENISED_AT_ONCE, Text
 
 RESIZED_AT_ONCE = 512
 
@@ -72,18 +70,11 @@ def _with_forms(examples: Examples, own: dict) -> Examples:
     for name, modality in own.items():
         inputs[teacher_form(name)] = examples.inputs[name]
         if name == "text":
-            inputs[name] = token_ids(modality, examples.texts)
+            values, at_once = examples.texts, TOKENISED_AT_ONCE
         else:
-            inputs[name] = _resized(modality, examples.inputs[name])
+            values, at_once = examples.inputs[name], RESIZED_AT_ONCE
+        inputs[name] = in_tensor_form(modality, values, at_once=at_once)
     return Examples(inputs, examples.labels, examples.texts)
-
-
-def _resized(image: Image, pixels: np.ndarray) -> np.ndarray:
-    parts = [
-        image.to_tensor(pixels[start : start + RESIZED_AT_ONCE]).numpy()
-        for start in range(0, len(pixels), RESIZED_AT_ONCE)
-    ]
-    return np.concatenate(parts)
 
 
 def _problems(dataset: Dataset, asked: dict) -> list[str]:

@@ -182,3 +182,17 @@ def _check_version(what: str, number: int, known: int, *, oldest: int | None = N
 
 def _message(path: Path, received: str, advice: str) -> str:
     return f"`path`: a .tflite file exported by mmkd_tf. Received: '{path}', {received}. {advice}"
+
+
+def find_file(folder: str | os.PathLike, name: str) -> Path:
+    """Finds the file of a model: the float32 one, or the small one where that is alone.
+
+    Args:
+        folder: The folder of a run, or of a released model, which holds the small file alone.
+        name: How the file's name begins.
+
+    Returns:
+        Its path; that of the float32 one if there is none.
+    """
+    files = [Path(folder) / f"{name}{end}.tflite" for end in ("", "_small")]
+    return next((file for file in files if file.is_file()), files[0])

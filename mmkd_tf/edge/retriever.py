@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmkd_tf.edge.encoder import Encoder
 from mmkd_tf.edge.index import Index, Match
+from mmkd_tf.edge.model_file import find_file
 
 _OTHER = {"image": "text", "text": "image"}
 
@@ -86,7 +87,7 @@ class Retriever:
 
 
 def find_tower(folder: str | os.PathLike, kind: str, *, name: str = "student") -> Path:
-    """Finds the file of one tower: the float32 one, or the small one where that is alone.
+    """Finds the file of one tower, as `find_file` does.
 
     Args:
         folder: The folder.
@@ -96,5 +97,4 @@ def find_tower(folder: str | os.PathLike, kind: str, *, name: str = "student") -
     Returns:
         Its path; that of the float32 one if there is none.
     """
-    files = [Path(folder) / f"{name}_{kind}{end}.tflite" for end in ("", "_small")]
-    return next((file for file in files if file.is_file()), files[0])
+    return find_file(folder, f"{name}_{kind}")

@@ -1,6 +1,6 @@
 """The contract that every modality fulfils: raw values -> checked values -> tensors -> features."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import keras
@@ -76,6 +76,22 @@ def is_absent(tensors: np.ndarray) -> np.ndarray:
         bool `[batch]`: True where all values are zero.
     """
     return ~np.any(tensors.reshape(len(tensors), -1), axis=1)
+
+
+def in_tensor_form(modality: Modality, values: Sequence, *, at_once: int) -> np.ndarray:
+    """Turns raw values into the tensor form, part by part, so that memory stays small.
+
+    Args:
+        modality: Whose values they are.
+        values: At least one.
+        at_once: Number of values in a part.
+
+    Returns:
+        `[len(values), ...]`.
+    """
+    starts = range(0, len(values), at_once)
+    parts = [modality.to_tensor(values[start : start + at_once]).numpy() for start in starts]
+    return np.concatenate(parts)
 
 
 def chosen(

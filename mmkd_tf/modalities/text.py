@@ -28,6 +28,7 @@ _FOLDED = np.arange(max(FOLD) + 1, dtype=np.int32)
 _FOLDED[list(FOLD)] = list(FOLD.values())
 
 LONGEST_AUTOMATIC_LENGTH = 32
+TOKENISED_AT_ONCE = 4096
 
 
 class Text:

@@ -36,6 +36,11 @@ class Words:
     reader: str
     limits: str
 
+    @property
+    def output(self) -> str:
+        """What one output is called."""
+        return self.per_output.removeprefix("per_")
+
 
 WORDS = {
     "single_label": Words(
@@ -170,8 +175,22 @@ def purpose(task: str, names: str, num_outputs: int) -> str:
         return f"A model that gives {names} any number of {num_outputs} labels"
     if task == "retrieval":
         return "Two encoders that put pictures and texts that belong together near each other"
-    numbers = "a number" if num_outputs == 1 else f"{num_outputs} numbers"
-    return f"A model that tells {numbers} from {names}"
+    return f"A model that tells {_numbers(num_outputs)} from {names}"
+
+
+def having(task: str, num_outputs: int) -> str:
+    """Says what examples have, as the end of a sentence on their number."""
+    if task == "single_label":
+        return f" in {num_outputs:,} classes"
+    if task == "multi_label":
+        return f", each with any of {num_outputs:,} labels"
+    if task == "retrieval":
+        return ", each a picture and a text that belong together"
+    return f", each with {_numbers(num_outputs)}"
+
+
+def _numbers(count: int) -> str:
+    return "a number" if count == 1 else f"{count:,} numbers"
 
 
 def likeness(task: str, agreement: float) -> str:

@@ -1,6 +1,7 @@
 """Exported files beside Keras, and the ladder of quantisation levels, as text and Markdown."""
 
 from mmkd_tf.report.by_task import WORDS, task_of
+from mmkd_tf.report.tables import markdown_table
 
 _DIFFERENCES = {
     "single_label": "logit difference",
@@ -134,23 +135,22 @@ def exports_markdown(exports: list[dict]) -> list[str]:
     Args:
         exports: As for `exports_lines`.
     """
-    lines = [*_markdown(file_columns(exports), file_rows(exports), num_words=2), ""]
+    lines = [*_escaped_table(file_columns(exports), file_rows(exports), num_words=2), ""]
     for made in exports:
         if made["ladder"]:
             lines += [
                 f"`{made['file']}` is the smallest of these that is accepted on validation (sizes "
                 "without labels and vocabulary):",
                 "",
-                *_markdown(rung_columns(made), rung_rows(made), num_words=1),
+                *_escaped_table(rung_columns(made), rung_rows(made), num_words=1),
                 "",
             ]
     return lines
 
 
-def _markdown(columns, rows, *, num_words: int) -> list[str]:
-    rules = ["---" if i < num_words or not c else "---:" for i, c in enumerate(columns)]
-    cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
-    return ["| " + " | ".join(row) + " |" for row in (columns, rules, *cells)]
+def _escaped_table(columns, rows, *, num_words: int) -> list[str]:
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return markdown_table(columns, cells, num_words=num_words)
 
 
 def _as_keras(same: str) -> str:

@@ -6,6 +6,7 @@ from mmkd_tf.modalities.forms import student_forms, teacher_forms
 from mmkd_tf.report.by_task import WORDS, figure, likeness, purpose, task_of
 from mmkd_tf.report.exports_page import exports_markdown
 from mmkd_tf.report.robustness_page import robustness_markdown
+from mmkd_tf.report.tables import markdown_table
 
 
 def model_card(results: dict) -> str:
@@ -36,18 +37,24 @@ def model_card(results: dict) -> str:
         "## How good it is",
         f"On the {dataset['sizes']['test']:,} test examples, which were used for no choice:",
         "",
-        *_head(["model", "parameters"], words.columns),
-        *[_row(title, results[name], words.columns) for name, title in MODELS.items()],
+        *_table(
+            ["model", "parameters"],
+            words.columns,
+            [
+                ([title, f"{results[name]['parameters']:,}"], results[name]["test"])
+                for name, title in MODELS.items()
+            ],
+        ),
         "",
         gain(results),
         chance(results),
         likeness(task, student["agreement_with_teacher"]),
         "",
-        *_head([words.per_output.removeprefix("per_")], words.output_columns),
-        *[
-            _cells([_escape(values["name"])], values, words.output_columns)
-            for values in student["test"][words.per_output]
-        ],
+        *_table(
+            [words.output],
+            words.output_columns,
+            [([_escape(values["name"])], values) for values in student["test"][words.per_output]],
+        ),
         "",
         *robustness_markdown(results, MODELS),
         "## Files",
@@ -153,18 +160,12 @@ _LIMITS = {
 _EXAMPLES = {"image": 'image="picture.png"', "text": 'text="a few words"'}
 
 
-def _head(first: list[str], columns) -> list[str]:
-    """The head of a table of figures; the first column is a name."""
-    titles = [*first, *(title for title, _, _ in columns)]
-    return [f"| {' | '.join(titles)} |", f"| --- |{' ---: |' * (len(titles) - 1)}"]
-
-
-def _row(title: str, values: dict, columns) -> str:
-    return _cells([title, f"{values['parameters']:,}"], values["test"], columns)
-
-
-def _cells(first: list[str], values: dict, columns) -> str:
-    return f"| {' | '.join([*first, *(figure(values[key], form) for _, key, form in columns)])} |"
+def _table(titles: list[str], columns, rows) -> list[str]:
+    """A table of figures; `rows` are what comes before them, and figures by key."""
+    cells = [
+        [*first, *(figure(values[key], form) for _, key, form in columns)] for first, values in rows
+    ]
+    return markdown_table([*titles, *(title for title, _, _ in columns)], cells, num_words=1)
 
 
 def gain(results: dict) -> str:

@@ -3,6 +3,7 @@
 import textwrap
 
 from mmkd_tf.report.by_task import WORDS, task_of
+from mmkd_tf.report.tables import markdown_table
 
 _WIDTH = 100
 _MEANING = (
@@ -46,9 +47,8 @@ def robustness_markdown(results: dict, titles: dict[str, str]) -> list[str]:
     if not measured:
         return []
     header, *rows = absent_rows(results, titles)
-    rules = ["---"] + ["---:"] * (len(header) - 1)
     lines = [f"## With an input absent or damaged\nOn {num_examples(results)}:", ""]
-    lines += ["| " + " | ".join(row) + " |" for row in (header, rules, *rows)]
+    lines += markdown_table(header, rows, num_words=1)
     means = "; ".join(_student_means(measured))
     return [*lines, "", *([f"The student under damage: {means}. {_MEANING}", ""] if means else [])]
 

@@ -6,8 +6,11 @@ Row = Sequence[str]
 
 
 def markdown_table(columns: Row, rows: Sequence[Row], *, num_words: int) -> list[str]:
-    """Gives the lines of a Markdown table; all columns after the first `num_words` are figures."""
-    rules = ["---"] * num_words + ["---:"] * (len(columns) - num_words)
+    """Gives the lines of a Markdown table.
+
+    The first `num_words` columns hold words, as do those without a title; the others hold figures.
+    """
+    rules = ["---" if i < num_words or not column else "---:" for i, column in enumerate(columns)]
     return ["| " + " | ".join(row) + " |" for row in (columns, rules, *rows)]
 
 

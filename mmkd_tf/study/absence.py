@@ -94,7 +94,7 @@ def _left(name, other_name, own: Outcomes, other: Outcomes, modality: str, split
     made_for_it = _accuracy(o.predictions(split) for o in other["student_alone"].values())
     rows = []
     for model, by_seed in own.items():
-        if model == "student_alone" or model.startswith("recipe-"):
+        if _is_student(model):
             names = [n for n in next(iter(by_seed.values())).without[split] if n != modality]
             found = [o.predictions(split, without=names[0]) for o in by_seed.values()]
             accuracy = _accuracy(found)
@@ -106,7 +106,7 @@ def _left(name, other_name, own: Outcomes, other: Outcomes, modality: str, split
 def _cost(name, other_name, own: Outcomes, other: Outcomes, split: str):
     rows = []
     for model in own:
-        if model not in other or not (model == "student_alone" or model.startswith("recipe-")):
+        if model not in other or not _is_student(model):
             continue
         seeds = sorted(set(own[model]) & set(other[model]))
         before, after = (
@@ -118,6 +118,10 @@ def _cost(name, other_name, own: Outcomes, other: Outcomes, split: str):
         )
         rows.append(Cost(name, other_name, model, compared.mean_difference, compared.interval))
     return rows
+
+
+def _is_student(model: str) -> bool:
+    return model == "student_alone" or model.startswith("recipe-")
 
 
 def _accuracy(predictions) -> float:

@@ -44,7 +44,7 @@ class Unit:
     @property
     def modalities(self) -> list[str]:
         """What its students read."""
-        return self.config.student_modalities or self.config.modalities
+        return self.config.modalities_of_students
 
     @property
     def teachers(self) -> list[str]:

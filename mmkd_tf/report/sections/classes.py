@@ -5,12 +5,6 @@ from mmkd_tf.report.sections.html import Markup, bar, paragraph, section, table,
 
 _MOST_IN_A_MATRIX = 20
 _CONFUSIONS = 15
-_OUTPUTS = {
-    "single_label": "class",
-    "multi_label": "label",
-    "regression": "target",
-    "retrieval": "direction",
-}
 _BARS = ("recall", "r2", "recall_at_10")
 
 
@@ -24,7 +18,7 @@ def classes(results: dict) -> Markup:
     """
     task, test = task_of(results), results["student"]["test"]
     words = WORDS[task]
-    columns = (_OUTPUTS[task], *(title for title, _, _ in words.output_columns))
+    columns = (words.output, *(title for title, _, _ in words.output_columns))
     rows = [
         (found["name"], *(_cell(found[key], key, form) for _, key, form in words.output_columns))
         for found in test[words.per_output]

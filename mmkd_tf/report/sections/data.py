@@ -1,6 +1,6 @@
 """The section about the data: how many examples, of what, with which labels."""
 
-from mmkd_tf.report.by_task import task_of
+from mmkd_tf.report.by_task import having, task_of
 from mmkd_tf.report.sections.html import Markup, folded, paragraph, section, table, tag
 
 _MANY_CLASSES = 20
@@ -29,7 +29,7 @@ def data(results: dict) -> Markup:
         "The data",
         paragraph(
             f"{dataset['name']}: {sum(dataset['sizes'].values()):,} examples"
-            f"{_labels(task, len(dataset['class_names']))}. The models learnt from the training "
+            f"{having(task, len(dataset['class_names']))}. The models learnt from the training "
             "examples; validation chose among quantised files; the test examples were used for no "
             "choice, and every figure of this page is theirs unless it says otherwise."
         ),
@@ -38,17 +38,6 @@ def data(results: dict) -> Markup:
         _targets(dataset["targets"]) if "targets" in dataset else "",
         notes if dataset["notes"] else "",
     )
-
-
-def _labels(task: str, number: int) -> str:
-    """Says what the examples have, as the end of a sentence on their number."""
-    if task == "retrieval":
-        return ", each a picture and a text that belong together"
-    if task == "regression":
-        return f", each with {'a number' if number == 1 else f'{number:,} numbers'}"
-    if task == "multi_label":
-        return f", each with any of {number:,} labels"
-    return f" in {number:,} classes"
 
 
 def _targets(targets: dict) -> Markup:
