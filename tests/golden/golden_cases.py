@@ -241,7 +241,32 @@ def write_settings(path: Path, flat: dict) -> Path:
 
 def as_flat(settings: dict) -> dict:
     """Gives settings as they are dumped now by the flat names that they first had."""
-    return settings
+    groups = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    flat = {key: value for key, value in settings.items() if key not in groups}
+    flat |= groups["data"] | groups["training"] | groups["export"] | groups["distillation"]
+    flat["data"] = flat.pop("source")
+    if flat.pop("views") is not None:  # which there was not
+        raise AssertionError("views were not to be set")
+    if flat["hard_label_weight"] is None:  # as the default was written then
+        flat["hard_label_weight"] = 1.0
+    teacher, student = groups["teacher"], groups["student"]
+    flat["teacher"] = {"baseline": "document"}.get(*2 * (teacher["architecture"],))
+    flat |= {key: teacher[key] for key in ("fusion", "experts", "embedding_dim", "learning_rate")}
+    flat["teacher_modality_dropout"] = teacher["modality_dropout"]
+    flat["modality_dropout"] = student["modality_dropout"]
+    flat["student_learning_rate"] = student["learning_rate"]
+    flat["student_modalities"] = student["inputs"]
+    if student["fusion"] not in (None, teacher["fusion"]):
+        raise AssertionError("both models were to have one fusion")
+    defaults = {"image_size": 64, "text_length": None, "vocabulary_size": 2000}
+    for name, options in (("image", ["size"]), ("text", ["length", "vocabulary_size"])):
+        found = groups["inputs"].get(name)
+        flat[name] = found and found["column"]
+        for option in options:
+            key = option if option == "vocabulary_size" else f"{name}_{option}"
+            flat[key] = found[option] if found else defaults[key]
+            flat[f"student_{key}"] = found["student"][option] if found else None
+    return flat
 
 
 def read_settings(path: Path | None) -> dict:
@@ -253,7 +278,7 @@ def read_settings(path: Path | None) -> dict:
 
 def read_study(path: Path) -> dict[str, dict]:
     """Reads a study's YAML file: by dataset and recipe, the settings of seed 0, by flat names."""
-    from mmkd_tf.study.config import make_study
+    from mmkd_tf.study_config import make_study
 
     study = make_study({}, path)
     runs = itertools.product(study.datasets, [None, *study.recipes])
