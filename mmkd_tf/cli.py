@@ -1,4 +1,4 @@
-"""The command line: run, study, predict, export and benchmark."""
+"""The command line: run, study, predict and export."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Distils a large model for pictures and texts into a small one that runs on a phone.",
+    help="Distils a large model of several inputs into a small one that runs on a phone.",
 )
 
 Flag = typer.Option
@@ -81,7 +81,7 @@ def run(
             made = folder.resume(given)
         else:
             made = make_config(given, config)
-            folder = RunFolder(output or default_folder(table_name(made.data)))
+            folder = RunFolder(output or default_folder(table_name(made.data.source)))
             folder.begin(made)
         _run(made, folder)
 
@@ -135,8 +135,8 @@ def study(
     with _errors_for_people():
         from mmkd_tf.config import parse_settings
         from mmkd_tf.report.study_page import study_text
-        from mmkd_tf.study.config import make_study
-        from mmkd_tf.study.job import run_study
+        from mmkd_tf.study import run_study
+        from mmkd_tf.study_config import make_study
 
         if data is None and config is None and output.is_dir() and any(output.iterdir()):
             raise ValueError(
@@ -155,69 +155,20 @@ def study(
         raise typer.Exit(1)
 
 
-benchmarks = typer.Typer(no_args_is_help=True, help="Measure what things cost on this machine.")
-app.add_typer(benchmarks, name="benchmark")
-
-
-@benchmarks.command()
-def training(
-    rounds: Annotated[int, Flag(help="Rounds that count; in each every variant trains.")] = 7,
-    examples: Annotated[int, Flag(help="Examples in an epoch.")] = 1024,
-) -> None:
-    """Compare epochs of plain training, cached soft targets, a live teacher and hints."""
-    quiet_tensorflow()
-    with _errors_for_people():
-        from mmkd_tf.distill.benchmark import benchmark_training
-        from mmkd_tf.report.benchmark_page import training_text
-
-        measured = benchmark_training(num_rounds=rounds, num_examples=examples)
-    typer.echo(training_text(measured))
-
-
-@benchmarks.command()
-def edge(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            help="The folder of a finished run; by default an untrained default student.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        str, Flag(help="Which model of the run: student, student_alone or teacher.")
-    ] = "student",
-    rounds: Annotated[int, Flag(help="Rounds that count; in each every file is called.")] = 15,
-    calls: Annotated[int, Flag(help="Calls of each file in a round.")] = 100,
-) -> None:
-    """Compare a model's TFLite files with Keras' own, ONNX Runtime and the SavedModel."""
-    quiet_tensorflow()
-    with _errors_for_people():
-        from mmkd_tf.export.benchmark import benchmark_edge
-        from mmkd_tf.report.edge_page import edge_text
-
-        loaded, examples = None, None
-        if folder is not None:
-            _, loaded, dataset = _model_of_a_run(folder, model)
-            if dataset.task == "retrieval":
-                raise ValueError(
-                    "`FOLDER`: a run whose model is one file. Received: one of retrieval, whose "
-                    "results.json has the latency of each of its files."
-                )
-            examples = dataset.splits["validation"].inputs
-        measured = benchmark_edge(loaded, examples=examples, num_rounds=rounds, num_calls=calls)
-    typer.echo(edge_text(measured))
-
-
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a run.")],
     image: Annotated[Path | None, Flag(help="A picture file.")] = None,
     text: Annotated[str | None, Flag(help="A text.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        Flag("--input", metavar="NAME=VALUE", help="A value of an input of another name."),
+    ] = None,
     candidates: Annotated[
         Path | None,
         Flag(
-            help="Of retrieval, a file of what is chosen from, one a line: texts for --image, by "
-            "default those of training; paths of pictures for --text, from the file's folder."
+            help="Of retrieval, a file of what is chosen from, one a line: texts, by default those "
+            "of training, or paths of pictures, from the file's folder."
         ),
     ] = None,
     as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
@@ -225,42 +176,48 @@ def predict(
     """Ask an exported file about a picture, a text or both."""
     with _errors_for_people():
         from mmkd_tf.edge import Classifier, Regressor
+        from mmkd_tf.edge.encoder import find_towers
         from mmkd_tf.edge.model_file import find_file, read_model_file
-        from mmkd_tf.edge.retriever import find_tower
 
+        values = {"image": image, "text": text} | _named_values(inputs or [])
+        values = {name: value for name, value in values.items() if value is not None}
         file = find_file(model, "student") if model.is_dir() else model
-        is_pair = model.is_dir() and find_tower(model, "text").is_file()
-        task = "retrieval" if is_pair else read_model_file(file).task
-        if candidates is not None and not is_pair:
+        towers = find_towers(model) if model.is_dir() else {}
+        output = "embedding" if towers else read_model_file(file).output
+        given = ()
+        if candidates is not None and not towers:
             raise ValueError("`--candidates`: only with the folder of a retrieval run.")
-        if task == "retrieval":
-            figures = _matches(model, image, text, candidates)
-        elif task == "regression":
-            figures = Regressor(file).predict(image=image, text=text)
+        if output == "embedding":
+            figures = _matches(model, towers, values, candidates)
+        elif output == "values":
+            figures = Regressor(file).predict(**values)
         else:
-            prediction = Classifier(file).predict(image=image, text=text)
+            prediction = Classifier(file).predict(**values)
             figures = prediction.probabilities
+            given = prediction.labels if read_model_file(file).threshold is not None else ()
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
         return
+    form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(output, "{:7.2%}")
     for name, figure in figures.items():
-        if task == "retrieval":
-            typer.echo(f"{figure:7.3f}  {name}")
-        elif task == "regression":
-            typer.echo(f"{figure:12.6g}  {name}")
-        else:
-            given = " *" if task == "multi_label" and name in prediction.labels else ""
-            typer.echo(f"{figure:7.2%}  {name}{given}")
+        typer.echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
 
 
-def _matches(folder: Path, image, text, candidates: Path | None) -> dict[str, float]:
-    """Finds texts by a picture or pictures by a text, with the folder of a retrieval run."""
-    from mmkd_tf.edge import Retriever
+def _named_values(pairs: list[str]) -> dict[str, str]:
+    """Reads `name=value` pairs."""
+    if wrong := [pair for pair in pairs if not pair.partition("=")[2]]:
+        raise ValueError(f"`--input`: NAME=VALUE, for example front=cup.jpg. Received: {wrong}.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str, float]:
+    """Finds what belongs to a value of one input, with the folder of a retrieval run."""
+    from mmkd_tf.edge import Encoder, Retriever
 
     if not folder.is_dir():
         raise ValueError(
             f"`MODEL`: the folder that holds both files of a retrieval run. Received: {folder}, "
-            "which encodes pictures or texts alone; for that take mmkd_tf.edge.Encoder."
+            "which encodes one input alone; for that take mmkd_tf.edge.Encoder."
         )
     choice = None
     if candidates is not None:
@@ -272,9 +229,10 @@ def _matches(folder: Path, image, text, candidates: Path | None) -> dict[str, fl
                 f"({error})."
             ) from None
         choice = [line.strip() for line in lines if line.strip()]
-        if text is not None:
+        sought = [path for name, path in towers.items() if name not in values]
+        if any(Encoder(path).items.startswith("paths") for path in sought):
             choice = [candidates.parent / line for line in choice]
-    found = Retriever(folder).find(image=image, text=text, candidates=choice)
+    found = Retriever(folder).find(candidates=choice, **values)
     return {match.item: match.score for match in found}
 
 
@@ -294,40 +252,26 @@ def export(
     batch_size: Annotated[
         int, Flag(help="Examples that a TFLite file takes at a time; 0 for any number.")
     ] = 1,
-    web: Annotated[
-        Path | None, Flag(help="Folder for a page that runs the model in a browser.")
-    ] = None,
-    litert: Annotated[
-        Path | None, Flag(help="An installed npm package @litertjs/core, for --web without npm.")
-    ] = None,
 ) -> None:
-    """Export a model of a run again: SavedModel, TFLite, a small TFLite, a page for browsers."""
+    """Export a model of a run again: SavedModel, TFLite, a small TFLite."""
     quiet_tensorflow()
     with _errors_for_people():
-        _check_export_flags(output, quantize, batch_size, web, litert)
-        from mmkd_tf.config import make_config
-        from mmkd_tf.export.web import write_web_page
-        from mmkd_tf.export_job import export_all
-        from mmkd_tf.report.exports_page import exports_lines
+        _check_export_flags(output, quantize, batch_size)
+        from mmkd_tf.config import grouped, make_config
+        from mmkd_tf.export.export_all import export_all
+        from mmkd_tf.report.summary import exports_text
+        from mmkd_tf.run import load_finished
 
-        config, loaded, dataset = _model_of_a_run(folder, model)
-        if web is not None and dataset.task != "single_label":
-            raise ValueError(
-                f"`--web`: for runs of one class; the page shows no {dataset.task}. Leave it out."
-            )
+        config, loaded, dataset = load_finished(folder, model)
         if text_input is not None:
-            config = make_config({**config.model_dump(), "text_input": text_input})
+            config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
         options = {"quantize": quantize, "batch_size": batch_size or None}
-        made = export_all(loaded, dataset, config, output, name=model, **options)
-        typer.echo("\n".join(exports_lines(made)))
+        made = export_all(loaded, dataset, config.export, output, name=model, **options)
+        typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")
-        if web is not None:
-            write_web_page(output / f"{model}.tflite", web, litert=litert)
-            typer.echo(f"Serve the page: python -m http.server -d {web}")
-            typer.echo("Then open http://localhost:8000")
 
 
-def _check_export_flags(output, quantize, batch_size, web, litert) -> None:
+def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
     """Finds mistakes before the work; lists them all."""
     from mmkd_tf.export.tflite import AUTO, LEVELS
 
@@ -337,35 +281,10 @@ def _check_export_flags(output, quantize, batch_size, web, litert) -> None:
         problems.append(f"`--quantize`: one of {', '.join(levels)}. Received: {quantize}.")
     if batch_size < 0:
         problems.append(f"`--batch-size`: 1 or more, 0 for any number. Received: {batch_size}.")
-    for flag, path in (("--output", output), ("--web", web)):
-        if path is not None and path.exists() and not path.is_dir():
-            problems.append(f"`{flag}`: a folder, to make or to write into. Received: {path}.")
-    if litert is not None and web is None:
-        problems.append("`--litert`: only with --web, the page that it is for. Leave it out.")
-    if web is not None and batch_size == 0:
-        problems.append("`--web`: needs a --batch-size of 1 or more; browsers refuse 0.")
+    if output.exists() and not output.is_dir():
+        problems.append(f"`--output`: a folder, to make or to write into. Received: {output}.")
     if problems:
         raise ValueError("\n".join(problems))
-
-
-def _model_of_a_run(folder: Path, name: str) -> tuple:
-    """Reads config, model and dataset of a finished run."""
-    from mmkd_tf.roles import seen_by
-    from mmkd_tf.run import load_dataset
-    from mmkd_tf.run_folder import RunFolder
-
-    run_folder = RunFolder(folder)
-    config = run_folder.read_config()
-    model = run_folder.load_model(name)
-    if model is None:
-        raise ValueError(
-            f"`--model`: a model that the run has made. Received: {name}; the folder has "
-            f"{sorted(file.stem for file in folder.glob('*.keras'))}. A released folder has none: "
-            "make the run anew with its settings, mmkd-tf run --config config.yaml."
-        )
-    dataset = load_dataset(config)
-    run_folder.check_same_data(dataset.fingerprint())
-    return config, model, seen_by(name, dataset)
 
 
 def main() -> None:

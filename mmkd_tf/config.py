@@ -1,247 +1,265 @@
-"""RunConfig: everything that a run can be told, from flags or a YAML file, checked at once."""
+"""RunConfig: all that a run can be told, in groups, by flags or a YAML file, checked at once."""
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Rate = Annotated[float, Field(ge=0, le=1)]
+from mmkd_tf.modalities import input_options
+from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.settings import (
+    DataSettings,
+    DistillationSettings,
+    ExportSettings,
+    StudentSettings,
+    TeacherSettings,
+    TrainingSettings,
+)
 
-# What the written method's teacher is made for; see `models.classifier.document_teacher`.
-DOCUMENT_SIZES = {"image_size": 224, "text_length": 100, "vocabulary_size": 10_000}
+# What the written method's teacher is made for; see `mmkd_tf.models.builder.baseline_teacher`.
+BASELINE_INPUTS = {
+    "image": {"size": 224},
+    "text": {"length": 100, "vocabulary_size": 10_000},
+}
 
 
-class RunConfig(BaseModel):
-    """The settings of `mmkd-tf run`; each is also a key of the YAML file.
+class RunConfig(BaseModel, extra="forbid", frozen=True):
+    """The settings of `mmkd-tf run`; each group is also a key of the YAML file.
 
-    Values are checked when the object is made; unknown keys are refused. `data` is a table's
-    path or the name of a TensorFlow dataset.
+    `inputs` says by name what an example has, each with its `kind`, `column` and the options of
+    its kind; see `mmkd_tf.modalities`. Values are checked when the object is made; unknown keys are
+    refused.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: str = Field("emoji", description="A CSV or Parquet table, or a TensorFlow Datasets name.")
-    image: str | None = Field("image", description="Column of picture paths; none for no pictures.")
-    text: str | None = Field("text", description="Column of texts; none for no texts.")
-    label: str | list[str] = Field("label", description="Column of labels, or of targets.")
-    task: Literal["auto", "single_label", "multi_label", "regression", "retrieval"] = Field(
-        "auto", description="What is learned; by default the label column decides."
-    )
-    label_separator: str = Field("|", min_length=1, description="Between the labels of a cell.")
-    validation: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
-    test: Fraction | str = Field(0.15, description="A share of the rows, or a table.")
-    skip_bad_rows: bool = Field(False, description="Go on without rows that can't be used.")
-    allow_outside: bool = Field(False, description="Allow pictures outside the table's folder.")
-
-    image_size: int = Field(64, ge=8, le=1024, description="Picture height and width, pixels.")
-    text_length: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="Words read of a text; by default what 99 % need, up to 32.",
-    )
-    vocabulary_size: int = Field(2000, ge=3, le=1_000_000, description="Most words kept.")
-
-    teacher: Literal["fusion", "document"] = Field(
-        "fusion",
-        description="The large model: encoders and a fusion, or the one of the written method.",
-    )
-    fusion: Literal[
-        "concatenation",
-        "weighted_sum",
-        "weighted_sum_by_example",
-        "attention",
-        "gated",
-        "low_rank_tensor",
-        "film",
-        "cross_attention",
-    ] = Field("concatenation", description="How the modalities are merged.")
-    student_modalities: list[Literal["image", "text"]] | None = Field(
-        None, description="What the students read; by default all that the data has."
-    )
-    student_image_size: int | None = Field(
-        None, ge=8, le=1024, description="The students' pictures, if smaller than the teacher's."
-    )
-    student_text_length: int | None = Field(
-        None, ge=1, le=1024, description="Words that the students read, if not as many."
-    )
-    student_vocabulary_size: int | None = Field(
-        None, ge=3, le=1_000_000, description="Most words that the students know, if not as many."
-    )
-    modality_dropout: Rate | dict[Literal["image", "text"], Rate] = Field(
-        0.1,
-        description="How often a student is trained without a modality, for all or by name.",
-    )
-    teacher_modality_dropout: Rate | dict[Literal["image", "text"], Rate] = Field(
-        0.1, description="The same for the teacher."
-    )
-    experts: bool = Field(
-        False, description="Teach also by a teacher of each modality that the student reads."
-    )
-    embedding_dim: int = Field(
-        64, ge=1, le=4096, description="Of retrieval, numbers that stand for a picture or a text."
-    )
-    # No recipe stands out on validation (studies/recipes). This one asks for the order of the
-    # teacher's probabilities and leaves the student its own certainty.
-    soft_target_loss: Literal[
-        "auto", "divergence", "standardized", "decoupled", "dist", "sigmoid", "squared", "affinity"
-    ] = Field(
-        "auto",
-        description="What the student imitates: of classes the teacher's probabilities, those of "
-        "standardised logits, label and other classes apart, or their correlation (dist, the "
-        "default); of several labels sigmoid; of numbers squared; of pairs affinity.",
-    )
-    temperature: float | None = Field(
-        None, gt=0, le=1000, description="Softening of the teacher; by default 4, of pairs 1."
-    )
-    hard_label_weight: Weight = Field(1.0, description="Weight of the labels.")
-    soft_target_weight: Weight | None = Field(
-        None, description="Weight of the teacher's soft targets; by default 0.2, of pairs 1."
-    )
-    modality_hint_weight: Weight = Field(
-        0.0, description="Weight of each encoder's features imitating the teacher's encoder."
-    )
-    relation_weight: Weight = Field(
-        0.0, description="Weight of the distances between a batch's fused features."
-    )
-    on_wrong_teacher: Literal["keep", "skip", "correct"] = Field(
-        "keep", description="What becomes of training examples that the teacher gets wrong."
-    )
-
-    epochs: int = Field(32, ge=1, description="Passes over the training rows, for each model.")
-    batch_size: int = Field(32, ge=1, description="Examples in a training step.")
-    learning_rate: float = Field(2e-3, gt=0, lt=10, description="The teacher's highest.")
-    student_learning_rate: float = Field(4e-3, gt=0, lt=10, description="The students' highest.")
-    weight_decay: Weight = Field(1e-3, description="Decoupled weight decay.")
-    augment: bool = Field(True, description="Change pictures and texts at random in training.")
+    data: DataSettings = DataSettings()
+    inputs: dict[str, SerializeAsAny[InputOptions]]
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    distillation: DistillationSettings = DistillationSettings()
+    training: TrainingSettings = TrainingSettings()
+    export: ExportSettings = ExportSettings()
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything that is random.")
     robustness: bool = Field(
         True, description="Measure the models with inputs absent or damaged too."
     )
 
-    text_input: Literal["ids", "bytes"] = Field(
-        "ids", description="What TFLite files take as text: token ids, or UTF-8 bytes."
-    )
-    max_accuracy_loss: float = Field(
-        0.005,
-        ge=0,
-        le=1,
-        description="Accuracy that the smallest file may lose; 0.005 is half a point.",
-    )
-    author: str | None = Field(None, description="Who made the model; kept in exported files.")
-    licence: str | None = Field(None, description="The model's licence; kept in exported files.")
-
-    @field_validator("validation", "test", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _share_or_table(cls, value):
-        """A flag gives a share as text."""
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return value
+    def _default_inputs(cls, values):
+        return {"inputs": {name: {"kind": name} for name in SHORT_FORM}, **values}
 
-    def model_post_init(self, _context) -> None:
-        """Checks what concerns several values."""
-        taught = ("soft_target_weight", "modality_hint_weight", "relation_weight")
-        if all(getattr(self, name) == 0 for name in ("hard_label_weight", *taught)):
-            names = ", ".join(f"`{name}`" for name in ("hard_label_weight", *taught))
-            raise ValueError(f"{names}: one must be above 0.")
-        if self.image is None and self.text is None:
-            raise ValueError("`image`, `text`: at least one column is needed.")
-        if problems := [*self._student_problems(), *self._document_problems()]:
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _options_of_inputs(cls, value):
+        if not isinstance(value, Mapping) or not value:
+            raise ValueError("at least one, by name, such as {photo: {kind: image}}")
+        made, problems = {}, []
+        for name, options in value.items():
+            try:
+                chosen = input_options(options)
+                made[name] = chosen.model_copy(update={"column": chosen.column or name})
+            except ValidationError as error:
+                lines = [_explain(p, ".".join(map(str, p["loc"]))) for p in error.errors()]
+                problems += [f"`inputs.{name}.{line[1:]}" for line in lines]
+            except (ValueError, TypeError) as error:
+                problems.append(f"`inputs.{name}`: " + " ".join(str(error).splitlines()))
+        if problems:
             raise ValueError("\n".join(problems))
+        return made
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        """Checks what concerns several groups."""
+        if problems := [*self._student_problems(), *self._baseline_problems()]:
+            raise ValueError("\n".join(problems))
+        return self
 
     @property
-    def modalities(self) -> list[str]:
-        """The modalities that the data have."""
-        return [name for name in ("image", "text") if getattr(self, name) is not None]
-
-    @property
-    def modalities_of_students(self) -> list[str]:
-        """The modalities that the students read."""
-        return self.modalities if self.student_modalities is None else self.student_modalities
+    def student_inputs(self) -> list[str]:
+        """Names of the inputs that the students read."""
+        return list(self.inputs) if self.student.inputs is None else self.student.inputs
 
     def _student_problems(self) -> list[str]:
-        """What the student can't be given, and what would have no effect."""
-        there, read, problems = self.modalities, self.modalities_of_students, []
+        """What the students can't be given, and what would have no effect."""
+        there, read, problems = list(self.inputs), self.student_inputs, []
         if not read or not set(read) <= set(there) or len(set(read)) < len(read):
             problems.append(
-                f"`student_modalities`: some of {there}, which the data have, each once. Received: "
+                f"`student.inputs`: some of {there}, which the data have, each once. Received: "
                 f"{read}."
             )
-        rates = self.modality_dropout if isinstance(self.modality_dropout, dict) else {}
-        problems += [
-            f"`modality_dropout`: rates of what the student reads, {read}. Received: one of {name}."
-            for name in rates
-            if name not in read
-        ]
-        if self.student_image_size is not None and self.student_image_size > self.image_size:
+        for side, names in (("teacher", there), ("student", read)):
+            rates = getattr(self, side).modality_dropout
+            problems += [
+                f"`{side}.modality_dropout`: rates of what the {side} reads, {names}. Received: "
+                f"one of {name}."
+                for name in (rates if isinstance(rates, dict) else {})
+                if name not in names
+            ]
+        for name, options in self.inputs.items():
+            own = options.model_dump().get("student") or {}
+            problems += [
+                f"`inputs.{name}.student.{field}`: nothing, because the student reads no {name}. "
+                f"Received: {value}. Leave it out."
+                for field, value in own.items()
+                if value is not None and name not in read
+            ]
+        if self.teacher.experts and len(there) == 1:
             problems.append(
-                f"`student_image_size`: at most `image_size`, {self.image_size}. Received: "
-                f"{self.student_image_size}. Set image_size to the larger one."
+                f"`teacher.experts`: false, because the data have {there[0]} alone and the teacher "
+                "is its expert. Received: true."
             )
-        needed = {
-            "student_image_size": "image",
-            "student_text_length": "text",
-            "student_vocabulary_size": "text",
-        }
-        problems += [
-            f"`{name}`: nothing, because the student reads no {modality}. Received: "
-            f"{getattr(self, name)}. Leave it out."
-            for name, modality in needed.items()
-            if getattr(self, name) is not None and modality not in read
-        ]
-        if self.experts and len(there) == 1:
+        views = self.distillation.views
+        if not self.training.augment and views not in (None, 1):
             problems.append(
-                f"`experts`: false, because the data have {there[0]} alone and the teacher is its "
-                "expert. Received: true."
+                "`distillation.views`: 1 without `training.augment`, since all views are the same "
+                f"then. Received: {views}."
             )
         return problems
 
-    def _document_problems(self) -> list[str]:
-        sizes = {name: getattr(self, name) for name in DOCUMENT_SIZES}
-        fits = sizes == DOCUMENT_SIZES and self.image is not None and self.text is not None
-        if self.teacher != "document" or fits:
+    def _baseline_problems(self) -> list[str]:
+        if self.teacher.architecture != "baseline":
             return []
-        wanted = ", ".join(f"{name}={size}" for name, size in DOCUMENT_SIZES.items())
+        given = {name: options.model_dump() for name, options in self.inputs.items()}
+        sizes = {
+            name: {field: given.get(name, {}).get(field) for field in wanted}
+            for name, wanted in BASELINE_INPUTS.items()
+        }
+        if sizes == BASELINE_INPUTS and len(given) == len(sizes):
+            return []
         return [
-            f"`teacher`: 'document' reads pictures and texts with {wanted}. Received: {sizes}, "
-            f"image={self.image!r}, text={self.text!r}."
+            f"`teacher.architecture`: 'baseline' reads the inputs {BASELINE_INPUTS}. Received: "
+            f"{ {name: sizes.get(name, {}) for name in given} }."
         ]
-
-    @field_validator("modality_dropout", "teacher_modality_dropout", mode="before")
-    @classmethod
-    def _rates(cls, value):
-        """Both forms are checked here, since a union would complain of each."""
-        rates = value.values() if isinstance(value, dict) else [value]
-        names = set(value) if isinstance(value, dict) else set()
-        numbers = (type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates)
-        if not names <= {"image", "text"} or not all(numbers):
-            raise ValueError(
-                "a number from 0 (never) to 1, for all or by name, such as {image: 0.1, text: 0.3}"
-            )
-        return value
-
-    @field_validator("image", "text", mode="before")
-    @classmethod
-    def _none_is_no_column(cls, value):
-        """A flag can't give null."""
-        return None if value == "none" else value
 
     def to_yaml(self) -> str:
         """Writes all values, defaults included, as YAML."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
 
 
-def make_config(values: dict, path: Path | None = None) -> RunConfig:
+# Inputs of the short form: a setting of that name is the column of a table, or "none".
+SHORT_FORM = ("image", "text")
+GROUPS = ("data", "teacher", "student", "distillation", "training", "export")
+
+_RENAMED = {
+    "data": "data.source",
+    "image": "inputs.image.column",
+    "text": "inputs.text.column",
+    "teacher": "teacher.architecture",
+    "teacher_modality_dropout": "teacher.modality_dropout",
+    "learning_rate": "teacher.learning_rate",
+    "student_modalities": "student.inputs",
+    "student_learning_rate": "student.learning_rate",
+    "modality_dropout": "student.modality_dropout",
+    "fusion": "teacher.fusion",
+    "image_size": "inputs.image.size",
+    "text_length": "inputs.text.length",
+    "vocabulary_size": "inputs.text.vocabulary_size",
+    "student_image_size": "inputs.image.student.size",
+    "student_text_length": "inputs.text.student.length",
+    "student_vocabulary_size": "inputs.text.student.vocabulary_size",
+}
+
+
+def _short_names() -> dict[str, str]:
+    """The full name of each setting that also has a name without its group."""
+    groups = {group: RunConfig.model_fields[group].annotation for group in GROUPS}
+    names = {field: f"{g}.{field}" for g, model in groups.items() for field in model.model_fields}
+    for name in ("source", "architecture", "inputs"):  # younger than groups
+        del names[name]
+    return names | _RENAMED
+
+
+SHORT_NAMES = _short_names()
+
+
+def setting_names() -> list[str]:
+    """Full names of all settings but those of inputs."""
+    fields = RunConfig.model_fields
+    grouped = [f"{g}.{field}" for g in GROUPS for field in fields[g].annotation.model_fields]
+    return grouped + [name for name in fields if name not in (*GROUPS, "inputs")]
+
+
+def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives settings by their full names, such as `training.epochs`.
+
+    Args:
+        settings: By full names, by short ones (`epochs`) as all of them were once, or by groups
+            with mappings. A mapping `inputs` says all inputs anew; longer names change one.
+    """
+    named = {}
+    for name, value in settings.items():
+        if name in GROUPS and (isinstance(value, Mapping) or value is None):
+            named |= {f"{name}.{field}": one for field, one in (value or {}).items()}
+        else:
+            named[SHORT_NAMES.get(name, name)] = value
+    if named.get("teacher.architecture") == "document":  # as it was called once
+        named["teacher.architecture"] = "baseline"
+    return named
+
+
+def grouped(*layers: Mapping[str, Any]) -> dict:
+    """Merges settings in any of the forms of `full_names` into what `RunConfig` takes.
+
+    Args:
+        *layers: Settings; later ones take precedence.
+    """
+    made = {"inputs": {name: {"kind": name} for name in SHORT_FORM}}
+    for layer in layers:
+        named = full_names(layer)
+        for name in sorted(named, key=lambda name: name != "inputs"):
+            _assign(made, name.split("."), named[name])
+    if isinstance(made["inputs"], dict):
+        made["inputs"] = {name: each for name, each in made["inputs"].items() if each is not None}
+    return made
+
+
+def _assign(made: dict, path: list[str], value) -> None:
+    if path == ["inputs"]:
+        copied = isinstance(value, Mapping)
+        made["inputs"] = {k: _plain(v) for k, v in value.items()} if copied else value
+        return
+    inputs = made["inputs"]
+    if path[0] == "inputs" and isinstance(inputs, dict):
+        name = path[1]
+        if name in SHORT_FORM and path[2:] == ["column"]:
+            known = inputs.get(name) or {"kind": name}
+            inputs[name] = None if value in (None, "none") else {**known, "column": value}
+            return
+        # Of an input that was left out, a size says nothing; null is what it is without.
+        if inputs.get(name, path) is None or (value is None and len(path) > 3):
+            return
+    at = made
+    for part in path[:-1]:
+        at = at.setdefault(part, {})
+        if not isinstance(at, dict):
+            return
+    at[path[-1]] = value
+
+
+def _plain(options):
+    """Options of an input as a mapping that may be changed."""
+    options = options.model_dump() if isinstance(options, InputOptions) else options
+    if not isinstance(options, Mapping):
+        return options
+    return {key: dict(v) if isinstance(v, Mapping) else v for key, v in options.items()}
+
+
+def make_config(values: Mapping[str, Any], path: Path | None = None) -> RunConfig:
     """Makes a config from a YAML file and from values that take precedence over it.
 
     Args:
-        values: Values by name, as given by flags.
-        path: A YAML file with some of the keys of `RunConfig`.
+        values: Values by name as in `full_names`, such as flags give them.
+        path: A YAML file of settings.
 
     Returns:
         The checked config.
@@ -249,25 +267,33 @@ def make_config(values: dict, path: Path | None = None) -> RunConfig:
     Raises:
         ValueError: If the file can't be read as YAML or values are wrong; all are listed.
     """
-    settings = {}
-    if path is not None:
-        try:
-            settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"`--config`: a YAML file. Received: {path} ({error}).") from None
-        if not isinstance(settings, dict):
-            raise ValueError(
-                f"`--config`: a YAML file of `key: value` lines. Received: {path}, which holds a "
-                f"{type(settings).__name__}."
-            )
     try:
-        return RunConfig(**{**settings, **values})
+        return RunConfig(**grouped(read_yaml(path, RunConfig), values))
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        known = ", ".join(RunConfig.model_fields)
         raise ValueError(
-            "The settings are not usable:\n" + "\n".join(lines) + f"\nSettings are: {known}."
+            "The settings are not usable:\n"
+            + "\n".join(f"- {line}" for line in problems_of(error))
+            + f"\nSettings are: {', '.join(setting_names())}, inputs.NAME.OPTION."
         ) from None
+
+
+def read_yaml(path: Path | None, model: type[BaseModel]) -> dict:
+    """Reads the YAML file of `--config`; empty where there is none.
+
+    Raises:
+        ValueError: If it can't be read, or does not hold keys.
+    """
+    try:
+        values = {} if path is None else yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"`--config`: a YAML file. Received: {path} ({error}).") from None
+    values = {} if values is None else values
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise ValueError(
+            f"`--config`: a YAML file with keys of {', '.join(model.model_fields)}. Received: "
+            f"{path}, which holds a {type(values).__name__}: {values!r:.80}."
+        )
+    return values
 
 
 def parse_settings(pairs: list[str]) -> dict:
@@ -278,7 +304,9 @@ def parse_settings(pairs: list[str]) -> dict:
     """
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
-        raise ValueError(f"`--set`: NAME=VALUE, for example batch_size=64. Received: {wrong}.")
+        raise ValueError(
+            f"`--set`: NAME=VALUE, for example training.batch_size=64. Received: {wrong}."
+        )
     settings = {}
     for name, _, value in (pair.partition("=") for pair in pairs):
         try:
@@ -291,8 +319,44 @@ def parse_settings(pairs: list[str]) -> dict:
     return settings
 
 
-def _explain(problem) -> str:
+def problems_of(error: ValidationError) -> list[str]:
+    """Says what is wrong with settings, a line for each, which begins with its name."""
+    lines = {}
+    for problem in error.errors():  # a union complains of each of its members
+        name = ".".join(map(str, problem["loc"][:2]))
+        lines.setdefault(name, _explain(problem, name))
+    return [line for text in lines.values() for line in text.splitlines()]
+
+
+def _explain(problem: Mapping, name: str) -> str:
     message = problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:  # of several settings; it says itself what came
-        return "\n".join(f"- {line}" for line in message.splitlines())
-    return f"- `{problem['loc'][0]}`: {message}. Received: {problem['input']!r}."
+    if message.startswith("`"):  # it says itself what it is about and what came
+        return message
+    unknown = problem["type"] == "extra_forbidden"
+    message = "there is no such setting" if unknown else message.rstrip(".")
+    hint = _suggestion(name) if unknown else ""
+    return f"`{name}`: {message}. Received: {problem['input']!r}.{hint}"
+
+
+def _suggestion(name: str) -> str:
+    known = SHORT_NAMES | {full: full for full in setting_names()}
+    close = get_close_matches(name, known) or get_close_matches(name.rpartition(".")[2], known)
+    return f" Did you mean {known[close[0]]}?" if close else ""
+
+
+def differences(was: Mapping, now: Mapping) -> list[str]:
+    """Says by full names where two dumps of settings differ."""
+    was, now = _flat(was), _flat(now)
+    return [
+        f"{name}: was {was.get(name)!r}, now {now.get(name)!r}"
+        for name in {**was, **now}
+        if was.get(name) != now.get(name)
+    ]
+
+
+def _flat(settings: Mapping, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in settings.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
+    return flat

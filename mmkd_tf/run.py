@@ -1,35 +1,45 @@
 """The main job from top to bottom: data, teacher, soft targets, student, evaluation, exports."""
 
 import json
+import math
 import resource
 import sys
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from mmkd_tf.config import RunConfig
-from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.batches import batches
+from mmkd_tf.data.dataset import Dataset, for_student
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.student_form import for_student
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
-from mmkd_tf.evaluate.by_task import agreement, measure, score
-from mmkd_tf.evaluate.metrics import gap_closed
-from mmkd_tf.evaluate.modality_weights import modality_weights
-from mmkd_tf.evaluate.robustness import robustness
-from mmkd_tf.export_job import export_all
-from mmkd_tf.recipe import check_settings, soft_target_settings
-from mmkd_tf.report.model_card import model_card
+from mmkd_tf.distill.soft_target_files import SoftTargetCache
+from mmkd_tf.distill.soft_targets import cache_soft_targets
+from mmkd_tf.distill.teachers import multi_output, output_shapes
+from mmkd_tf.distill.training import Recipe, distill, effective, terms_of, train
+from mmkd_tf.evaluate.robustness import modality_weights, robustness
+from mmkd_tf.evaluate.statistics import gap_closed
+from mmkd_tf.export.export_all import export_all
+from mmkd_tf.modalities.modality import student_inputs
+from mmkd_tf.models.builder import baseline_teacher, build_student, build_teacher
+from mmkd_tf.models.inputs import route
+from mmkd_tf.models.named_fusions import fusion_by_name
+from mmkd_tf.models.seeding import seeded
+from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.roles import STUDENTS, predict, seen_by, train_model, untrained
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
-from mmkd_tf.tasks import HEADLINES
+from mmkd_tf.settings import AUTO
+from mmkd_tf.tasks.task import Task
 
 LABELS_FILE = "labels.txt"
-VOCABULARY_FILE = "vocabulary.txt"
+STUDENTS = ("student_alone", "student")
+# What the views of one teacher may take on disk where the settings leave their number open.
+MOST_BYTES_OF_VIEWS = 2**30
 
 
 def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
@@ -46,10 +56,15 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     Raises:
         ValueError: If the data can't be used; nothing was trained then.
     """
-    with _stage(folder, reporter, "data", "Reading the data"):
+
+    def stage(name: str, title: str):
+        return reporter.stage(title, lambda seconds: folder.add_seconds(name, seconds))
+
+    with stage("data", "Reading the data"):
         dataset = load_dataset(config)
     reporter.say(repr(dataset))
-    check_settings(config, dataset.task)
+    task = dataset.task
+    check_settings(config, task)
     folder.check_same_data(dataset.fingerprint())
     models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
@@ -57,22 +72,25 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
 
     for name in models:
         trained = folder.load_model(name)
-        if trained is None:
-            title = _title(name, models[name].count_params())
-            with _stage(folder, reporter, name, title):
-                train_model(
-                    name,
-                    models,
-                    dataset,
-                    config,
-                    backup=folder.state / name,
-                    callbacks=[reporter.epochs(config.epochs)],
-                )
-                folder.save_model(name, models[name])
-        else:
+        if trained is not None:
             models[name] = trained
+            continue
+        with stage(name, _title(name, models[name].count_params())):
+            teaching = {}
+            if name == "student":
+                terms, where = student_terms(config, dataset), folder.state / "soft_targets"
+                teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
+            train_model(
+                name,
+                models | teaching,
+                dataset,
+                config,
+                backup=folder.state / name,
+                callbacks=[reporter.epochs(config.training.epochs)],
+            )
+            folder.save_model(name, models[name])
 
-    with _stage(folder, reporter, "evaluation", "Evaluating on the test split"):
+    with stage("evaluation", "Evaluating on the test split"):
         predicted = {name: predict(name, model, dataset) for name, model in models.items()}
         evaluated = {
             name: {"parameters": models[name].count_params(), **evaluate(predicted[name], dataset)}
@@ -81,25 +99,29 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         weights = {
             name: modality_weights(model, seen_by(name, dataset)) for name, model in models.items()
         }
-        evaluated["student"]["agreement_with_teacher"] = agreement(
-            dataset.task,
+        evaluated["student"]["agreement_with_teacher"] = task.agreement(
             teacher_outputs=predicted["teacher"]["test"],
             student_outputs=predicted["student"]["test"],
         )
     measured = None
     if config.robustness:
-        with _stage(folder, reporter, "robustness", "Evaluating with inputs absent or damaged"):
-            measured = _robustness(models, dataset, config)
-    with _stage(folder, reporter, "exports", "Exporting the student and comparing with Keras"):
-        exports = export_all(models["student"], seen_by("student", dataset), config, folder.path)
+        with stage("robustness", "Evaluating with inputs absent or damaged"):
+            seen = seen_by("student", dataset)
+            # Where the students' inputs are others, the teachers can't be shown the same.
+            alike = models if seen.modalities == dataset.modalities else STUDENTS
+            measured = robustness({name: models[name] for name in alike}, seen, seed=config.seed)
+    with stage("exports", "Exporting the student and comparing with Keras"):
+        exports = export_all(
+            models["student"], seen_by("student", dataset), config.export, folder.path
+        )
 
-    headline = HEADLINES[dataset.task]
-    figures = {name: evaluated[name]["test"][headline] for name in _COMPARED}
+    compared = ("teacher", *STUDENTS)
+    settings = effective(config.distillation, task)
     results = {
-        "task": dataset.task,
+        "task": task.name,
         "dataset": _describe(dataset),
         **evaluated,
-        "gap_closed": gap_closed(**figures),
+        "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "robustness": measured,
         "modality_weights": weights,
         "exports": exports,
@@ -107,7 +129,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "peak_memory_mib": _peak_memory_mib(),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
-        "config": config.model_dump() | soft_target_settings(config, dataset.task),
+        "config": config.model_copy(update={"distillation": settings}).model_dump(),
     }
     folder.write_text("model_card.md", model_card(results))
     folder.write_text("report.html", report_page(results))
@@ -116,106 +138,288 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     return results
 
 
-_COMPARED = ("teacher", "student_alone", "student")
-_TITLES = {
-    "teacher": "Training the teacher ({parameters:,} parameters)",
-    "student_alone": "Training the student alone ({parameters:,} parameters), for comparison",
-    "student": "Distilling the student from the teacher ({parameters:,} parameters)",
-}
-
-
-def _title(name: str, parameters: int) -> str:
-    expert = f"Training the {name.replace('_', ' ')} ({{parameters:,}} parameters)"
-    return _TITLES.get(name, expert).format(parameters=parameters)
-
-
 def load_dataset(config: RunConfig) -> Dataset:
     """Reads the table or TensorFlow dataset that a config names."""
+    data = config.data
     options = DatasetOptions(
-        image_size=config.image_size,
-        text_length=config.text_length,
-        vocabulary_size=config.vocabulary_size,
         seed=config.seed,
-        skip_bad_rows=config.skip_bad_rows,
-        allow_outside=config.allow_outside,
-        task=config.task,
-        label_separator=config.label_separator,
+        skip_bad_rows=data.skip_bad_rows,
+        allow_outside=data.allow_outside,
+        task=data.task,
+        label_separator=data.label_separator,
     )
-    is_table = Path(config.data).suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")
-    read = from_table if is_table or Path(config.data).is_file() else from_tfds
-    columns = {"image": config.image, "text": config.text, "label": config.label}
-    dataset = read(
-        config.data, **columns, validation=config.validation, test=config.test, options=options
+    is_table = Path(data.source).suffix.lower() in TABLE_SUFFIXES or Path(data.source).is_file()
+    dataset = (from_table if is_table else from_tfds)(
+        data.source,
+        inputs=config.inputs,
+        label=data.label,
+        validation=data.validation,
+        test=data.test,
+        options=options,
     )
-    return for_student(
-        dataset,
-        image_size=config.student_image_size,
-        text_length=config.student_text_length,
-        vocabulary_size=config.student_vocabulary_size,
-    )
+    changes = {name: options.model_dump().get("student") for name, options in config.inputs.items()}
+    return for_student(dataset, **{name: _given(each) for name, each in changes.items() if each})
 
 
-def evaluate(logits: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:
-    """Measures a model on the splits for which its logits are given."""
-    return {
-        split: measure(
-            dataset.task,
-            labels=dataset.splits[split].labels,
-            outputs=values,
-            class_names=dataset.class_names,
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+
+
+def _given(options: Mapping) -> dict:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def check_settings(config: RunConfig, task: Task) -> None:
+    """Refuses settings that would have no effect with the task that the data turned out to be.
+
+    Raises:
+        ValueError: Lists all of them.
+    """
+    default, problems = RunConfig(), []
+    if config.distillation.soft_target_loss not in (AUTO, *task.soft_target_losses):
+        problems.append(
+            f"`distillation.soft_target_loss`: auto or {' or '.join(task.soft_target_losses)} for "
+            f"{task.name}. Received: {config.distillation.soft_target_loss}."
         )
-        for split, values in logits.items()
+    for name, reason in task.ignored_settings.items():
+        given, usual = (reduce(getattr, name.split("."), each) for each in (config, default))
+        if given != usual:
+            problems.append(f"`{name}`: none for {task.name}, {reason}. Received: {given}.")
+    if task.is_pairwise and len(config.inputs) != 2:
+        problems.append(
+            f"`inputs`: two for {task.name}, which finds one by the other. Received: "
+            f"{', '.join(config.inputs)}."
+        )
+    if problems:
+        raise ValueError("\n".join([*problems, "Leave them out, or name another --task."]))
+
+
+def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
+    """Builds the models of a run, by role, in the order of training.
+
+    `teacher`; where the settings ask for experts, a teacher of one input for each that the student
+    reads, `image_expert` and so on; `student_alone` and `student`, which begin with the same
+    weights.
+    """
+    teacher, student = _build(config, dataset, "teacher"), _build(config, dataset, "student")
+    experts = {
+        expert_name(name): build_teacher(dataset, inputs=[name])
+        for name in (student.input if config.teacher.experts else ())
+    }
+    teachers = {"teacher": teacher, **experts}
+    return {
+        **{name: seeded(model, seed=2 * config.seed) for name, model in teachers.items()},
+        **{name: seeded(student, seed=2 * config.seed + 1) for name in STUDENTS},
     }
 
 
-def _robustness(models: Mapping, dataset: Dataset, config: RunConfig) -> dict:
-    """Measures all models on the same damaged inputs; students alone if theirs are others."""
-    seen = seen_by("student", dataset)
-    if seen.modalities != dataset.modalities:
-        models = {name: models[name] for name in STUDENTS}
-    return robustness(
-        models,
-        seen,
-        score=partial(score, dataset.task),
-        can_lack=dataset.task != "retrieval",
-        seed=config.seed,
+def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
+    teacher, student = config.teacher, config.student
+    build = build_teacher if side == "teacher" else build_student
+    if dataset.task.is_pairwise:
+        return build(dataset, embedding_dim=teacher.embedding_dim)
+    if side == "teacher" and teacher.architecture == "baseline":
+        return baseline_teacher(dataset.num_classes)
+    name = teacher.fusion if side == "teacher" else student.fusion or teacher.fusion
+    return build(
+        dataset,
+        inputs=None if side == "teacher" else student.inputs,
+        fusion=fusion_by_name(name, side),
+        modality_dropout=getattr(config, side).modality_dropout,
     )
 
 
-def _stage(folder, reporter, name, title):
-    return reporter.stage(title, lambda seconds: folder.add_seconds(name, seconds))
+def expert_name(name: str) -> str:
+    """What the teacher of one input is called, among teachers and in files."""
+    return f"{name}_expert"
+
+
+def seen_by(name: str, dataset: Dataset) -> Dataset:
+    """The data as the model of a role reads them."""
+    return dataset.seen_by(teacher=name not in STUDENTS)
+
+
+def student_terms(config: RunConfig, dataset: Dataset) -> list:
+    """What the student learns from its teachers; see `mmkd_tf.distill.terms`."""
+    inputs = config.student.inputs or list(student_inputs(dataset.modalities))
+    return terms_of(config.distillation, dataset, inputs=inputs, experts=config.teacher.experts)
+
+
+def keep_soft_targets(
+    models: Mapping[str, keras.Model],
+    dataset: Dataset,
+    config: RunConfig,
+    *,
+    terms: Sequence,
+    folder: Path,
+) -> dict[str, SoftTargetCache]:
+    """Asks the teachers once for each view of the training data, or reads what was kept.
+
+    Where the settings leave the number of views open there is one for each epoch, or as many as
+    `MOST_BYTES_OF_VIEWS` hold; the epochs then show them in turn.
+
+    Args:
+        models: By role; those of the students are not asked.
+        dataset: The data.
+        config: The settings.
+        terms: What students learn from the teachers, of one student or of several.
+        folder: Where it is kept, in a folder for each teacher.
+
+    Returns:
+        By teacher, its kept outputs, for `train_model` in its place.
+    """
+    caches = {}
+    for name, teacher in models.items():
+        if name in STUDENTS:
+            continue
+        asked = [term.teacher_layers for term in terms if term.teacher in (None, name)]
+        layers = sorted({layer for each in asked for layer in each})
+        views = _num_views(config, teacher, layers, dataset.sizes["train"])
+        caches[name] = cache_soft_targets(
+            teacher=teacher,
+            dataset=dataset,
+            folder=folder / "-".join([name, *layers, str(views)]),
+            views=views,
+            seed=config.seed,
+            augment=config.training.augment,
+            layers=layers,
+        )
+    return caches
+
+
+def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: int) -> int:
+    if not config.training.augment:
+        return 1
+    if config.distillation.views is not None:
+        return min(config.distillation.views, config.training.epochs)
+    shapes = output_shapes(multi_output(teacher, layers, argument="teacher")).values()
+    num_bytes = 4 * num_examples * sum(math.prod(shape) for shape in shapes)
+    return max(1, min(config.training.epochs, MOST_BYTES_OF_VIEWS // num_bytes))
+
+
+def train_model(
+    name: str,
+    models: Mapping[str, keras.Model],
+    dataset: Dataset,
+    config: RunConfig,
+    *,
+    backup: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    """Trains one of the models in place.
+
+    Args:
+        name: Its role; `student` is distilled from the teacher and the experts.
+        models: By role, what `untrained` gives; for `student`, with trained teachers or what
+            `keep_soft_targets` gives in their place.
+        dataset: The data.
+        config: The settings.
+        backup: Folder for the state after each epoch, from which an interrupted training goes on.
+        callbacks: Keras callbacks.
+    """
+    side = config.student if name in STUDENTS else config.teacher
+    recipe = Recipe(
+        **config.training.model_dump(), learning_rate=side.learning_rate, seed=config.seed
+    )
+    where = {"backup": backup, "callbacks": callbacks}
+    if name != "student":
+        train(models[name], seen_by(name, dataset), recipe, **where)
+        return
+    distill(
+        student=models["student"],
+        teacher={role: model for role, model in models.items() if role not in STUDENTS},
+        dataset=dataset,
+        recipe=recipe,
+        terms=student_terms(config, dataset),
+        hard_label_weight=effective(config.distillation, dataset.task).hard_label_weight,
+        on_wrong_teacher=config.distillation.on_wrong_teacher,
+        **where,
+    )
+
+
+def predict(name: str, model: keras.Model, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Runs a model over validation and test: by split, float32 outputs `[n, num_outputs]`."""
+    seen, outputs = seen_by(name, dataset), {}
+    for split in ("validation", "test"):
+        parts = [model(route(model, x), training=False) for x, _ in batches(seen, split)]
+        outputs[split] = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+    return outputs
+
+
+def evaluate(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:
+    """Measures a model on the splits for which its outputs are given."""
+    return {
+        split: dataset.task.measure(
+            labels=dataset.splits[split].labels,
+            outputs=values,
+            names=dataset.class_names,
+            inputs=list(student_inputs(dataset.modalities)),
+        )
+        for split, values in outputs.items()
+    }
+
+
+def load_finished(path: Path, name: str) -> tuple[RunConfig, keras.Model, Dataset]:
+    """Reads settings, a model and the data, as the model reads them, of a finished run.
+
+    Args:
+        path: The folder of the run.
+        name: The model's role.
+
+    Raises:
+        ValueError: If the folder holds no run or no such model, or the data have changed.
+    """
+    folder = RunFolder(path)
+    config, model = folder.read_config(), folder.load_model(name)
+    if model is None:
+        raise ValueError(
+            f"`--model`: a model that the run has made. Received: {name}; the folder has "
+            f"{sorted(file.stem for file in folder.path.glob('*.keras'))}. A released folder has "
+            "none: make the run anew with its settings, mmkd-tf run --config config.yaml."
+        )
+    dataset = load_dataset(config)
+    folder.check_same_data(dataset.fingerprint())
+    return config, model, seen_by(name, dataset)
+
+
+def _title(name: str, parameters: int) -> str:
+    titles = {
+        "student_alone": "Training the student alone ({}), for comparison",
+        "student": "Distilling the student from the teacher ({})",
+    }
+    title = titles.get(name, f"Training the {name.replace('_', ' ')} ({{}})")
+    return title.format(f"{parameters:,} parameters")
 
 
 def _write_lists(folder: RunFolder, dataset: Dataset) -> None:
+    """Writes the outputs' names and what else a reader of files needs, such as vocabularies."""
     if dataset.class_names:
         folder.write_text(LABELS_FILE, "\n".join(dataset.class_names) + "\n")
-    if "text" in dataset.modalities:
-        words = dataset.modalities["text"].vocabulary
-        folder.write_text(VOCABULARY_FILE, "\n".join(words) + "\n")
+    for name, modality in student_inputs(dataset.modalities).items():
+        for file, text in modality.files().items():
+            prefix = "" if name == modality.kind else f"{name}_"
+            whole_name = {"vocab.txt": "vocabulary.txt"}.get(file, file)
+            folder.write_text(prefix + whole_name, text.removesuffix("\n") + "\n")
 
 
 def _describe(dataset: Dataset) -> dict:
-    return {
+    described = {
         "name": dataset.name,
         "sizes": dataset.sizes,
         "class_names": dataset.class_names,
         "class_counts": dataset.class_counts,
-        **_target_ranges(dataset),
-        "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
-        "notes": list(dataset.notes),
     }
-
-
-def _target_ranges(dataset: Dataset) -> dict:
-    """Of regression, mean and standard deviation of each training target."""
-    if dataset.target_statistics is None:
-        return {}
-    columns = zip(dataset.class_names, *dataset.target_statistics, strict=True)
-    return {
-        "targets": {
+    if dataset.target_statistics is not None:
+        columns = zip(dataset.class_names, *dataset.target_statistics, strict=True)
+        described["targets"] = {
             name: {"mean": float(mean), "standard_deviation": float(deviation)}
             for name, mean, deviation in columns
         }
+    inputs = {n: {"kind": m.kind} for n, m in student_inputs(dataset.modalities).items()}
+    return {
+        **described,
+        "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
+        "inputs": inputs,
+        "notes": list(dataset.notes),
     }
 
 

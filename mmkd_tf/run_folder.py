@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from mmkd_tf.config import RunConfig, make_config
+from mmkd_tf.config import RunConfig, differences, grouped, make_config
 
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
@@ -83,14 +83,10 @@ class RunFolder:
                 f"`--resume`: a run that was interrupted. Received: {self.path}, which is finished."
             )
         saved = config.model_dump()
-        changed = {
-            name: value for name, value in given.items() if name in saved and saved[name] != value
-        }
-        if changed:
-            lines = [f"- {name}: was {saved[name]!r}, now {changed[name]!r}" for name in changed]
+        if changed := differences(saved, make_config(grouped(saved, given)).model_dump()):
             raise ValueError(
                 "`--resume`: the settings that the run began with. Received other ones:\n"
-                + "\n".join(lines)
+                + "\n".join(f"- {line}" for line in changed)
                 + "\nLeave them out, or begin a new run in another folder."
             )
         return config
@@ -161,7 +157,7 @@ class RunFolder:
     def load_model(self, name: str) -> keras.Model | None:
         """Reads `<name>.keras`; None if it is not there yet."""
         file = self.path / f"{name}.keras"
-        return keras.saving.load_model(file) if file.is_file() else None
+        return keras.saving.load_model(file, compile=False) if file.is_file() else None
 
     def seconds(self) -> dict[str, float]:
         """Seconds that each stage has taken so far, interrupted runs included."""

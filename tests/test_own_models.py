@@ -31,7 +31,7 @@ def dataset():
         name="own",
         splits={"train": examples(16), "validation": examples(8), "test": examples(9)},
         class_names=["a", "b", "c"],
-        modalities={"image": Image(32), "text": Text(WORDS, length=3)},
+        modalities={"image": Image(height=32), "text": Text(vocabulary=WORDS, length=3)},
     )
 
 

@@ -1,21 +1,30 @@
-"""What the README shows is run."""
+"""What the README and the documentation show is run."""
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.mark.slow
-def test_python_blocks_run(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    code = "\n".join(blocks)
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
+def test_python_blocks_run(page, tmp_path):
+    code = "\n".join(blocks(page, "python"))
+    # What a page about exported files takes as given.
+    shutil.copy(ROOT / "saved_models/emoji/student_small.tflite", tmp_path / "student.tflite")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -28,8 +37,28 @@ def test_commands_exist():
 
     from mmkd_tf.cli import app
 
-    commands = set(re.findall(r"^mmkd-tf (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE))
-    assert {"run", "predict", "export"} <= commands
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    commands = set(re.findall(r"^mmkd-tf (\w+)", text, re.MULTILINE))
+    assert {"run", "predict", "export", "study"} <= commands
     for command in commands:
         result = CliRunner().invoke(app, [command, "--help"])
         assert result.exit_code == 0, command
+
+
+def test_settings_exist():
+    from mmkd_tf.config import make_config, parse_settings
+
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    commands = re.findall(r"^(mmkd-tf .*)$|`(mmkd-tf [^`]*)`|`(--set [^`]*)`", text, re.MULTILINE)
+    given = [shlex.split("".join(command), comments=True) for command in commands]
+    given = [[b for a, b in pairwise(words) if a == "--set"] for words in given]
+    assert any(given)
+    for pairs in given:
+        make_config(parse_settings(pairs))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target

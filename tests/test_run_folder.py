@@ -3,16 +3,16 @@ from importlib.metadata import version
 
 import pytest
 
-from mmkd_tf.config import RunConfig
+from mmkd_tf.config import RunConfig, make_config
 from mmkd_tf.run_folder import RunFolder, default_folder, versions, whole_file
 
 
 def test_begin_notes_the_settings_and_resume_reads_them(tmp_path):
     folder = RunFolder(tmp_path / "deep" / "run")
-    folder.begin(RunConfig(epochs=3))
-    assert folder.resume({}) == RunConfig(epochs=3)
-    assert folder.resume({"epochs": 3}) == RunConfig(epochs=3)
-    with pytest.raises(ValueError, match="epochs: was 3, now 4"):
+    folder.begin(make_config({"epochs": 3}))
+    assert folder.resume({}) == make_config({"epochs": 3})
+    assert folder.resume({"epochs": 3}) == make_config({"epochs": 3})
+    with pytest.raises(ValueError, match="training.epochs: was 3, now 4"):
         folder.resume({"epochs": 4})
 
 

@@ -84,9 +84,9 @@ def test_leaves_two_encoders_of_each_kind_and_the_texts(finished):
 def test_results_are_of_pairs_and_believable(finished):
     _, _, results = finished
     assert results["task"] == "retrieval" and results["dataset"]["class_names"] == []
-    assert any("without both picture and words" in note for note in results["dataset"]["notes"])
+    assert any("without both image and text" in note for note in results["dataset"]["notes"])
     assert sum(results["dataset"]["sizes"].values()) == 108
-    assert results["config"]["soft_target_loss"] == "affinity"
+    assert results["config"]["distillation"]["soft_target_loss"] == "affinity"
     for name in ("teacher", "student_alone", "student"):
         both = results[name]["test"]["per_direction"]
         assert [each["name"] for each in both] == ["image to text", "text to image"]
@@ -112,7 +112,7 @@ def test_no_item_is_in_two_splits(finished):
 
     folder, _, _ = finished
     dataset = load_dataset(make_config({}, folder / "out" / "config.yaml"))
-    texts = [set(dataset.splits[split].texts) for split in ("train", "validation", "test")]
+    texts = [set(dataset.splits[split].raw["text"]) for split in ("train", "validation", "test")]
     assert sum(map(len, texts)) == len(set().union(*texts)) == 36
     assert repr(dataset).splitlines()[0].endswith("36 items")
 
@@ -144,15 +144,17 @@ def test_the_edge_gives_keras_embeddings_and_finds_texts(finished):
 def test_blank_inputs_are_errors_in_words(finished):
     folder, _, _ = finished
     images, texts = (Encoder(folder / "out" / f"student_{k}.tflite") for k in ("image", "text"))
-    with pytest.raises(ValueError, match=r"examples\[1\].*neither a picture nor a word"):
+    with pytest.raises(ValueError, match=r"examples\[1\].*Received: no word"):
         texts.encode(["red", " ..."])
-    with pytest.raises(ValueError, match="neither a picture nor a word"):
+    with pytest.raises(ValueError, match="Received: no picture"):
         images.encode([np.zeros([16, 16, 3], np.uint8)])
     with pytest.raises(ValueError, match="nothing, since this model takes image only"):
         images._session.one(image=None, text="red")
     with pytest.raises(TypeError, match="in brackets"):
         texts.encode("red")
-    with pytest.raises(FileNotFoundError, match="without student_image.tflite and student_text"):
+    with pytest.raises(
+        FileNotFoundError, match="student_<input>.tflite for each of two inputs.*with none"
+    ):
         Retriever(folder)
     retriever = Retriever(folder / "out")
     with pytest.raises(ValueError, match="one of them.*neither"):
@@ -201,8 +203,8 @@ def test_settings_without_effect_and_half_a_pair_are_refused(finished, tmp_path)
     table = folder / "items.csv"
     wrong = ["--set", "fusion=attention", "--set", "experts=true", "--text", "none"]
     result = invoke("run", table, "--task", "retrieval", "--output", tmp_path / "out", *wrong)
-    assert result.exit_code == 2 and "`experts`: false" in result.output
+    assert result.exit_code == 2 and "`teacher.experts`: false" in result.output
     result = invoke("run", table, "--task", "retrieval", "--output", tmp_path / "out", *wrong[:4])
     assert result.exit_code == 2
-    assert "`fusion`" in result.output and "`experts`" in result.output
+    assert "`teacher.fusion`" in result.output and "`teacher.experts`" in result.output
     assert not (tmp_path / "out").exists()

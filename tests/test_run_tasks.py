@@ -67,7 +67,7 @@ def test_several_labels_are_seen_learned_and_reported(labelled):
     assert any(
         "'task" in note or "task multi_label" in note for note in results["dataset"]["notes"]
     )
-    assert results["config"]["soft_target_loss"] == "sigmoid"
+    assert results["config"]["distillation"]["soft_target_loss"] == "sigmoid"
     teacher = results["teacher"]["test"]
     assert teacher["average_precision"] > 0.9
     assert {"micro_f1", "macro_f1", "subset_accuracy", "per_label"} <= set(teacher)
@@ -114,7 +114,7 @@ def test_numbers_are_learned_in_their_units_and_reported(measured):
     teacher = results["teacher"]["test"]
     assert teacher["r2"] > 0.6
     assert [target["name"] for target in teacher["per_target"]] == ["brightness", "weight"]
-    assert results["config"]["soft_target_loss"] == "squared"
+    assert results["config"]["distillation"]["soft_target_loss"] == "squared"
     assert results["exports"][1]["max_abs_logit_difference"] < 1e-3
     assert results["exports"][1]["keras_accuracy"] == pytest.approx(
         results["student"]["validation"]["r2"], abs=1e-6
@@ -147,7 +147,7 @@ def test_a_file_of_numbers_gives_them_by_name(measured):
     ("arguments", "message"),
     [
         (["--label", "tags", "--set", "soft_target_loss=dist"], "auto or sigmoid for multi_label"),
-        (["--label", "tags", "--set", "on_wrong_teacher=skip"], "keep for multi_label"),
+        (["--label", "tags", "--set", "on_wrong_teacher=skip"], "none for multi_label"),
         (["--label", "weight"], "--task regression"),
         (["--label", "weight", "--task", "regression", "--set", "temperature=2"], "none for regr"),
         (["--label", "tags,weight"], "no column 'tags,weight'"),

@@ -3,24 +3,16 @@
 import warnings
 from collections.abc import Mapping, Sequence
 
-from mmkd_tf.data.checks import check_classes
-from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
-from mmkd_tf.data.division import divide
-from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.pairs import check_pairs, complete_pairs, number_items
-from mmkd_tf.data.rows import DataError, Rows, data_error
-from mmkd_tf.data.target_checks import check_label_sets, check_numbers, check_spread
-from mmkd_tf.data.targets import label_array
-from mmkd_tf.modalities.image import Image
-from mmkd_tf.modalities.modality import in_tensor_form
-from mmkd_tf.modalities.text import TOKENISED_AT_ONCE, Text
+import numpy as np
 
-_CHECKS = {
-    "single_label": check_classes,
-    "multi_label": check_label_sets,
-    "regression": check_numbers,
-    "retrieval": check_pairs,
-}
+from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
+from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.rows import DataError, Rows, data_error
+from mmkd_tf.modalities.modality import InputOptions, Modality, in_tensor_form
+from mmkd_tf.tasks import find_task
+from mmkd_tf.tasks.task import Task
+
+_AT_ONCE = 512
 
 
 def assemble(
@@ -28,65 +20,50 @@ def assemble(
     name: str,
     tables: Mapping[str, Rows],
     fractions: Mapping[str, float],
+    inputs: Mapping[str, InputOptions],
     options: DatasetOptions,
     class_names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Makes a Dataset of raw rows.
+    """Makes a Dataset of raw rows, whose raw values may be overwritten on the way.
 
     Args:
         name: What people call the data.
         tables: Rows of `train` and of those other splits that have rows of their own, with the
             problems that `check_rows` found.
         fractions: For each of the other splits, the fraction of the training rows that it gets.
-        options: Sizes, seed and what to do about bad rows; `task` is known by now.
-        class_names: The classes in order; by default those of the labels, see `name_classes`. Of
-            regression, the targets.
+        inputs: By name, the options of each input.
+        options: Seed and what to do about bad rows; `task` is known by now.
+        class_names: The outputs in order if they are known beforehand; by default the labels
+            say them.
         notes: What people should know about the data beforehand.
 
     Raises:
         DataError: A `ValueError` that lists all problems of all rows.
     """
-    if options.task == "retrieval":
-        tables, incomplete = complete_pairs(tables)
-        notes = [*notes, *incomplete]
+    task = find_task(options.task)
+    tables, incomplete = task.complete(tables)
     tables, class_names, left_out = _check(name, tables, fractions, options, class_names)
-    if options.task == "retrieval":
-        number_items(tables)
+    task.number(tables)
     splits = _divide(name, tables, fractions, options)
-    _check_training(name, splits["train"], options.task, class_names)
-    notes = [*notes, *left_out, *_repeated_rows(splits)]
-    if class_names and options.task != "regression":
-        notes += _missing_classes(splits, class_names)
+    train = splits["train"]
+    if problems := task.training_problems(train.labels, class_names):
+        raise data_error(name, {"train": train}, problems)
+    labels = {split: task.label_array(rows.labels, class_names) for split, rows in splits.items()}
+    notes = [*notes, *incomplete, *left_out, *_repeated_rows(splits)]
+    notes += _missing_outputs(task, labels, class_names)
     for note in notes:
         warnings.warn(f"{name}: {note}", stacklevel=3)
-    modalities = {}
-    if splits["train"].pixels is not None:
-        modalities["image"] = Image(options.image_size)
-    if splits["train"].texts is not None:
-        modalities["text"] = Text.from_texts(
-            splits["train"].texts,
-            vocabulary_size=options.vocabulary_size,
-            length=options.text_length,
-        )
-    examples = {}
-    for split, rows in splits.items():
-        inputs = {}
-        if "image" in modalities:
-            inputs["image"] = rows.pixels
-        if "text" in modalities:
-            inputs["text"] = in_tensor_form(
-                modalities["text"], rows.texts, at_once=TOKENISED_AT_ONCE
-            )
-        labels = label_array(rows.labels, task=options.task, class_names=class_names)
-        examples[split] = Examples(inputs, labels, rows.texts or ())
+    modalities = {
+        one: kind.fit(one, train.inputs[one], inputs[one]) for one, kind in train.kinds.items()
+    }
     return Dataset(
         name=name,
-        splits=examples,
+        splits={split: _examples(splits[split], labels[split], modalities) for split in SPLITS},
         class_names=class_names,
         modalities=modalities,
         notes=notes,
-        task=options.task,
+        task=task,
     )
 
 
@@ -94,14 +71,14 @@ def _check(name, tables, fractions, options, class_names):
     """Finds all problems; leaves bad rows out if that is wanted, and raises otherwise.
 
     Returns:
-        The tables, with class names as labels, the class names and notes for people.
+        The tables, with outputs' names as labels, these names and notes for people.
     """
     sizes = {split: len(rows) for split, rows in tables.items()}
     while True:
         if options.skip_bad_rows:
             tables = {split: rows.without_problems() for split, rows in tables.items()}
-        class_of, names, general = _CHECKS[options.task](
-            tables, held_out=list(fractions), class_names=class_names
+        name_of, names, general = find_task(options.task).check(
+            tables, held_out=list(fractions), names=class_names
         )
         has_bad_rows = any(rows.problems for rows in tables.values())
         if general or (has_bad_rows and not options.skip_bad_rows):
@@ -113,15 +90,15 @@ def _check(name, tables, fractions, options, class_names):
         if left_out := sizes[split] - len(rows):
             count = "1 bad row" if left_out == 1 else f"{left_out:,} bad rows"
             notes.append(f"{count} of {rows.source} left out; {len(rows):,} remain.")
-        rows.labels = [_renamed(label, class_of) for label in rows.labels]
+        rows.labels = [_renamed(label, name_of) for label in rows.labels]
     return tables, names, notes
 
 
-def _renamed(label, class_of: Mapping[str, str]):
-    """Gives a label with its classes' names; numbers have none."""
+def _renamed(label, name_of: Mapping[str, str]):
+    """Gives a label with its outputs' names; numbers have none."""
     if isinstance(label, str):
-        return class_of[label]
-    return tuple(dict.fromkeys(class_of[name] for name in label)) if class_of else label
+        return name_of[label]
+    return tuple(dict.fromkeys(name_of[name] for name in label)) if name_of else label
 
 
 def _divide(name, tables, fractions, options: DatasetOptions) -> dict[str, Rows]:
@@ -129,12 +106,8 @@ def _divide(name, tables, fractions, options: DatasetOptions) -> dict[str, Rows]
     splits = dict(tables)
     train = tables["train"]
     if fractions:
-        indices = divide(
-            train.labels,
-            train.content_keys(),
-            task=options.task,
-            fractions=fractions,
-            seed=options.seed,
+        indices = find_task(options.task).divide(
+            train.labels, train.content_keys(), fractions=fractions, seed=options.seed
         )
         splits |= {split: train.select(rows) for split, rows in indices.items()}
     empty = [split for split in SPLITS if not len(splits[split])]
@@ -149,42 +122,52 @@ def _divide(name, tables, fractions, options: DatasetOptions) -> dict[str, Rows]
     return {split: splits[split] for split in SPLITS}
 
 
-def _check_training(name, train: Rows, task: str, names: Sequence[str]) -> None:
-    """Refuses what is left to train on, once the rows are divided, if it teaches nothing."""
-    problems = []
-    if task == "regression":
-        problems = check_spread("the rows left for training", train.labels, names)
-    elif task == "retrieval" and len(set(train.labels)) < 2:
-        problems = ["the rows left for training: one item only; there is nothing to tell apart."]
-    if problems:
-        raise data_error(name, {"train": train}, problems)
-
-
 def _repeated_rows(splits: Mapping[str, Rows]) -> list[str]:
-    """Counts the held-out rows whose picture and text an earlier split has too."""
+    """Counts the held-out rows whose inputs an earlier split has too."""
     notes, seen = [], {}
     for split, rows in splits.items():
         keys = rows.content_keys()
+        nouns = " and ".join(dict.fromkeys(kind.noun for kind in rows.kinds.values()))
         for earlier, earlier_keys in seen.items():
             count = sum(key in earlier_keys for key in keys)
             if count:
                 notes.append(
-                    f"{count:,} of {len(rows):,} {split} rows are in {earlier} too (same picture "
-                    "and text); measured results will look better than they are."
+                    f"{count:,} of {len(rows):,} {split} rows are in {earlier} too (same {nouns}); "
+                    "measured results will look better than they are."
                 )
         seen[split] = set(keys)
     return notes
 
 
-def _missing_classes(splits, class_names) -> list[str]:
+def _missing_outputs(task: Task, labels: Mapping[str, np.ndarray], names) -> list[str]:
     """Names the classes that a split lacks."""
     notes = []
-    for split, rows in splits.items():
-        labels = ((label,) if isinstance(label, str) else label for label in rows.labels)
-        present = {name for label in labels for name in label}
-        missing = [name for name in class_names if name not in present]
+    for split, array in labels.items():
+        missing = [name for name, count in task.output_counts(array, names).items() if not count]
         if missing:
             shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
             count = "1 class" if len(missing) == 1 else f"{len(missing):,} classes"
             notes.append(f"{split} has no rows of {count}: {shown}.")
     return notes
+
+
+def _examples(rows: Rows, labels: np.ndarray, modalities: Mapping[str, Modality]) -> Examples:
+    inputs, raw = {}, {}
+    for name, modality in modalities.items():
+        values = rows.inputs[name]
+        if modality.keeps_raw:
+            inputs[name], raw[name] = in_tensor_form(modality, values), values
+        else:
+            inputs[name] = _in_place(modality, values)
+    return Examples(inputs, labels, raw)
+
+
+def _in_place(modality: Modality, values: Sequence) -> np.ndarray:
+    """The tensor form, in the memory of the raw values where they are such an array already."""
+    shape, dtype = modality.input().shape[1:], modality.input().dtype
+    if not isinstance(values, np.ndarray) or (values.shape[1:], values.dtype) != (shape, dtype):
+        return in_tensor_form(modality, values)
+    for start in range(0, len(values), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        values[part] = modality.to_tensor(values[part]).numpy()
+    return values

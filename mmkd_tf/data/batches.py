@@ -1,13 +1,11 @@
 """Batches: what `fit` and `evaluate` read, from the examples of a Dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.data.teacher_names import keyed_outputs, named_teachers
-from mmkd_tf.data.views import view_maker
-from mmkd_tf.modalities.forms import student_forms
+from mmkd_tf.modalities.modality import student_inputs
 
 
 def training_batches(
@@ -32,19 +30,19 @@ def training_batches(
         first_epoch: Number of the epoch to begin with, from 0.
         batch_size: Examples in a batch; the last batch of an epoch may be smaller.
         seed: Seed of order and augmentation.
-        augment: Whether modalities are changed at random, see `Modality.augment`; to leave some
+        augment: Whether inputs are changed at random, see `Modality.augment`; to leave some
             out is the model's own part, see `mmkd_tf.models.ModalityDropout`.
-        soft_targets: What a teacher says of these data, made by `cache_soft_targets`, or a dict
+        soft_targets: A teacher's outputs for these data, made by `cache_soft_targets`, or a dict
             of several by teacher name; one alone is named `teacher`, those of a list `teacher_0`
             and so on, as in the Distiller. Epoch e then shows view `e % views`, the only ones
             that the teacher has seen, in an order of its own.
 
     Returns:
-        Batches of `({modality: tensor}, int32 labels)`. Where the student has an input in a form
-        of its own, `teacher/<modality>` is the same view of the example as teachers read it. With
-        soft targets the inputs hold `<teacher name>/logits`, float32 `[batch, num_classes]`, in
-        its place, and so for each cached layer, and the cache's `marker`, by which a Distiller
-        knows its own.
+        Batches of `({input: tensor}, labels)`. Where the student has an input in a form of its
+        own, `teacher/<input>` is the same view of the example as teachers read it. With soft
+        targets the inputs hold `<teacher name>/logits`, float32 `[batch, num_classes]`, in its
+        place, and so for each cached layer, and the cache's `marker`, by which a Distiller knows
+        its own.
 
     Raises:
         ValueError: If soft targets are of other data, another seed or other augmentation.
@@ -53,7 +51,7 @@ def training_batches(
     _check_caches(caches, dataset, seed=seed, augment=augment)
     views = next((cache.views for cache in caches.values()), None)
     readers = {name: cache.reader() for name, cache in caches.items()}
-    make_view = view_maker(dataset, seed=seed, augment=augment)
+    make_view = _view_maker(dataset, seed=seed, augment=augment)
 
     def epoch_indices(epoch):
         order = tf.range(dataset.sizes["train"])
@@ -65,7 +63,7 @@ def training_batches(
         view = epoch if views is None else epoch % views
         batch, labels = make_view(view, index)
         if caches:  # teachers have read theirs already
-            batch = student_forms(batch)
+            batch = student_inputs(batch)
         for teacher_name, read in readers.items():
             cache, outputs = caches[teacher_name], read(view, index)
             batch |= keyed_outputs(outputs, cache=cache, teacher_name=teacher_name)
@@ -73,6 +71,40 @@ def training_batches(
 
     steps = tf.data.Dataset.range(first_epoch, epochs, output_type=tf.int32).flat_map(epoch_indices)
     return steps.map(make_batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def view_batches(
+    dataset: Dataset,
+    *,
+    views: int,
+    first_view: int = 0,
+    batch_size: int = 64,
+    seed: int = 0,
+    augment: bool = True,
+) -> tf.data.Dataset:
+    """Makes batches of whole views of the training split, one after the other, unshuffled.
+
+    A view is the training examples as one epoch shows them.
+
+    Args:
+        dataset: The data.
+        views: Number of the view to stop before.
+        first_view: Number of the view to begin with, from 0.
+        batch_size: Examples in a batch; the last batch of a view may be smaller.
+        seed: As for `training_batches`, whose epoch e shows view e.
+        augment: As for `training_batches`.
+
+    Returns:
+        Batches of `({input: tensor}, labels)`.
+    """
+    make_view = _view_maker(dataset, seed=seed, augment=augment)
+
+    def view_indices(view):
+        indices = tf.data.Dataset.range(dataset.sizes["train"], output_type=tf.int32)
+        return indices.batch(batch_size).map(lambda index: (view, index))
+
+    steps = tf.data.Dataset.range(first_view, views, output_type=tf.int32).flat_map(view_indices)
+    return steps.map(make_view, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def num_steps(dataset: Dataset, batch_size: int) -> int:
@@ -83,6 +115,58 @@ def num_steps(dataset: Dataset, batch_size: int) -> int:
 def batches(dataset: Dataset, split: str, *, batch_size: int = 256) -> tf.data.Dataset:
     """Makes batches of a split as they stand, in their fixed order, for evaluation."""
     return getattr(dataset, split).batch(batch_size).prefetch(2)
+
+
+def named_teachers(teachers) -> dict:
+    """Gives every teacher a name: its key, its place in a list, or `teacher` if there is one.
+
+    Args:
+        teachers: A model or a cache, or several in a dict by name or a list.
+    """
+    if isinstance(teachers, Mapping):
+        return dict(teachers)
+    if isinstance(teachers, list | tuple):
+        return {f"teacher_{index}": teacher for index, teacher in enumerate(teachers)}
+    return {"teacher": teachers}
+
+
+def output_key(teacher_name: str, output: str) -> str:
+    """The key of a teacher's output in a batch; no input's name has a slash."""
+    return f"{teacher_name}/{output}"
+
+
+def keyed_outputs(outputs: Mapping, *, cache, teacher_name: str) -> dict:
+    """Names a teacher's outputs as a batch holds them, with the marker of their cache.
+
+    Args:
+        outputs: By name, tensors `[batch, ...]`, `logits` among them.
+        cache: Where they are from.
+        teacher_name: Name of the teacher in the Distiller.
+
+    Returns:
+        What to add to the batch's inputs.
+    """
+    keyed = {output_key(teacher_name, name): values for name, values in outputs.items()}
+    num_examples = tf.shape(outputs["logits"])[:1]
+    return {**keyed, cache.marker(teacher_name): tf.zeros(num_examples, tf.uint8)}
+
+
+def _view_maker(dataset: Dataset, *, seed: int, augment: bool) -> Callable:
+    """Makes a function of the view's number and an int32 `[batch]` index to inputs and labels."""
+    examples = dataset.splits["train"]
+    # The arrays become tensors once; batches are gathered by index, so shuffling is complete
+    # and costs an index an example.
+    inputs = {name: tf.constant(values) for name, values in examples.inputs.items()}
+    labels = tf.constant(examples.labels)
+
+    def make_view(view, index):
+        batch = {name: tf.gather(values, index) for name, values in inputs.items()}
+        if augment:
+            seeds = tf.stack([index, tf.fill(tf.shape(index), seed * 65_537 + view)], axis=1)
+            batch = {name: dataset.modalities[name].augment(batch[name], seeds) for name in batch}
+        return batch, tf.gather(labels, index)
+
+    return make_view
 
 
 def _check_caches(caches: Mapping, dataset: Dataset, *, seed: int, augment: bool) -> None:

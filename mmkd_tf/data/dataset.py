@@ -1,16 +1,23 @@
 """Dataset: the training, validation and test examples of one task, ready for models."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.data.description import describe
-from mmkd_tf.modalities.forms import student_forms, teacher_form, teacher_forms
-from mmkd_tf.modalities.modality import Modality, chosen
-from mmkd_tf.tasks import TASKS
+from mmkd_tf.modalities.modality import (
+    Modality,
+    chosen,
+    in_tensor_form,
+    is_absent,
+    student_inputs,
+    teacher_form,
+    teacher_inputs,
+)
+from mmkd_tf.tasks import DEFAULT_TASK, find_task
+from mmkd_tf.tasks.task import Task
 
 SPLITS = ("train", "validation", "test")
 
@@ -20,19 +27,21 @@ class Examples:
     """The examples of one split in memory.
 
     Attributes:
-        inputs: By modality, the tensor form with the examples along the first axis: `image`
-            uint8 `[n, height, width, 3]`, `text` int32 `[n, length]`. Where teachers read another
-            form than the student, theirs is `teacher/image` and so on; see `for_student`.
-        labels: Of single_label, int32 `[n]`, the index of the class. Of multi_label, float32
-            `[n, num_classes]`, 1 for the labels that an example has and 0 for the others. Of
-            regression, float32 `[n, num_classes]`, the targets in their own units. Of retrieval,
-            int32 `[n]`, the number of the item; a picture and a text of one item belong together.
-        texts: The texts as they were, str `[n]`, for reports and for exports that tokenise.
+        inputs: By name of an input, the tensor form with the examples along the first axis: of a
+            picture uint8 `[n, height, width, 3]`, of a text int32 `[n, length]`. Where teachers
+            read another form than the student, theirs is `teacher/<name>`; see `for_student`.
+        labels: As `Task.label_array` makes them. Of single_label, int32 `[n]`, the index of the
+            class. Of multi_label, float32 `[n, num_classes]`, 1 for the labels that an example
+            has and 0 for the others. Of regression, float32 `[n, num_classes]`, the targets in
+            their own units. Of retrieval, int32 `[n]`, the number of the item: inputs of one item
+            belong together.
+        raw: By name, the values as they were, of those inputs whose tensors lose of them, such as
+            texts, str `[n]`, for reports and for exports that tokenise.
     """
 
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray
-    texts: Sequence[str] = ()
+    raw: Mapping[str, Sequence] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,8 +50,8 @@ class Examples:
 class Dataset:
     """Training, validation and test examples with the names of their classes or targets.
 
-    `train`, `validation` and `test` are `tf.data` datasets of single examples
-    `({"image": uint8 [height, width, 3], "text": int32 [length]}, label)` in a fixed order:
+    `train`, `validation` and `test` are `tf.data` datasets of single examples, such as
+    `({"image": uint8 [height, width, 3], "text": int32 [length]}, label)`, in a fixed order:
     `model.fit(dataset.train.shuffle(1000, seed=0).batch(32))` works as it stands.
     `mmkd_tf.data.batches.training_batches` adds what training wants besides.
 
@@ -50,10 +59,10 @@ class Dataset:
         name: What people call this data.
         splits: `Examples` for each of `train`, `validation` and `test`.
         class_names: Name of each class, label or target, in the order of the model's outputs.
-        modalities: By name, the modality that each input is; see `mmkd_tf.modalities`.
+        modalities: By name, what each input is; see `mmkd_tf.modalities`.
         notes: What people should know about the data, such as rows that were left out.
-        task: What is to be learned, one of `mmkd_tf.tasks.TASKS`: one of several classes, any
-            number of labels, numbers, or which picture and text belong together.
+        task: What is to be learned: a `Task`, or its name in `mmkd_tf.tasks.TASKS`; by default
+            one of several classes.
     """
 
     def __init__(
@@ -64,16 +73,14 @@ class Dataset:
         class_names: Sequence[str],
         modalities: Mapping[str, Modality],
         notes: Sequence[str] = (),
-        task: str = "single_label",
+        task: str | Task = DEFAULT_TASK,
     ):
         if sorted(splits) != sorted(SPLITS):
             raise ValueError(
                 f"`splits`: one entry for each of {', '.join(SPLITS)}. "
                 f"Received: {', '.join(splits)}."
             )
-        if task not in TASKS:
-            raise ValueError(f"`task`: one of {', '.join(TASKS)}. Received: task={task!r}.")
-        self.task = task
+        self.task = find_task(task)
         self.name = name
         self.splits = dict(splits)
         self.class_names = list(class_names)
@@ -93,50 +100,35 @@ class Dataset:
     @property
     def class_counts(self) -> dict[str, dict[str, int]]:
         """Number of examples by split and class name; targets have none."""
-        if self.task not in ("single_label", "multi_label"):
-            return {split: {} for split in SPLITS}
-        counts = {}
-        for split in SPLITS:
-            labels = self.splits[split].labels
-            if self.task == "multi_label":
-                bins = labels.sum(axis=0)
-            else:
-                bins = np.bincount(labels, minlength=self.num_classes)
-            counts[split] = dict(zip(self.class_names, map(int, bins), strict=True))
-        return counts
+        return {
+            split: self.task.output_counts(self.splits[split].labels, self.class_names)
+            for split in SPLITS
+        }
 
     @property
     def target_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Mean and standard deviation of each training target, float64; None if not regression."""
-        if self.task != "regression":
-            return None
-        targets = self.splits["train"].labels.astype(np.float64)
-        return targets.mean(axis=0), targets.std(axis=0)
+        """Mean and standard deviation of each training target, float64; None if no numbers."""
+        return self.task.target_statistics(self.splits["train"].labels)
 
     @property
     def train(self) -> tf.data.Dataset:
-        """Single training examples in a fixed order."""
+        """The training examples, one by one."""
         return self._examples("train")
 
     @property
     def validation(self) -> tf.data.Dataset:
-        """Single validation examples in a fixed order."""
+        """The validation examples, one by one."""
         return self._examples("validation")
 
     @property
     def test(self) -> tf.data.Dataset:
-        """Single test examples in a fixed order."""
+        """The test examples, one by one."""
         return self._examples("test")
 
     def seen_by(self, *, teacher: bool) -> "Dataset":
-        """The same examples as one side reads them, each input under its modality's name.
-
-        Args:
-            teacher: Whether as teachers read them, or as the student does; the same unless
-                `for_student` made this Dataset.
-        """
-        forms = teacher_forms if teacher else student_forms
-        return self._with_inputs(forms, modalities=forms(self.modalities))
+        """The same examples with the inputs alone that the teacher, or the student, reads."""
+        seen = teacher_inputs if teacher else student_inputs
+        return self.with_inputs(lambda examples: seen(examples.inputs), seen(self.modalities))
 
     def only(self, names: Sequence[str]) -> "Dataset":
         """The same examples with some of the inputs alone.
@@ -151,39 +143,57 @@ class Dataset:
             ValueError: If there are none of these names.
         """
         kept = chosen(self.modalities, names, argument="names")
-        return self._with_inputs(
-            lambda inputs: {name: x for name, x in inputs.items() if name in kept},
-            modalities=kept,
+        return self.with_inputs(
+            lambda examples: {name: examples.inputs[name] for name in kept}, kept
         )
 
-    def without(self, modality: str) -> "Dataset":
-        """The same examples as if they all lacked a modality."""
-        names = (modality, teacher_form(modality))
+    def without(self, name: str) -> "Dataset":
+        """The same examples as if they all lacked an input.
 
-        def blank(inputs):
-            return {n: np.zeros_like(x) if n in names else x for n, x in inputs.items()}
+        Raises:
+            ValueError: If there is no such input.
+        """
+        (modality,) = chosen(self.modalities, [name], argument="name").values()
+        kind = type(modality)
+        both = (name, teacher_form(name))
 
-        if modality == "text":
-            return self._with_inputs(blank, texts=lambda texts: [""] * len(texts))
-        return self._with_inputs(blank)
+        def blank(examples: Examples) -> dict:
+            return {n: np.zeros_like(x) if n in both else x for n, x in examples.inputs.items()}
 
-    def replaced(self, *, splits, modalities) -> "Dataset":
-        """A Dataset of the same name, task, classes and notes with other inputs."""
+        def nothing(examples: Examples) -> Sequence:
+            return kind.read([None] * len(examples), kind.Options(kind=kind.kind))[0]
+
+        return self.with_inputs(blank, raw={name: nothing} if kind.keeps_raw else {})
+
+    def with_inputs(
+        self,
+        inputs: Callable[[Examples], dict],
+        modalities: Mapping[str, Modality] | None = None,
+        raw: Mapping[str, Callable[[Examples], Sequence]] | None = None,
+    ) -> "Dataset":
+        """A Dataset of the same labels and notes with other inputs.
+
+        Args:
+            inputs: Gives the inputs of a split.
+            modalities: What they are; as before by default.
+            raw: By name, what gives the raw values of an input that has others.
+        """
+        splits = {
+            split: Examples(
+                inputs(examples),
+                examples.labels,
+                {**examples.raw, **{name: make(examples) for name, make in (raw or {}).items()}},
+            )
+            for split, examples in self.splits.items()
+        }
         return Dataset(
             name=self.name,
             splits=splits,
             class_names=self.class_names,
-            modalities=modalities,
+            modalities=self.modalities if modalities is None else modalities,
             notes=self.notes,
             task=self.task,
         )
-
-    def _with_inputs(self, change, *, modalities=None, texts=lambda texts: texts) -> "Dataset":
-        splits = {
-            split: Examples(change(examples.inputs), examples.labels, texts(examples.texts))
-            for split, examples in self.splits.items()
-        }
-        return self.replaced(splits=splits, modalities=modalities or self.modalities)
 
     def fingerprint(self) -> str:
         """A checksum of all examples in their order, their split, and the class names.
@@ -192,15 +202,14 @@ class Dataset:
             64 hexadecimal digits; the same for the same data on any machine.
         """
         digest = hashlib.sha256("\n".join(self.class_names).encode())
-        if self.task != "single_label":  # which has been without since there were others
-            digest.update(self.task.encode())
+        digest.update(self.task.fingerprint())
         for split in SPLITS:
             examples = self.splits[split]
             for values in (*map(examples.inputs.get, sorted(examples.inputs)), examples.labels):
                 digest.update(str((values.dtype, values.shape)).encode())
                 digest.update(np.ascontiguousarray(values))
         for modality in self.modalities.values():
-            digest.update("\n".join(getattr(modality, "vocabulary", ())).encode())
+            digest.update(modality.fingerprint())
         return digest.hexdigest()
 
     def _examples(self, split: str) -> tf.data.Dataset:
@@ -208,4 +217,78 @@ class Dataset:
         return tf.data.Dataset.from_tensor_slices((dict(examples.inputs), examples.labels))
 
     def __repr__(self) -> str:
-        return describe(self)
+        parts = self.splits.values()
+        labels = {split: self.splits[split].labels for split in SPLITS}
+        outputs, *lines = self.task.describe(labels, self.class_names)
+        sizes = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
+        inputs = []
+        for name, modality in self.modalities.items():
+            absent = sum(int(is_absent(part.inputs[name]).sum()) for part in parts)
+            note = f"; absent in {absent:,}" if absent else ""
+            inputs.append(f"{name}: {modality.describe()}{note}")
+        notes = (f"Note: {note}" for note in self.notes)
+        first = f"Dataset {self.name}: {sizes}, {outputs}"
+        return "\n  ".join([first, *inputs, *lines, *notes])
+
+
+def for_student(dataset: Dataset, **inputs: Mapping | None) -> Dataset:
+    """Makes a Dataset in which the student reads other forms of the inputs than its teachers.
+
+    `photo` is then the student's, and `teacher/photo` holds what teachers read, where that is
+    something else. `build_student` and `build_teacher` build for these, `Distiller` and soft
+    targets find them, and an augmented picture is the same view in both.
+
+    Args:
+        dataset: The data as teachers read them.
+        **inputs: By name of an input, the options of its kind that are different for the student,
+            such as `image={"size": 48}, text={"length": 8}`.
+
+    Returns:
+        A new Dataset of the same examples; what is not named, or as it was, stays as it is.
+
+    Raises:
+        ValueError: If something does not fit the data; all problems are listed.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from mmkd_tf import from_table
+        >>> rows = [(f"{a} {b} {a}", a) for a in ("cup", "lamp") for b in range(10)]
+        >>> data = from_table(pd.DataFrame(rows, columns=["text", "label"]), image=None)
+        >>> both = for_student(data, text={"length": 1})
+        >>> {name: modality.describe() for name, modality in both.modalities.items()}
+        {'text': '1 token ids out of 12 words', 'teacher/text': '3 token ids out of 12 words'}
+    """
+    own, problems = {}, []
+    if student_inputs(dataset.modalities) != dataset.modalities:
+        problems.append(
+            "`dataset`: the data as teachers read them. Received: one that has forms for a "
+            f"student already, {sorted(dataset.modalities)}. Take the one it was made of."
+        )
+    for name, changes in inputs.items():
+        if name not in dataset.modalities:
+            problems.append(
+                f"`{name}`: one of the data's inputs, {list(dataset.modalities)}. "
+                f"Received: {name}={changes!r}."
+            )
+        elif changes:
+            modality = dataset.modalities[name]
+            try:
+                made = modality.for_student(_values(dataset.splits["train"], name), **changes)
+            except ValueError as error:
+                problems.append(str(error))
+            else:
+                own |= {} if made is None else {name: made}
+    if problems:
+        raise ValueError("\n".join(problems))
+
+    def in_both_forms(examples: Examples) -> dict:
+        made = {n: in_tensor_form(own[n], _values(examples, n)) for n in own}
+        return {**examples.inputs, **made, **{teacher_form(n): examples.inputs[n] for n in own}}
+
+    theirs = {teacher_form(name): dataset.modalities[name] for name in own}
+    return dataset.with_inputs(in_both_forms, {**dataset.modalities, **own, **theirs})
+
+
+def _values(examples: Examples, name: str) -> Sequence:
+    """The raw values of an input, its tensors where none are kept."""
+    return examples.raw.get(name, examples.inputs[name])

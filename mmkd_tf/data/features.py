@@ -1,4 +1,4 @@
-"""Finds the features of a TensorFlow dataset that are its picture, its text and its class."""
+"""Finds the features of a TensorFlow dataset that are its inputs and its label."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,12 +7,14 @@ from difflib import get_close_matches
 import numpy as np
 import tensorflow_datasets as tfds
 
-KINDS = {
-    "image": "an Image of 8 or 16 bit",
-    "text": "a Text",
-    "label": "a ClassLabel, a whole number or a Text, a Sequence of these for several labels, or a "
-    "number of any kind with task='regression'",
-}
+from mmkd_tf.modalities import KINDS
+from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.tasks.task import Task
+
+LABEL_KIND = (
+    "a ClassLabel, a whole number or a Text, a Sequence of these for several labels, or a "
+    "number of any kind with task='regression'"
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,16 @@ class Feature:
         is_label = isinstance(self.element, tfds.features.ClassLabel)
         return list(self.element.names) if is_label else None
 
+    @property
+    def is_text(self) -> bool:
+        """Whether a value is a single string."""
+        return _is_text(self.connector)
+
     def value(self, example: Mapping):
-        """Gives its value in an example."""
+        """Gives its value in an example; a string as text."""
         for key in self.path:
             example = example[key]
-        return example
+        return example.decode(errors="replace") if self.is_text else example
 
     def label_of(self, example: Mapping) -> str | list[str]:
         """Gives its value as a label's text, empty if it is a class label's -1 for none."""
@@ -59,21 +66,76 @@ class Feature:
             return self.element.int2str(int(value)) if value >= 0 else ""
         return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
-    def fits(self, role: str, task: str = "auto") -> bool:
-        """Tells whether it can be the `image`, `text` or `label`."""
-        connector = self.connector
-        if role == "label" and self.is_sequence and task in ("auto", "multi_label"):
-            connector = self.element
-        if role == "image":
-            return isinstance(connector, tfds.features.Image) and connector.np_dtype in (
-                np.uint8,
-                np.uint16,
-            )
-        if connector.shape != ():
-            return False
-        is_text = connector.np_dtype in (np.str_, np.object_, np.bytes_)
-        number = np.number if task == "regression" else np.integer
-        return is_text or (role == "label" and np.issubdtype(connector.np_dtype, number))
+    def fits_label(self, task: Task | None) -> bool:
+        """Tells whether it can be the label of a task; None for one that the labels decide."""
+        lists = task is None or task.takes_lists
+        connector = self.element if lists else self.connector
+        number = np.number if task is not None and task.takes_numbers else np.integer
+        return _is_text(connector) or (
+            connector.shape == () and np.issubdtype(connector.np_dtype, number)
+        )
+
+
+def find_features(
+    builder: tfds.core.DatasetBuilder,
+    inputs: Mapping[str, InputOptions],
+    label: str | None,
+    *,
+    task: Task | None = None,
+    in_short: bool = True,
+) -> tuple[dict[str, Feature], Feature | None]:
+    """Finds a builder's features by name and checks their kinds, before anything is read.
+
+    Args:
+        builder: The builder.
+        inputs: By name of an input, its options; `column` is the feature's name, parts of a
+            nested one joined by `/`.
+        label: The same of the label; None if none is wanted.
+        task: The task, which says what a label can be; None if labels are to decide.
+        in_short: Whether people gave each input by an argument of its own, for messages.
+
+    Returns:
+        The feature of each input, and the label's.
+
+    Raises:
+        ValueError: If one is missing or of another kind; says which features there are.
+    """
+    there = {"/".join(feature.path): feature for feature in _leaves(builder.info.features, ())}
+    wrong = []
+
+    def find(name: str, fits, what: str, *, place: str, argument: str, absent: str = ""):
+        if name in there and fits(there[name]):
+            return there[name]
+        fitting = [f"{argument}='{other}'" for other in there if fits(there[other])]
+        close = [f"{argument}='{other}'" for other in get_close_matches(name, there)]
+        advice = [option for option in close if option in fitting] or fitting
+        advice += [absent] if absent else []
+        is_what = f", which is {_describe(there[name].connector)}" if name in there else ""
+        wrong.append(
+            f"{place}: the name of {what}. Received: {argument}='{name}'{is_what}. "
+            f"{'Try ' + ' or '.join(advice) if advice else 'There is none'}."
+        )
+        return None
+
+    found = {}
+    for name, settings in inputs.items():
+        kind = KINDS[settings.kind]
+        found[name] = find(
+            settings.column,
+            lambda feature, kind=kind: kind.fits_feature(feature.connector),
+            f"a feature with {kind.nouns}",
+            place=f"`{name}`" if in_short else f"`inputs`, '{name}'",
+            argument=name if in_short else "column",
+            absent=f"{name}=None" if in_short else "",
+        )
+    label_feature = None
+    if label is not None:
+        fits = lambda feature: feature.fits_label(task)  # noqa: E731
+        label_feature = find(label, fits, LABEL_KIND, place="`label`", argument="label")
+    if wrong:
+        known = (f"  {name}: {_describe(feature.connector)}" for name, feature in there.items())
+        raise ValueError("\n".join([*wrong, f"The features of '{builder.name}' are:", *known]))
+    return found, label_feature
 
 
 def nest(values: Mapping[tuple[str, ...], object]) -> dict:
@@ -87,43 +149,8 @@ def nest(values: Mapping[tuple[str, ...], object]) -> dict:
     return nested
 
 
-def find_features(
-    builder: tfds.core.DatasetBuilder, names: Mapping[str, str | None], *, task: str = "auto"
-) -> dict[str, Feature]:
-    """Finds a builder's features by name and checks their kinds, before anything is read.
-
-    Args:
-        builder: The builder.
-        names: Name of the feature by role (`image`, `text`, `label`), parts of a nested one
-            joined by `/`; None for a role that is not wanted.
-        task: As in `DatasetOptions`; it says what a label can be.
-
-    Returns:
-        The feature by role, for those wanted.
-
-    Raises:
-        ValueError: If one is missing or of another kind; says which features there are.
-    """
-    there = {"/".join(feature.path): feature for feature in _leaves(builder.info.features, ())}
-    wrong = []
-    if names["image"] is None and names["text"] is None:
-        wrong.append("`image`, `text`: one of them at least. Received: image=None, text=None.")
-    for role, name in names.items():
-        if name is not None and not (name in there and there[name].fits(role, task)):
-            fitting = [f"{role}='{other}'" for other in there if there[other].fits(role, task)]
-            close = [f"{role}='{other}'" for other in get_close_matches(name, there)]
-            advice = [option for option in close if option in fitting] or fitting
-            if role != "label":
-                advice = [*advice, f"{role}=None"]
-            is_what = f", which is {_describe(there[name].connector)}" if name in there else ""
-            wrong.append(
-                f"`{role}`: the name of {KINDS[role]}. Received: {role}='{name}'{is_what}. "
-                f"{'Try ' + ' or '.join(advice) if advice else 'There is none'}."
-            )
-    if wrong:
-        known = (f"  {name}: {_describe(feature.connector)}" for name, feature in there.items())
-        raise ValueError("\n".join([*wrong, f"The features of '{builder.name}' are:", *known]))
-    return {role: there[name] for role, name in names.items() if name is not None}
+def _is_text(connector: tfds.features.FeatureConnector) -> bool:
+    return connector.shape == () and connector.np_dtype in (np.str_, np.object_, np.bytes_)
 
 
 def _leaves(features, path: tuple[str, ...]) -> Iterator[Feature]:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmkd_tf.data.cells import quote
-from mmkd_tf.data.encoding import TableError, decode
+from mmkd_tf.modalities.cells import quote
 
 DELIMITERS = (",", ";", "\t")
 MAGIC_OF_OTHERS = {
@@ -19,6 +18,10 @@ MAGIC_OF_OTHERS = {
     b"\xd0\xcf\x11\xe0": "an old spreadsheet; save it as 'CSV UTF-8'",
     b"\x1f\x8b": "a compressed file; unpack it first",
 }
+
+
+class TableError(ValueError):
+    """A table that can't be read, or lacks a column."""
 
 
 @dataclass
@@ -40,6 +43,9 @@ class Table:
     numbers: Sequence[int]
     columns: dict[str, list]
     broken: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
 
 
 def read_table(table, columns: Sequence[str], *, folder: str | Path | None = None) -> Table:
@@ -81,7 +87,7 @@ def read_table(table, columns: Sequence[str], *, folder: str | Path | None = Non
                 f"{path}: a damaged Parquet file ({error}); save or copy it again."
             ) from error
         return _from_frame(frame, columns, str(path), folder)
-    return _from_csv(decode(content, path), columns, path, folder)
+    return _from_csv(_decode(content, path), columns, path, folder)
 
 
 def _from_frame(frame: pd.DataFrame, columns, source: str, folder: Path) -> Table:
@@ -123,6 +129,32 @@ def _from_csv(text: str, columns, path: Path, folder: Path) -> Table:
     return Table(str(path), folder, f"row {top + 1} is the header", numbers, cells, broken)
 
 
+def _decode(content: bytes, path: Path) -> str:
+    """Decodes the content of a text file, with or without a byte order mark.
+
+    Raises:
+        TableError: If it isn't UTF-8: says where, what it probably is, and what to do.
+    """
+    is_utf16 = b"\0" in content[:100]  # every other byte of a Latin letter
+    try:
+        text = content.decode("utf-8-sig")
+        if not is_utf16:
+            return text
+    except UnicodeDecodeError as error:
+        start = error.start
+    if is_utf16:
+        encoding, there = "UTF-16", "from its first byte on"
+    else:
+        encoding = "Windows-1252"
+        near = content[max(0, start - 15) : start + 15].decode("cp1252", errors="replace")
+        line = content.count(b"\n", 0, start) + 1
+        there = f"at byte {start:,}, in line {line:,}, near {quote(near)}"
+    raise TableError(
+        f"{path}: not UTF-8 {there}. The encoding is probably {encoding}: save the table as "
+        f"'CSV UTF-8', or run: iconv -f {encoding.upper()} -t UTF-8 '{path.name}' > utf8.csv"
+    )
+
+
 def _delimiter(text: str) -> str:
     """Gives the separator that occurs most often in the header, a comma in doubt."""
     header = text.lstrip().splitlines()[0]
@@ -146,7 +178,7 @@ def _find_columns(columns: Sequence[str], header: Sequence[str], source: str) ->
         there = ", ".join(quote(name) for name in header)
         raise TableError(
             f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name yours with image=, "
-            "text= and label=; None for a picture or text that the data lacks."
+            "text= and label= (None for a picture or text that the data lacks), or with inputs=."
         )
     return {column: header.index(column) for column in columns}
 

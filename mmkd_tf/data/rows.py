@@ -1,10 +1,11 @@
 """Rows: what a table or a split holds, read but not yet checked or divided."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from mmkd_tf.modalities.modality import Modality, select
 
 LISTED_PROBLEMS = 20
 
@@ -17,11 +18,10 @@ class Rows:
         source: What people call the table or split that they come from.
         counting: How `numbers` count, for messages, such as "row 1 is the header".
         numbers: Number of each row as people count.
-        labels: Label of each row, see `mmkd_tf.data.targets.read_labels`: a text, or a tuple of
-            texts or numbers; an empty text if it has none.
-        texts: Text of each row; empty if it has none. None if the data has no texts.
-        pixels: uint8 `[rows, size, size, 3]`, zeros where a picture is absent. None if the data
-            has no pictures.
+        labels: Label of each row, see `Task.read_labels`: a text, or a tuple of texts or numbers;
+            an empty text if it has none.
+        inputs: By name of an input, its raw value of each row, see `Modality.read`.
+        kinds: By name, the kind of the input.
         problems: By index of a row, what is wrong with it.
     """
 
@@ -29,8 +29,8 @@ class Rows:
     counting: str
     numbers: Sequence[int]
     labels: list[str | tuple]
-    texts: list[str] | None
-    pixels: np.ndarray | None
+    inputs: dict[str, Sequence]
+    kinds: Mapping[str, type[Modality]]
     problems: dict[int, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -47,8 +47,8 @@ class Rows:
             counting=self.counting,
             numbers=[self.numbers[index] for index in indices],
             labels=[self.labels[index] for index in indices],
-            texts=None if self.texts is None else [self.texts[index] for index in indices],
-            pixels=None if self.pixels is None else self.pixels[indices],
+            inputs={name: select(values, indices) for name, values in self.inputs.items()},
+            kinds=self.kinds,
         )
 
     def without_problems(self) -> "Rows":
@@ -57,14 +57,36 @@ class Rows:
             return self
         return self.select([index for index in range(len(self)) if index not in self.problems])
 
-    def content_keys(self) -> list[bytes]:
-        """Gives for each row a key that rows of the same picture and text share."""
-        keys = [b""] * len(self)
-        if self.pixels is not None:
-            keys = [hashlib.sha256(pixels).digest() for pixels in self.pixels]
-        if self.texts is not None:
-            keys = [key + text.encode() for key, text in zip(keys, self.texts, strict=True)]
-        return keys
+    def content_keys(self) -> list[tuple[bytes, ...]]:
+        """Gives for each row a key that rows of the same inputs share."""
+        keys = [self.kinds[name].content_keys(values) for name, values in self.inputs.items()]
+        return list(zip(*keys, strict=True))
+
+
+def check_rows(
+    rows: Rows, input_problems: Sequence[Mapping[int, str]], label_problems: Mapping[int, str]
+) -> None:
+    """Notes what is wrong with each row by itself: in a cell, or that it has no input at all.
+
+    Args:
+        rows: The rows, to whose problems is added.
+        input_problems: For each input, what is wrong by index of a row; see `Modality.read`.
+        label_problems: The same of the labels.
+    """
+    for problems in (*input_problems, label_problems):
+        for index, reason in problems.items():
+            rows.add_problem(index, reason)
+    empty = np.all([rows.kinds[n].absent(values) for n, values in rows.inputs.items()], axis=0)
+    for index in np.flatnonzero(empty):
+        if not any(index in problems for problems in input_problems):
+            rows.add_problem(int(index), _nothing(rows.kinds))
+
+
+def _nothing(kinds: Mapping[str, type[Modality]]) -> str:
+    lacks = list(dict.fromkeys(kind.missing for kind in kinds.values()))
+    if len(lacks) > 1:
+        return f"neither {' nor '.join(lacks)}"
+    return f"it lacks {lacks[0]}, and there is no other input"
 
 
 class DataError(ValueError):
@@ -106,9 +128,11 @@ def data_error(name: str, tables: Mapping[str, Rows], general: Sequence[str]) ->
         rows_it = (
             "the row, or go on without it"
             if num_bad_rows == 1
-            else (f"the {num_bad_rows:,} rows, or go on without them")
+            else f"the {num_bad_rows:,} rows, or go on without them"
         )
-        lines.append(f"Mend {rows_it}: skip_bad_rows=True (on the command line --skip-bad-rows).")
+        lines.append(
+            f"Correct {rows_it}: skip_bad_rows=True (on the command line --skip-bad-rows)."
+        )
     num_problems = num_listed + len(general)
     count = "1 problem" if num_problems == 1 else f"{num_problems:,} problems"
     message = f"{name}: expected data that a model can learn from. Received: {count}:\n"

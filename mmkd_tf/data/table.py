@@ -1,21 +1,20 @@
 """Makes a Dataset of a CSV file, a Parquet file or a DataFrame."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from mmkd_tf.data.assembly import assemble
-from mmkd_tf.data.cells import is_missing
-from mmkd_tf.data.checks import check_rows
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.data.options import DEFAULTS, DatasetOptions
-from mmkd_tf.data.pictures import read_pictures
+from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
 from mmkd_tf.data.reading import Table, TableError, read_table
-from mmkd_tf.data.rows import Rows
-from mmkd_tf.data.splitting import check_fractions
-from mmkd_tf.data.targets import MISSING, choose_task, read_labels, target_names
+from mmkd_tf.data.rows import Rows, check_rows
+from mmkd_tf.modalities import KINDS
+from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.tasks import DEFAULT_TASK, choose_task, find_task
+from mmkd_tf.tasks.task import MISSING, Task
 
 
 def from_table(
@@ -24,6 +23,7 @@ def from_table(
     image: str | None = "image",
     text: str | None = "text",
     label: str | Sequence[str] = "label",
+    inputs: Mapping[str, Mapping | InputOptions] | None = None,
     validation=0.15,
     test=0.15,
     options: DatasetOptions = DEFAULTS,
@@ -31,9 +31,8 @@ def from_table(
     """Makes a Dataset of a table with a row for each example.
 
     Pictures are read once and kept as uint8; of the texts, those of the training rows make the
-    vocabulary. An empty picture or text cell means that the example lacks that modality.
-    Everything that is wrong with the data is found here, before any training, and listed
-    together.
+    vocabulary. An empty cell means that the example lacks that input. Everything that is wrong
+    with the data is found here, before any training, and listed together.
 
     Args:
         table: Path of a CSV file (UTF-8; comma, semicolon or tab between cells) or of a Parquet
@@ -45,6 +44,9 @@ def from_table(
         label: Column of classes: words or numbers. Of labels, several in a cell: `red|summer`, or
             a list in a DataFrame; see `DatasetOptions.task`. With `task="regression"`, of numbers;
             several columns as a list or with commas between. `task="retrieval"` reads none.
+        inputs: In place of `image` and `text`, any inputs by name, each with its `kind`, its
+            `column` (its name by default) and the options of the kind:
+            `{"front": {"kind": "image", "column": "photo_front"}, "title": {"kind": "text"}}`.
         validation: Fraction of the rows to hold out for validation, or a table of its own with
             the same columns.
         test: The same for the test split.
@@ -62,40 +64,30 @@ def from_table(
         >>> from_table(pd.DataFrame(rows, columns=["text", "label"]), image=None).sizes
         {'train': 12, 'validation': 4, 'test': 4}
     """
-    if image is None and text is None:
-        raise ValueError(
-            "`image`, `text`: a column for one of them at least. Received: image=None, text=None."
-        )
-    targets = target_names(label, options.task)
-    if len(targets) > 1 and options.task != "regression":
-        raise ValueError(
-            "`label`: one column, several only with task='regression'. Received: "
-            f"label={label!r}, task={options.task!r}."
-        )
+    inputs = named_inputs(inputs, image=image, text=text, options=options)
+    task = find_task(DEFAULT_TASK if options.task == "auto" else options.task)
+    labels = task.label_columns(label)
     held_out = {"test": test, "validation": validation}
-    fractions = {split: value for split, value in held_out.items() if _is_number(value)}
+    fractions = {
+        split: value for split, value in held_out.items() if isinstance(value, (int, float))
+    }
     check_fractions(fractions)
     sources = {"train": table} | {
         split: held_out[split] for split in ("validation", "test") if split not in fractions
     }
-    columns = [name for name in (image, text, *targets) if name is not None]
+    columns = [*(settings.column for settings in inputs.values()), *labels]
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
-    cells = tables["train"].columns[targets[0]] if targets else ()
-    task, notes = choose_task(cells, options)
-    options = replace(options, task=task)
-    rows = {split: _rows(one, image, text, targets, options) for split, one in tables.items()}
+    cells = tables["train"].columns[labels[0]] if labels else ()
+    task, notes = choose_task(cells, name=options.task, separator=options.label_separator)
     return assemble(
         name=table_name(table),
-        tables=rows,
+        tables={split: _rows(one, inputs, task, labels, options) for split, one in tables.items()},
         fractions=fractions,
-        options=options,
-        class_names=targets if task == "regression" else None,
+        inputs=inputs,
+        options=replace(options, task=task.name),
+        class_names=task.output_names(labels),
         notes=notes,
     )
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float))
 
 
 def _read_all(sources: dict, columns: Sequence[str], folder) -> dict[str, Table]:
@@ -117,26 +109,27 @@ def _read_all(sources: dict, columns: Sequence[str], folder) -> dict[str, Table]
     return tables
 
 
-def _rows(table: Table, image, text, targets, options: DatasetOptions) -> Rows:
-    """Reads the pictures and labels of a table; texts become strings."""
-    pixels, problems = None, {}
-    if image is not None:
-        pixels, problems = read_pictures(
-            table.columns[image],
-            size=options.image_size,
+def _rows(
+    table: Table,
+    inputs: Mapping[str, InputOptions],
+    task: Task,
+    label_columns: Sequence[str],
+    options: DatasetOptions,
+) -> Rows:
+    """Reads the inputs and labels of a table."""
+    kinds = {name: KINDS[settings.kind] for name, settings in inputs.items()}
+    values, problems = {}, []
+    for name, settings in inputs.items():
+        values[name], wrong = kinds[name].read(
+            table.columns[settings.column],
+            settings,
             folder=table.folder,
             allow_outside=options.allow_outside,
         )
-    texts = None
-    if text is not None:
-        texts = ["" if is_missing(cell) else str(cell) for cell in table.columns[text]]
-    cells = table.columns[targets[0]] if targets else table.numbers
-    if options.task == "regression":
-        cells = list(zip(*(table.columns[name] for name in targets), strict=True))
-    labels, wrong = read_labels(
-        cells, task=options.task, separator=options.label_separator, names=targets
-    )
-    rows = Rows(table.source, table.counting, table.numbers, labels, texts, pixels)
+        problems.append(wrong)
+    cells = [tuple(table.columns[name][row] for name in label_columns) for row in range(len(table))]
+    labels, wrong = task.read_labels(cells, separator=options.label_separator, names=label_columns)
+    rows = Rows(table.source, table.counting, table.numbers, labels, values, kinds)
     check_rows(rows, problems, wrong)
     for index, reason in table.broken.items():
         # Its cells are not in their columns: all else about it would mislead.

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import keras
 
-from mmkd_tf.distill.kinds import CLASSES, kind_of
 from mmkd_tf.distill.schedules import greatest_value, schedule_problems
+from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.losses.checks import refuse, weight_problems
-from mmkd_tf.models.outputs import check_gives_logits
+from mmkd_tf.models.inputs import check_gives_logits
+from mmkd_tf.tasks import task_of_loss
 
 _OVER_CLASSES = (
     keras.losses.CategoricalCrossentropy,
@@ -145,6 +146,27 @@ def check_terms(terms, hard_label_weight) -> None:
     refuse(problems)
 
 
+def check_soft_targets(terms, loss: keras.losses.Loss) -> None:
+    """Refuses soft targets over classes beside a loss on labels that are none.
+
+    Raises:
+        ValueError: Names the terms, and what to take.
+    """
+    task = task_of_loss(loss)
+    fitting = task.soft_targets(loss)
+    temperature = "temperature=None, " if fitting.temperature is None else ""
+    refuse(
+        [
+            f"`terms`: with {type(loss).__name__}, "
+            f"SoftTargets({temperature}loss=losses.{fitting.loss.__name__}), since outputs are "
+            f"{task.words.truth} and not one of several classes. Received: '{term.name}' with "
+            f"{term.loss.__name__}."
+            for term in terms
+            if isinstance(term, SoftTargets) and term.loss in task.unfit_soft_targets
+        ]
+    )
+
+
 def _is_term(term) -> bool:
     attributes = ("name", "weight", "teacher", "teacher_layers", "student_layers", "projection")
     return callable(term) and all(hasattr(term, attribute) for attribute in attributes)
@@ -182,12 +204,12 @@ def check_labels(y, logits, loss) -> None:
         )
 
 
-def check_teaching(teacher_weights, on_wrong_teacher: str, names, terms, loss) -> None:
+def check_teacher_options(teacher_weights, on_wrong_teacher: str, names, terms, loss) -> None:
     """Refuses weights of teachers that name others, or that say nothing."""
     problems = []
     by_label = {"on_wrong_teacher": on_wrong_teacher, "teacher_weights": teacher_weights}
     by_label = {k: v for k, v in by_label.items() if v in ("skip", "correct", "label_loss")}
-    if by_label and kind_of(loss) != CLASSES:
+    if by_label and not task_of_loss(loss).has_one_class:
         problems.append(
             f"`{'`, `'.join(by_label)}`: none that asks for the label, because with "
             f"{type(loss).__name__} an example may have several or none. Received: {by_label}."
@@ -199,7 +221,7 @@ def check_teaching(teacher_weights, on_wrong_teacher: str, names, terms, loss) -
         )
     if teacher_weights is not None and not shared:
         problems.append(
-            "`teacher_weights`: None where no term listens to several teachers, because the share "
+            "`teacher_weights`: None where no term has several teachers, because the share "
             f"of one is 1 in any case. Received: {teacher_weights!r}."
         )
     elif isinstance(teacher_weights, Mapping):

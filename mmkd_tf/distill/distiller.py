@@ -6,24 +6,30 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from mmkd_tf.data.teacher_names import named_teachers
+from mmkd_tf.data.batches import named_teachers
 from mmkd_tf.distill.checks import (
     check_keras_arguments,
     check_labels,
     check_loss,
     check_models,
-    check_teaching,
+    check_soft_targets,
+    check_teacher_options,
     check_terms,
 )
-from mmkd_tf.distill.forward import LOGITS, multi_output, output_shapes
-from mmkd_tf.distill.kinds import CLASSES, check_soft_targets, default_terms, kind_of
-from mmkd_tf.distill.reduction import mean_over_batch
 from mmkd_tf.distill.schedules import value_at
-from mmkd_tf.distill.teachers import Teachers, finite_teachers
-from mmkd_tf.distill.teaching import Teaching, heard_by, projection_name
-from mmkd_tf.models.routing import route
+from mmkd_tf.distill.teacher_signals import TeacherSignals, projection_name, teachers_of
+from mmkd_tf.distill.teachers import (
+    LOGITS,
+    Teachers,
+    finite_teachers,
+    multi_output,
+    output_shapes,
+)
+from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.models.inputs import route
+from mmkd_tf.tasks import task_of_loss
 
-CLASS_METRICS = ("accuracy",)
+TASK_METRICS = "auto"
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -91,25 +97,28 @@ class Distiller(keras.Model):
         self,
         optimizer="adam",
         loss: keras.losses.Loss | None = None,
-        metrics: Sequence | None = CLASS_METRICS,
+        metrics: Sequence | str | None = TASK_METRICS,
         *,
         terms: Sequence | None = None,
-        hard_label_weight=0.1,
+        hard_label_weight=None,
         teacher_weights: Mapping[str, float] | str | None = None,
         on_wrong_teacher: str = "keep",
         **kwargs,
     ):
-        """Configures training; the defaults are correct distillation of a classifier.
+        """Configures training; the defaults are correct distillation for the loss on the labels.
+
+        They are those of `mmkd-tf run`, see `mmkd_tf.tasks.task.SoftTargetDefaults`.
 
         Args:
             optimizer: As in Keras.
             loss: A Keras loss of labels and logits; by default sparse categorical
                 cross-entropy `from_logits=True`, for integer labels.
-            metrics: As in Keras, for the student's logits; by default accuracy, and none with a
-                loss of several labels or of numbers.
-            terms: What the student learns from the teachers; by default `[SoftTargets()]`, with
-                the soft-target loss that fits a loss of several labels or of numbers.
-            hard_label_weight: Factor of `loss`, 0 or more: a number or a schedule.
+            metrics: As in Keras, for the student's logits; by default those of the task that the
+                loss is for, such as accuracy.
+            terms: What the student learns from the teachers; by default soft targets as that task
+                has them.
+            hard_label_weight: Factor of `loss`, 0 or more: a number or a schedule; by default that
+                of the task.
             teacher_weights: How several teachers share a term: equally (None), by a weight for
                 each name, or for each example by their `"confidence"` or their `"label_loss"`.
             on_wrong_teacher: What becomes of an example whose label is not a teacher's first
@@ -130,13 +139,18 @@ class Distiller(keras.Model):
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         check_keras_arguments(kwargs)
         check_loss(loss)
-        if metrics is CLASS_METRICS and kind_of(loss) != CLASSES:
-            metrics = None
-        metrics = None if metrics is None else list(metrics)
-        terms = default_terms(loss) if terms is None else terms
+        task = task_of_loss(loss)
+        if metrics is not None:
+            metrics = task.metrics() if metrics is TASK_METRICS else list(metrics)
+        defaults = task.soft_targets(loss)
+        if terms is None:
+            options = {"loss_options": defaults.options}
+            terms = [SoftTargets(defaults.temperature, defaults.weight, defaults.loss, **options)]
+        if hard_label_weight is None:
+            hard_label_weight = defaults.hard_label_weight
         check_terms(terms, hard_label_weight)
         check_soft_targets(terms, loss)
-        check_teaching(teacher_weights, on_wrong_teacher, self._held.named, terms, loss)
+        check_teacher_options(teacher_weights, on_wrong_teacher, self._held.named, terms, loss)
         terms = list(terms)
         kwargs = {"jit_compile": False, **kwargs}
         # Variables belong to all replicas also where `compile` is called outside their scope.
@@ -151,7 +165,9 @@ class Distiller(keras.Model):
         self.projections.update(projections)
         self.part_trackers.clear()
         self.part_trackers.extend(trackers)
-        self.teaching = Teaching(terms, self.projections, teacher_weights, on_wrong_teacher)
+        self.teacher_signals = TeacherSignals(
+            terms, self.projections, teacher_weights, on_wrong_teacher
+        )
         self._held.arguments = {
             **kwargs,
             "optimizer": self.optimizer,
@@ -173,7 +189,7 @@ class Distiller(keras.Model):
         teachers = Teachers(self._held.named, terms)
         projections = {}
         for term in terms:
-            for name in heard_by(term, teachers.teachers):
+            for name in teachers_of(term, teachers.teachers):
                 projection = term.projection(
                     teacher_shapes=teachers.shapes(name), student_shapes=output_shapes(outputs)
                 )
@@ -188,15 +204,17 @@ class Distiller(keras.Model):
     def train_step(self, data):
         """Makes one step of distillation on `(x, y)` or `(x, y, sample_weight)`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        said = self._held.teachers(x)
+        teacher_outputs = self._held.teachers(x)
         step = self.optimizer.iterations
         student = self._held.student_outputs
         with tf.GradientTape() as tape:
             outputs = student(route(student, x), training=True)
             check_labels(y, outputs[LOGITS], self.hard_label_loss)
             parts = [self.hard_label_loss(y, outputs[LOGITS], sample_weight)]
-            taught = self.teaching(teachers=said, student=outputs, labels=y, step=step)
-            parts += [mean_over_batch(values, sample_weight) for values in taught]
+            terms = self.teacher_signals(
+                teachers=teacher_outputs, student=outputs, labels=y, step=step
+            )
+            parts += [mean_over_batch(values, sample_weight) for values in terms]
             weights = [self.hard_label_weight, *(term.weight for term in self.terms)]
             loss = sum(
                 value_at(weight, step) * part for weight, part in zip(weights, parts, strict=True)
@@ -269,6 +287,25 @@ class Distiller(keras.Model):
         """Compiles as before saving."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+
+class _Mean(keras.losses.Loss):
+    """Reduces a term's values as Keras reduces its own losses.
+
+    So under a distribution strategy it is divided by the number of replicas as well, because
+    gradients are summed over them.
+    """
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+_mean = _Mean(name="term")
+
+
+def mean_over_batch(values, sample_weight=None):
+    """Weighted sum of float `[batch]` divided by the size of the batch, a scalar."""
+    return _mean(values, values, sample_weight)
 
 
 class _Held:

@@ -1,11 +1,11 @@
-"""Terms on features: hints, and relations between the examples of a batch."""
+"""Terms on features: hints of a layer or of one input's encoder, and relations in a batch."""
 
 from collections.abc import Callable, Mapping
 
 import keras
+from keras import layers, ops
 
 from mmkd_tf import losses
-from mmkd_tf.distill.projections import Projection, at_positions, common_positions
 from mmkd_tf.distill.schedules import schedule_problems
 from mmkd_tf.distill.terms import arguments_of, deserialized, loss_problems, serialized
 from mmkd_tf.losses.checks import refuse
@@ -30,7 +30,7 @@ class Hint:
         loss_options: Further arguments of the loss.
         projection: `"auto"`, or None for features that are compared as they are: equal shapes,
             or a loss that needs no equal widths.
-        teacher: Name of the teacher to listen to; None for all there are.
+        teacher: Name of the teacher to learn from; None for all there are.
         name: What the loss is logged as, with `_loss` added; `hint_<student's layer>` by default.
 
     Raises:
@@ -79,30 +79,38 @@ class Hint:
         if self.projected is None:
             return None
         (teacher_layer,), (student_layer,) = self.teacher_layers, self.student_layers
-        ours, theirs = student_shapes[student_layer], teacher_shapes[teacher_layer]
-        positions = common_positions(theirs, ours, argument=self.name)
+        student_shape, teacher_shape = student_shapes[student_layer], teacher_shapes[teacher_layer]
+        positions = common_positions(teacher_shape, student_shape, argument=self.name)
         log_scale = "log_scale" in arguments_of(self.loss)
         # A projection would learn to look where the teacher looks in the student's stead.
         any_widths = self.loss is losses.attention_transfer_loss
-        if (ours[-1] == theirs[-1] or any_widths) and not log_scale:
+        if (student_shape[-1] == teacher_shape[-1] or any_widths) and not log_scale:
             return None
-        layer = Projection(theirs[-1], log_scale=log_scale)
-        layer.build((None, *positions, ours[-1]))
+        layer = Projection(teacher_shape[-1], log_scale=log_scale)
+        layer.build((None, *positions, student_shape[-1]))
         return layer
 
     def __call__(self, *, teacher, student, labels=None, step=None, projection=None):
         """Returns the loss of each example, float32 `[batch]`, before weighting."""
-        theirs, ours = teacher[self.teacher_layers[0]], student[self.student_layers[0]]
+        teacher_features, student_features = (
+            teacher[self.teacher_layers[0]],
+            student[self.student_layers[0]],
+        )
         arguments = dict(self.loss_options)
         if self.projected is not None:
-            shapes = tuple(theirs.shape[1:]), tuple(ours.shape[1:])
+            shapes = tuple(teacher_features.shape[1:]), tuple(student_features.shape[1:])
             positions = common_positions(*shapes, argument=self.name)
-            theirs, ours = at_positions(theirs, positions), at_positions(ours, positions)
+            teacher_features, student_features = (
+                at_positions(teacher_features, positions),
+                at_positions(student_features, positions),
+            )
         if projection is not None:
-            ours = projection(ours)
+            student_features = projection(student_features)
             if projection.log_scale is not None:
                 arguments["log_scale"] = projection.log_scale
-        return self.loss(teacher_features=theirs, student_features=ours, **arguments)
+        return self.loss(
+            teacher_features=teacher_features, student_features=student_features, **arguments
+        )
 
     def get_config(self) -> dict:
         """Mirrors `__init__`."""
@@ -128,7 +136,7 @@ class Relation:
         loss: A loss of `mmkd_tf.losses` between batches of features: `relational_distance_loss`,
             `relational_angle_loss`, `similarity_preserving_loss` or `pkt_loss`.
         loss_options: Further arguments of the loss.
-        teacher: Name of the teacher to listen to; None for all there are.
+        teacher: Name of the teacher to learn from; None for all there are.
         name: What the loss is logged as, with `_loss` added; `relation_<student's layer>` by
             default.
 
@@ -198,3 +206,152 @@ def _problems(weight, loss: Callable, options: Mapping, *, given: set = frozense
     problems = schedule_problems(weight, argument="weight", above_zero=False)
     roles = {"teacher_features", "student_features"}
     return problems + loss_problems(loss, options, roles, given=given)
+
+
+@keras.saving.register_keras_serializable("mmkd_tf")
+class ModalityTerm:
+    """A hint from one encoder to another, where the example has the modality.
+
+    It reads the layers `<modality>_features` of both models, and the student's layer
+    `<modality>_presence`: an example that lacks the modality teaches its encoder nothing. Models
+    of `build_teacher` and `build_student` have these layers; for others name layers with `Hint`.
+
+    Args:
+        modality: Name of the input.
+        weight: Factor of the loss in the sum, 0 or more: a number or a schedule.
+        loss: As for `Hint`.
+        loss_options: Further arguments of the loss.
+        teacher: Name of the teacher to learn from, which may read this input alone; None for all
+            there are.
+        name: What the loss is logged as, with `_loss` added; `<modality>_hint` by default.
+
+    Raises:
+        ValueError: As `Hint`.
+    """
+
+    def __init__(
+        self,
+        modality: str,
+        weight=1.0,
+        loss: Callable = losses.hint_loss,
+        *,
+        loss_options: Mapping | None = None,
+        teacher: str | None = None,
+        name: str | None = None,
+    ):
+        self.modality = modality
+        self.hint = Hint(
+            f"{modality}_features",
+            weight,
+            loss,
+            loss_options=loss_options,
+            teacher=teacher,
+            name=name or f"{modality}_hint",
+        )
+        self.weight, self.loss, self.loss_options = weight, loss, self.hint.loss_options
+        self.teacher, self.name = teacher, self.hint.name
+        self.teacher_layers = self.hint.teacher_layers
+        self.student_layers = (*self.hint.student_layers, f"{modality}_presence")
+        self.projection = self.hint.projection
+
+    def __call__(self, *, teacher, student, labels=None, step=None, projection=None):
+        """Returns the loss of each example, float32 `[batch]`, before weighting."""
+        values = self.hint(teacher=teacher, student=student, projection=projection)
+        presence = keras.ops.cast(student[f"{self.modality}_presence"][:, 0], "float32")
+        return values * presence
+
+    def get_config(self) -> dict:
+        """Mirrors `__init__`."""
+        names = ("modality", "weight", "loss", "loss_options", "teacher", "name")
+        return serialized(self, *names)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ModalityTerm":
+        """Mirrors `get_config`."""
+        return cls(**deserialized(config))
+
+
+@keras.saving.register_keras_serializable("mmkd_tf")
+class Projection(layers.Layer):
+    """Maps student features linearly to the teacher's width, at each position alike.
+
+    A dense layer for vectors and sequences, which for pictures is a 1x1 convolution. It belongs
+    to the training and not to the student: it is not exported.
+
+    Args:
+        width: Width of the teacher's features.
+        log_scale: Whether it also learns the logarithm of each channel's spread, which
+            `variational_information_loss` asks for.
+    """
+
+    def __init__(self, width: int, *, log_scale: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.dense = layers.Dense(
+            width, kernel_initializer=keras.initializers.GlorotUniform(seed=0), name="dense"
+        )
+        self.has_log_scale = log_scale
+        self.log_scale = None
+
+    def build(self, input_shape):
+        """Makes the weights."""
+        self.dense.build(input_shape)
+        if self.has_log_scale:
+            self.log_scale = self.add_weight(
+                shape=[self.width], initializer="zeros", name="log_scale", dtype="float32"
+            )
+
+    def call(self, features):
+        """Maps `[batch, ..., student_width]` to `[batch, ..., width]`."""
+        return self.dense(features)
+
+    def get_config(self):
+        """Mirrors `__init__`."""
+        return {**super().get_config(), "width": self.width, "log_scale": self.has_log_scale}
+
+
+def common_positions(teacher_shape: tuple, student_shape: tuple, *, argument: str) -> tuple:
+    """Finds the positions at which two layers can be compared, the coarser of both.
+
+    Args:
+        teacher_shape: `(..., width)` of the teacher's features without the batch.
+        student_shape: The same of the student's.
+        argument: The term that asks, for the message.
+
+    Returns:
+        Sizes of the axes between batch and width: () for vectors. Where one side is a vector,
+        the other is averaged over all its positions.
+
+    Raises:
+        ValueError: If sizes are unknown, or a sequence stands beside a map.
+    """
+    teacher, student = teacher_shape[:-1], student_shape[:-1]
+    received = f"Received: teacher {teacher_shape}, student {student_shape} (without the batch)."
+    problems = []
+    if not teacher_shape or not student_shape or None in (teacher_shape[-1], student_shape[-1]):
+        problems.append(f"`{argument}`: layers whose last axis is a known width. {received}")
+    elif teacher and student and len(teacher) != len(student):
+        problems.append(
+            f"`{argument}`: two vectors, two sequences or two maps, or a vector beside either. "
+            f"{received} Name a layer after the pooling."
+        )
+    elif teacher and student and teacher != student and None in (*teacher, *student):
+        problems.append(
+            f"`{argument}`: layers of known sizes, or of equal ones. {received} Give keras.Input "
+            "the size, or name a layer after the pooling."
+        )
+    refuse(problems)
+    if teacher == student:
+        return teacher
+    if not (teacher and student):
+        return ()
+    return tuple(min(pair) for pair in zip(teacher, student, strict=True))
+
+
+def at_positions(features, positions: tuple):
+    """Averages features `[batch, ..., width]` over neighbours until they have these positions."""
+    if tuple(features.shape[1:-1]) == positions:
+        return features
+    if not positions:
+        return ops.mean(features, axis=tuple(range(1, len(features.shape) - 1)))
+    return ops.adaptive_average_pool(features, output_size=positions, data_format="channels_last")

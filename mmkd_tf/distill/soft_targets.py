@@ -1,22 +1,42 @@
-"""Soft targets: the teacher says once what it thinks of the data, and students read it."""
+"""Soft targets: a teacher answers once for each view of the data, and students read it."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.data.batches import view_batches
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.data.views import view_batches
 from mmkd_tf.distill.checks import broken_weight_problems
-from mmkd_tf.distill.targets.cache import SoftTargetCache
-from mmkd_tf.distill.targets.fingerprints import teacher_fingerprints
-from mmkd_tf.distill.targets.maker import TargetMaker
-from mmkd_tf.distill.targets.repeatable import check_batches, first_pass, inputs_of, unchanged
+from mmkd_tf.distill.fingerprints import (
+    check_batches,
+    first_pass,
+    inputs_of,
+    teacher_fingerprints,
+    unchanged,
+)
+from mmkd_tf.distill.soft_target_files import (
+    DamagedError,
+    SoftTargetCache,
+    foreign_files,
+    move_in_place,
+    read_manifest,
+    unfinished_folder,
+    write_manifest,
+    write_targets,
+)
+from mmkd_tf.distill.teachers import LOGITS, multi_output
 from mmkd_tf.losses.checks import refuse
-from mmkd_tf.models.outputs import check_gives_logits
-from mmkd_tf.models.routing import input_names
+from mmkd_tf.models.inputs import check_gives_logits, input_names, route
 
-__all__ = ["SoftTargetCache", "cache_batches", "cache_soft_targets"]
+_MEANINGS = {
+    "teacher_weights": "teacher (other weights)",
+    "teacher_architecture": "teacher (another architecture)",
+    "data": "data (other examples)",
+}
 
 
 def cache_soft_targets(
@@ -29,11 +49,11 @@ def cache_soft_targets(
     augment: bool = True,
     layers: Sequence[str] = (),
 ) -> SoftTargetCache:
-    """Runs the teacher once over views of the training split, or opens what it said before.
+    """Runs the teacher once over views of the training split, or opens what is kept of it.
 
     View v is what epoch v of `training_batches` shows with the same seed, augmentation included.
     `training_batches(..., soft_targets=cache)` then shows view
-    `e % views` in epoch e, so the student reads exactly what the teacher would have said, and
+    `e % views` in epoch e, so the student reads exactly what the teacher would give, and
     sees as many different pictures as there are views.
 
     Args:
@@ -78,7 +98,7 @@ def cache_soft_targets(
 def cache_batches(
     *, teacher: keras.Model, batches: tf.data.Dataset, folder, layers: Sequence[str] = ()
 ) -> SoftTargetCache:
-    """Runs the teacher once over any batches, or opens what it said before.
+    """Runs the teacher once over any batches, or opens what is kept of it.
 
     The batches are read twice: what the teacher takes must be the same in both passes, since
     what it says can't belong to inputs that change. Feed them with `cache.zip(batches)`.
@@ -127,3 +147,182 @@ def _check_views(views: int, augment: bool, num_examples: int) -> None:
         problems.append("`batches`, `dataset`: at least one training example. Received: none.")
     if problems:
         raise ValueError("\n".join(problems))
+
+
+class TargetMaker:
+    """Makes or opens the cache of one teacher in one folder.
+
+    Args:
+        teacher: Functional model that gives logits.
+        folder: The cache's folder.
+        key: What tells the cache from others, besides the layers.
+        layers: Names of layers whose outputs are kept too.
+
+    Raises:
+        TypeError: If the names are no names.
+        ValueError: If the teacher lacks one of the layers.
+    """
+
+    def __init__(self, teacher: keras.Model, folder, key: Mapping, layers: Sequence[str]):
+        self.folder = Path(folder)
+        self.outputs = TeacherOutputs(teacher, layers)
+        self.key = {**key, "layers": sorted(set(self.outputs.names) - {LOGITS})}
+
+    def load(self, *, warn: bool = True) -> SoftTargetCache | None:
+        """Opens the cache if it is there and whole; warns if it is there and damaged.
+
+        Raises:
+            ValueError: If the folder holds something else.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"`folder`: a folder. Received: the file {self.folder}.")
+        if not self.folder.exists() or not any(self.folder.iterdir()):
+            return None
+        try:
+            self._check_key(read_manifest(self.folder)["key"])
+            return SoftTargetCache(self.folder)
+        except DamagedError as error:
+            foreign = foreign_files(self.folder)
+            if foreign:
+                raise ValueError(
+                    "`folder`: a new or empty folder, or a whole cache of soft targets. Received: "
+                    f"{self.folder} with {len(foreign)} other files ({', '.join(foreign[:5])}) "
+                    "and no whole cache. Choose another folder."
+                ) from None
+            if warn:
+                warnings.warn(f"The cache is made again. {error}", stacklevel=3)
+            return None
+
+    def _check_key(self, made: Mapping) -> None:
+        differing = [name for name in self.key if made.get(name) != self.key[name]]
+        if differing:
+            lines = [
+                f"- {_MEANINGS.get(name) or f'{name}: {made.get(name)!r} there, now {now!r}'}"
+                for name, now in self.key.items()
+                if name in differing
+            ]
+            raise ValueError(
+                "`folder`: a new or empty folder, or soft targets of this teacher for these data. "
+                f"Received: {self.folder}, which differs in:\n" + "\n".join(lines) + "\n"
+                "Choose another folder, or remove this one if nobody needs it."
+            )
+
+    def make(self, inputs: Iterable[Mapping], num_examples: int) -> SoftTargetCache:
+        """Asks the teacher and writes what it says."""
+        folder, names = self.folder.resolve(), input_names(self.outputs.teacher)
+        with unfinished_folder(folder) as unfinished:
+            parts = self.outputs.of_each(inputs, num_examples)
+            files = write_targets(
+                unfinished, parts=parts, views=self.key["views"], num_examples=num_examples
+            )
+            write_manifest(unfinished, {"key": self.key, "inputs": names, "files": files})
+            cache = self.load(warn=False)  # another process may have made it meanwhile
+            if cache is None:
+                move_in_place(unfinished, folder)
+        return cache or SoftTargetCache(self.folder)
+
+    def check(self, cache: SoftTargetCache, inputs: Mapping) -> None:
+        """Asks the teacher again about the first examples of the last view.
+
+        What it says depends on code too: that of augmentation and of the layers.
+
+        Raises:
+            ValueError: If it says something else now.
+        """
+        again = self.outputs.of(inputs)
+        kept = {name: cache.outputs[name][-1, : len(values)] for name, values in again.items()}
+        differing = [name for name in kept if differ(kept[name], again[name])]
+        if differing:
+            raise ValueError(
+                f"`folder`: what this teacher says of these data. Received: {self.folder}, "
+                f"where {differing} differ from what it says now, because the code of its layers "
+                "or of the augmentation has changed. Choose another folder, or remove this one."
+            )
+
+
+class TeacherOutputs:
+    """Asks a teacher for its logits and for the outputs of layers, in one pass over a batch.
+
+    Args:
+        teacher: Functional model that gives logits.
+        layers: Names of layers.
+
+    Attributes:
+        names: `logits` and the names of the layers.
+
+    Raises:
+        TypeError: If `layers` is no list of names.
+        ValueError: If the teacher lacks one of the layers.
+    """
+
+    def __init__(self, teacher: keras.Model, layers: Sequence[str]):
+        if isinstance(layers, str) or not all(isinstance(name, str) for name in layers):
+            raise TypeError(
+                f"`layers`: a list of names of layers. Received: layers={layers!r}. Use ['name']."
+            )
+        self.teacher = teacher
+        model = multi_output(teacher, layers, argument="teacher")
+        self.names = list(model.output)
+
+        def forward(inputs):
+            # Exact: float32 holds every value of the half-precision types.
+            outputs = model(inputs, training=False)
+            return {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
+
+        self._forward = tf.function(forward, autograph=False)
+
+    def of(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        """Gives the outputs for a batch: by name, float32 `[batch, ...]`."""
+        inputs = route(self.teacher, inputs, teacher="teacher")
+        # One graph for batches of any size.
+        specs = tf.nest.map_structure(
+            lambda v: tf.TensorSpec([None, *v.shape[1:]], v.dtype), inputs
+        )
+        outputs = self._forward.get_concrete_function(specs)(inputs)
+        return {name: outputs[name].numpy() for name in self.names}
+
+    def of_each(self, batches: Iterable[Mapping], num_examples: int) -> Iterator[dict]:
+        """Gives the outputs of batches of whole views of `num_examples`.
+
+        Raises:
+            ValueError: If outputs are NaN or infinite, or depend on more than the example.
+        """
+        row = 0
+        for inputs in batches:
+            outputs = self.of(inputs)
+            self._check_finite(outputs, row, num_examples)
+            if row == 0:
+                self._check_same_for_fewer(inputs, outputs)
+            row += len(outputs[LOGITS])
+            yield outputs
+
+    def _check_finite(self, outputs, row: int, num_examples: int) -> None:
+        finite = {name: np.isfinite(v.reshape(len(v), -1)).all(1) for name, v in outputs.items()}
+        bad = np.flatnonzero(~np.logical_and.reduce(list(finite.values())))
+        if len(bad):
+            view, first = divmod(row, num_examples)
+            shown = ", ".join(str(first + index) for index in bad[:5])
+            names = [name for name, rows in finite.items() if not rows.all()]
+            raise ValueError(
+                f"`teacher`: finite outputs. Received: model '{self.teacher.name}', whose {names} "
+                f"hold NaN or infinity in {len(bad)} of the first {first + len(outputs[LOGITS]):,} "
+                f"examples of view {view}: {shown}{', ...' if len(bad) > 5 else ''}. The others "
+                "were not asked. Mend or remove these examples, or train the teacher again."
+            )
+
+    def _check_same_for_fewer(self, inputs, outputs: Mapping[str, np.ndarray]) -> None:
+        count = -(-len(outputs[LOGITS]) // 2)
+        again = self.of({name: values[:count] for name, values in inputs.items()})
+        differing = [name for name in outputs if differ(outputs[name][:count], again[name])]
+        if differing:
+            raise ValueError(
+                "`teacher`: outputs that follow from an example alone. Received: model "
+                f"'{self.teacher.name}', whose {differing} differ when half of a batch is asked "
+                "again. A layer is random, or mixes examples, also in inference: build the teacher "
+                "without it."
+            )
+
+
+def differ(kept: np.ndarray, again: np.ndarray) -> bool:
+    """Whether outputs differ by more than processors do in rounding, short formats included."""
+    return not np.abs(kept - again).max() <= 0.02 * np.abs(kept).max() + 1e-6

@@ -1,18 +1,18 @@
-"""Teachers: what one or several of them say of a batch, and how much each counts."""
+"""Teachers: what one or several of them say of a batch, in one forward pass of each."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from mmkd_tf.data.teacher_names import output_key
-from mmkd_tf.distill.forward import LOGITS, multi_output, output_shapes
+from mmkd_tf.data.batches import output_key
 from mmkd_tf.losses.checks import refuse
-from mmkd_tf.models.routing import route
+from mmkd_tf.models.inputs import input_structure, route
 
+LOGITS = "logits"
 _NOT_FINITE = "A teacher gives values that are not finite"
 
 
@@ -62,7 +62,7 @@ class Teachers:
         Raises:
             tf.errors.InvalidArgumentError: If it is not finite; XLA leaves this check out.
         """
-        said = {}
+        by_teacher = {}
         for name in self.teachers:
             if name in self.models:
                 model = self.models[name]
@@ -70,11 +70,11 @@ class Teachers:
             else:
                 outputs = _read(name, self.teachers[name], (LOGITS, *self.layers[name]), x)
             outputs = {**outputs, LOGITS: ops.cast(outputs[LOGITS], "float32")}
-            said[name] = {
+            by_teacher[name] = {
                 layer: _checked(ops.stop_gradient(values), f"{_NOT_FINITE}: '{name}/{layer}'")
                 for layer, values in outputs.items()
             }
-        return said
+        return by_teacher
 
 
 @contextmanager
@@ -124,3 +124,68 @@ def _not_cached(name: str, cache, layers) -> list[str]:
         f"`{name}`: a cache with the layers that the terms name. Received: one without {missing}; "
         f"it holds {list(cache.outputs)}. Make it again with layers={list(layers)}."
     ]
+
+
+def multi_output(
+    model: keras.Model, layer_names: Iterable[str] = (), *, argument: str
+) -> keras.Model:
+    """Makes a model that gives logits and the outputs of named layers together.
+
+    It shares the layers of the given model, so it costs one forward pass and trains it.
+
+    Args:
+        model: A Functional or Sequential model that gives logits.
+        layer_names: Names of its layers.
+        argument: What the caller calls the model, for the message.
+
+    Returns:
+        A model with the same inputs and a dict of outputs: `logits` and each layer by its name.
+
+    Raises:
+        ValueError: If layers are not there, with the names of those that are, or a layer gives
+            more than one tensor.
+    """
+    wanted = [name for name in dict.fromkeys(layer_names) if name != LOGITS]
+    existing = [layer.name for layer in model.layers]
+    missing = [name for name in wanted if name not in existing]
+    tensors = _tensors_by_layer(model)
+    if missing:
+        raise ValueError(
+            f"`{argument}`: a model with the layers that the terms name. Received: model "
+            f"'{model.name}' without {missing}. Its layers are {existing}. Name one of them, or "
+            "name the layer when the model is built."
+        )
+    several = [name for name in wanted if len(tensors[name]) > 1]
+    if several:
+        raise ValueError(
+            f"`{argument}`: layers with one output each. Received: model '{model.name}', whose "
+            f"layers {several} have several, or are called several times. Name a layer that takes "
+            "one of these outputs."
+        )
+    outputs = {name: tensors[name][0] for name in wanted}
+    # The model may be called with its own name for the logits: ours is always the same.
+    return keras.Model(
+        input_structure(model), {LOGITS: model.outputs[0], **outputs}, name=f"{model.name}_outputs"
+    )
+
+
+def _tensors_by_layer(model: keras.Model) -> dict[str, list]:
+    """What each layer gives in this model, over all its calls.
+
+    `layer.output` is what the layer gave at its first call, which for a model inside the model,
+    or a layer that was used before, is a tensor of another graph.
+    """
+    tensors, pending, seen = {}, [model.outputs[0]], set()
+    while pending:
+        layer, call, _ = pending.pop()._keras_history
+        if (layer.name, call) not in seen:
+            seen.add((layer.name, call))
+            node = layer._inbound_nodes[call]
+            tensors.setdefault(layer.name, []).extend(node.output_tensors)
+            pending += node.input_tensors
+    return tensors
+
+
+def output_shapes(model: keras.Model) -> dict[str, tuple]:
+    """Shapes of a multi-output model's outputs by name, without the batch."""
+    return {name: tuple(output.shape[1:]) for name, output in model.output.items()}

@@ -4,7 +4,7 @@ A term is an object with
 
 - `name`: what its loss is logged as, `<name>_loss`;
 - `weight`: factor of its loss in the sum, a number or a schedule;
-- `teacher`: name of the one teacher that it listens to, or None for all;
+- `teacher`: name of the one teacher that it learns from, or None for all;
 - `teacher_layers`, `student_layers`: names of the layers that it reads beside the logits;
 - `projection(teacher_shapes=, student_shapes=)`: a layer that is trained with the student, or
   None; shapes by layer name, without the batch;
@@ -43,7 +43,7 @@ class SoftTargets:
             more certain than the student can become; `decoupled_loss` weighs the label's
             probability and the order of the other classes apart.
         loss_options: Further arguments of the loss, such as `{"standardize": True}`.
-        teacher: Name of the teacher to listen to; None for all there are.
+        teacher: Name of the teacher to learn from; None for all there are.
         name: What the loss is logged as, with `_loss` added.
 
     Raises:

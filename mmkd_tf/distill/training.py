@@ -1,19 +1,25 @@
 """Training: one recipe for teacher, student alone and distilled student."""
 
-from collections.abc import Sequence
+import os
+import zipfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from mmkd_tf.data.batches import batches, num_steps, training_batches
+from mmkd_tf import losses
+from mmkd_tf.config import DistillationSettings
+from mmkd_tf.data.batches import batches, named_teachers, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.data.teacher_names import named_teachers
-from mmkd_tf.distill.checkpoint import Checkpoint
 from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.objectives import objective
-from mmkd_tf.distill.targets.cache import SoftTargetCache
-from mmkd_tf.models.routing import input_names
+from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
+from mmkd_tf.distill.soft_target_files import SoftTargetCache
+from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.models.two_tower import embedding_layer
+from mmkd_tf.models.inputs import input_names
+from mmkd_tf.tasks.task import Task
 
 MOST_STEPS_TOGETHER = 50
 
@@ -63,9 +69,12 @@ def train(
     Returns:
         The model.
     """
-    goal = objective(dataset)
+    task = dataset.task
     model.compile(
-        loss=goal.loss, metrics=goal.metrics(), jit_compile=False, **_stepping(dataset, recipe)
+        loss=task.loss(dataset.target_statistics),
+        metrics=task.metrics(),
+        jit_compile=False,
+        **_stepping(dataset, recipe),
     )
     # Of more inputs than a model has, Keras may bind the wrong one to it.
     _fit(model, dataset.only(input_names(model)), recipe, backup, callbacks)
@@ -99,8 +108,9 @@ def distill(
         The student.
     """
     distiller = Distiller(student=student, teacher=teacher)
-    goal = objective(dataset)
-    arguments = {"loss": goal.loss, "metrics": goal.metrics(), **compile_arguments}
+    task = dataset.task
+    arguments = {"loss": task.loss(dataset.target_statistics), "metrics": task.metrics()}
+    arguments |= compile_arguments
     distiller.compile(**_stepping(dataset, recipe), **arguments)
     named = named_teachers(teacher)
     caches = {name: kept for name, kept in named.items() if isinstance(kept, SoftTargetCache)}
@@ -111,6 +121,67 @@ def distill(
         )
     _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None)
     return student
+
+
+def effective(settings: DistillationSettings, task: Task) -> DistillationSettings:
+    """Fills in the task's defaults where settings leave something open.
+
+    Raises:
+        ValueError: If the task has no soft-target loss of the name that is set.
+    """
+    defaults, known = task.soft_targets(), list(task.soft_target_losses)
+    name = known[0] if settings.soft_target_loss == "auto" else settings.soft_target_loss
+    if name not in known:
+        raise ValueError(
+            f"`distillation.soft_target_loss`: auto or {' or '.join(known)} for {task.name}. "
+            f"Received: {name}."
+        )
+    filled = {"soft_target_loss": name, "temperature": defaults.temperature}
+    filled |= {"soft_target_weight": defaults.weight}
+    filled |= {"hard_label_weight": defaults.hard_label_weight}
+    given = {key: getattr(settings, key) for key in filled}
+    given = {key: value for key, value in given.items() if value not in (None, "auto")}
+    return settings.model_copy(update=filled | given)
+
+
+def terms_of(
+    settings: DistillationSettings,
+    dataset: Dataset,
+    *,
+    inputs: Collection[str],
+    experts: bool = False,
+) -> list:
+    """Makes the terms that the settings give a weight.
+
+    Args:
+        settings: What the student learns from its teachers.
+        dataset: The data that teacher and student read.
+        inputs: Names of the inputs that the student reads.
+        experts: Whether there are teachers of one input each beside the whole one, called
+            `teacher`. They give soft targets alone: of other features they know nothing.
+
+    Returns:
+        Terms for `Distiller.compile`.
+    """
+    task, terms = dataset.task, []
+    settings = effective(settings, task)
+    whole = "teacher" if experts else None
+    if weight := settings.soft_target_weight:
+        loss, options = task.soft_target_losses[settings.soft_target_loss]
+        defaults = task.soft_targets(task.loss(dataset.target_statistics))
+        options = {**(defaults.options if loss is defaults.loss else {}), **options}
+        terms.append(SoftTargets(settings.temperature, weight, loss, loss_options=options))
+    if (weight := settings.modality_hint_weight) and task.is_pairwise:
+        # The two spaces are of one width, so the student's points can lie where the teacher's do.
+        terms += [Hint(embedding_layer(name), weight, losses.cosine_hint_loss) for name in inputs]
+    elif weight:
+        # By direction: the student's features need not have the teacher's size.
+        terms += [
+            ModalityTerm(name, weight, losses.cosine_hint_loss, teacher=whole) for name in inputs
+        ]
+    if settings.relation_weight:
+        terms.append(Relation("fused_features", settings.relation_weight, teacher=whole))
+    return terms
 
 
 def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
@@ -155,3 +226,62 @@ def _fit(model, dataset, recipe, backup, callbacks, soft_targets=None):
         shuffle=False,  # the batches are shuffled already
         verbose=0,
     )
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps weights, optimizer and dropout state in a folder, one file for the last epoch.
+
+    The file's name tells the number of finished epochs and a file appears whole or not at all.
+    (`keras.callbacks.BackupAndRestore` writes weights and epoch into two files in place, which
+    a kill can leave half-written or at odds, and forgets the state of dropout's generators.)
+
+    Args:
+        folder: Where the file is kept; made if needed.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = Path(folder)
+
+    def restore(self, model: keras.Model) -> int:
+        """Loads the last state, if there is one, into a compiled model.
+
+        Args:
+            model: The model that will be fitted.
+
+        Returns:
+            Number of finished epochs.
+        """
+        states = sorted(self.folder.glob("epoch-*.npz"))
+        if not states:
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        try:
+            with np.load(states[-1]) as state:
+                values = [state[str(index)] for index in range(len(state))]
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+            raise ValueError(
+                f"`{states[-1]}`: the state of an interrupted training. Received: a damaged file "
+                f"({error}). Remove it: this training then begins anew."
+            ) from None
+        for variable, value in zip(_variables(model), values, strict=True):
+            variable.assign(value)
+        return int(states[-1].stem.removeprefix("epoch-"))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the new state, then removes the old one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self.folder / "unfinished.npz"
+        values = {str(i): v.numpy() for i, v in enumerate(_variables(self.model))}
+        np.savez(unfinished, **values)
+        state = self.folder / f"epoch-{epoch + 1:06d}.npz"
+        os.replace(unfinished, state)
+        for old in self.folder.glob("epoch-*.npz"):
+            if old != state:
+                old.unlink()
+
+
+def _variables(model: keras.Model) -> list:
+    """All that training changes; Keras leaves dropout's generators out of `weights`."""
+    generators = [v for v in model.variables if v.path.endswith("seed_generator_state")]
+    return [*model.weights, *generators, *model.optimizer.variables]

@@ -1,13 +1,12 @@
-"""Classifies pictures and texts with an exported .tflite file."""
+"""Classifies examples with an exported .tflite file."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkd_tf.edge.session import Session
+from mmkd_tf.edge.examples import Session
 
 _SHOWN = 3
-_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,7 +18,8 @@ class Prediction:
         probability: Its probability, 0 to 1.
         probabilities: Probability by class name, the most probable first.
         labels: The classes that are given: `label` alone, or of a file that gives any number of
-            labels, those whose probability is above 0.5, the most probable first; maybe none.
+            labels, those whose probability is above its threshold, 0.5, the most probable first;
+            maybe none.
     """
 
     label: str
@@ -38,10 +38,10 @@ class Classifier:
     """A classifier read from a .tflite file, which brings its labels and its vocabulary.
 
     It needs neither TensorFlow nor Keras. One object serves one thread. An example needs one
-    modality: what is absent may be left out, and a text without a letter or digit counts as
-    absent. Words that the model does not know are no error: each is an unknown word to it.
-    A file of the task multi_label gives each label a probability of its own; read the answer's
-    `labels` then.
+    input: what is absent may be left out, and a text without a letter or digit counts as absent.
+    Words that the model does not know are no error: each is an unknown word to it. A file whose
+    labels exclude no other (task multi_label) gives each a probability of its own; read the
+    answer's `labels` then.
 
     Args:
         path: A file that `mmkd_tf.export.tflite.export_tflite` wrote.
@@ -49,8 +49,8 @@ class Classifier:
 
     Attributes:
         class_names: In the order of the model's outputs.
-        inputs: Names of the modalities that the model takes.
-        task: "single_label" or "multi_label".
+        inputs: Names of the model's inputs.
+        task: Name of what the model is for, such as "single_label".
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -59,55 +59,47 @@ class Classifier:
     """
 
     def __init__(self, path: str | os.PathLike, *, num_threads: int = 1):
-        tasks = ("single_label", "multi_label")
-        self._session = Session(path, num_threads=num_threads, tasks=tasks)
+        self._session = Session(path, num_threads=num_threads, output="probabilities")
         self.class_names = self._session.names
         self.inputs = self._session.inputs
         self.task = self._session.task
 
     def __repr__(self) -> str:
-        what = "labels" if self.task == "multi_label" else "classes"
+        what = "classes" if self._session.threshold is None else "labels"
         return f"Classifier({' + '.join(self.inputs)} -> {len(self.class_names)} {what})"
 
-    def predict(self, *, image=None, text: str | None = None) -> Prediction:
+    def predict(self, **inputs) -> Prediction:
         """Classifies one example.
 
         Args:
-            image: A path, the bytes of a picture file, a Pillow image, or an array
-                `[height, width, 3]` of any size with values 0 to 255; None if there is none. An
-                array of zeros counts as none, as in a dataset.
-            text: As people write it; None or empty if there is none.
-
-        Returns:
-            The classes with their probabilities.
+            **inputs: Values by input name, such as `image=` and `text=`; None if there is none.
+                Of a picture a path, the bytes of a picture file, a Pillow image, or an array
+                `[height, width, 3]` of any size with values 0 to 255 (an array of zeros counts as
+                none, as in a dataset); of a text a str as people write it.
 
         Raises:
-            ValueError: If neither a picture nor a word is given, a picture can't be read, or the
+            ValueError: If nothing is given that the model takes, a picture can't be read, or the
                 model does not take what is given. Lists all problems.
             TypeError: If a value of another type is all that is wrong.
         """
-        return self._prediction(self._session.one(image=image, text=text))
+        return self._prediction(self._session.one(**inputs))
 
     def predict_batch(self, examples: Sequence[Mapping[str, object]]) -> list[Prediction]:
         """Classifies several examples; quicker than one by one if the file takes batches.
 
         Args:
-            examples: Dicts of `image` and `text`, or of one of them, with values as `predict`
-                takes them. They are all held in memory.
+            examples: Dicts of values by input name, as `predict` takes them. They are all held in
+                memory. Errors are as there, with the problems of all examples.
 
         Returns:
             One prediction for each example, in the same order.
-
-        Raises:
-            ValueError: As in `predict`; lists the problems of all examples.
-            TypeError: If values of another type are all that is wrong.
         """
         return [self._prediction(outputs) for outputs in self._session.batch(examples)]
 
     def _prediction(self, probabilities: Sequence[float]) -> Prediction:
         pairs = zip(self.class_names, probabilities, strict=True)
         ranked = sorted(pairs, key=lambda pair: -pair[1])
-        labels = (ranked[0][0],)
-        if self.task == "multi_label":
-            labels = tuple(name for name, probability in ranked if probability > _THRESHOLD)
+        threshold, labels = self._session.threshold, (ranked[0][0],)
+        if threshold is not None:
+            labels = tuple(name for name, probability in ranked if probability > threshold)
         return Prediction(*ranked[0], dict(ranked), labels)

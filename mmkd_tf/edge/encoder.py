@@ -1,44 +1,43 @@
-"""Turns pictures or texts into embeddings with an exported .tflite file."""
+"""Turns examples into embeddings with exported .tflite files, and finds what belongs together."""
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from mmkd_tf.edge.session import Session
+from mmkd_tf.edge.examples import Session
+from mmkd_tf.edge.index import Index, Match
+from mmkd_tf.edge.model_file import SMALL, find_file, read_model_file
 
 
 class Encoder:
-    """One tower of a model of pictures and texts that belong together, read from a .tflite file.
+    """One tower of a model of two inputs that belong together, read from a .tflite file.
 
-    Pictures and texts that belong together have embeddings with a high cosine, whichever of the
-    two files of one export they come from; `mmkd_tf.edge.Index` searches them. It needs neither
-    TensorFlow nor Keras. One object serves one thread.
+    What belongs together, such as a picture and its text, has embeddings with a high cosine,
+    whichever of the two files of one export they come from; `mmkd_tf.edge.Index` searches them.
+    As `Classifier` in all that concerns files.
 
     Args:
         path: A file that `mmkd_tf.export.tflite.export_tflite` wrote for retrieval.
         num_threads: Number of threads that the interpreter may use, 1 to 64.
 
     Attributes:
-        modality: `"image"` or `"text"`, what the file reads.
+        modality: Name of the input that the file reads.
+        items: How several values of it are listed, "texts" or "paths of pictures".
         embedding_dim: Width of the embeddings.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a model that this class can run.
-        ImportError: If the interpreter is not installed.
     """
 
     def __init__(self, path: str | os.PathLike, *, num_threads: int = 1):
-        self._session = Session(path, num_threads=num_threads, tasks=("retrieval",))
-        (self.modality,) = self._session.inputs
+        self._session = Session(path, num_threads=num_threads, output="embedding")
+        ((self.modality, self.items),) = self._session.items.items()
         self.embedding_dim = self._session.num_outputs
 
     def __repr__(self) -> str:
         return f"Encoder({self.modality} -> {self.embedding_dim} numbers)"
 
     def encode(self, values: Sequence) -> np.ndarray:
-        """Encodes pictures or texts.
+        """Encodes values of the input.
 
         Args:
             values: A list of pictures or of texts, as `Classifier.predict` takes them one by one.
@@ -48,8 +47,8 @@ class Encoder:
             float32 `[len(values), embedding_dim]`, each of length 1.
 
         Raises:
-            ValueError: If a picture can't be read, or an example has neither a picture nor a word,
-                which stands for none and has no embedding. Lists the problems of all.
+            ValueError: If a picture can't be read, or a value says nothing, such as a text without
+                a word, which stands for none and has no embedding. Lists the problems of all.
             TypeError: If values of another type are all that is wrong.
         """
         if isinstance(values, (str, bytes, os.PathLike)) or not hasattr(values, "__len__"):
@@ -59,3 +58,99 @@ class Encoder:
             )
         rows = self._session.batch([{self.modality: value} for value in values])
         return np.array(rows, np.float32).reshape(len(values), self.embedding_dim)
+
+
+class Retriever:
+    """The two encoders of a folder, and what lies beside them to be found.
+
+    Args:
+        folder: A folder with a file `<name>_<input>.tflite` or `<name>_<input>_small.tflite` for
+            each of two inputs, such as `student_image.tflite` and `student_text.tflite`; and with
+            `<name>_<input>s.npz`, if there is a choice, such as `student_texts.npz`.
+        name: How the files' names begin.
+
+    Raises:
+        FileNotFoundError: If there are no two such files.
+        ValueError: If a file is not one that can be run, or the two give other widths.
+    """
+
+    def __init__(self, folder: str | os.PathLike, *, name: str = "student"):
+        self._folder, self._name = Path(folder), name
+        files = find_towers(folder, name=name)
+        if len(files) != 2:
+            there = ", ".join(file.name for file in files.values()) or "none"
+            raise FileNotFoundError(
+                f"`folder`: that of a retrieval run, with a file {name}_<input>.tflite for each of "
+                f"two inputs. Received: '{os.fspath(folder)}', with {there}."
+            )
+        self._encoders = {key: Encoder(file) for key, file in files.items()}
+        widths = {key: encoder.embedding_dim for key, encoder in self._encoders.items()}
+        if len(set(widths.values())) > 1:
+            raise ValueError(
+                f"`folder`: two files of one export. Received: '{folder}', with embeddings of "
+                f"{widths}. Export both again."
+            )
+
+    def find(self, *, candidates: Sequence | None = None, top: int = 10, **inputs) -> list[Match]:
+        """Finds what belongs to a value of one input, such as the texts of a picture.
+
+        Args:
+            candidates: What to choose from, texts or paths of pictures; by default those of the
+                folder, which are texts.
+            top: Number of answers.
+            **inputs: A value of one of the two inputs, as `Classifier.predict` takes it.
+
+        Returns:
+            The answers, the best first.
+
+        Raises:
+            ValueError: If not one value is given, there is nothing to choose from, or something
+                can't be read.
+        """
+        query = {name: value for name, value in inputs.items() if value is not None}
+        if len(query) != 1 or not set(query) <= set(self._encoders):
+            raise ValueError(
+                f"`{'`, `'.join(self._encoders)}`: one of them, by which the other is sought. "
+                f"Received: {' and '.join(query) or 'neither'}."
+            )
+        ((name, value),) = query.items()
+        (other,) = self._encoders.keys() - query
+        index = self._index(other, candidates)
+        return index.search(self._encoders[name].encode([value])[0], top=top)
+
+    def _index(self, name: str, candidates) -> Index:
+        """Gives what is to be found of an input."""
+        file = self._folder / f"{self._name}_{name}s.npz"
+        if candidates is None and file.is_file():
+            return Index.load(file)
+        encoder = self._encoders[name]
+        if not candidates:
+            raise ValueError(
+                f"`candidates`: {encoder.items} to choose from, at least one. Received: none."
+            )
+        index = Index()
+        index.add([str(c) for c in candidates], encoder.encode(candidates))
+        return index
+
+
+def find_towers(folder: str | os.PathLike, *, name: str = "student") -> dict[str, Path]:
+    """Finds the files of towers, as `find_file` finds one.
+
+    Args:
+        folder: The folder.
+        name: How the files' names begin.
+
+    Returns:
+        By name of the input that a file reads, its path; empty if there are none.
+
+    Raises:
+        ValueError: If a file that might be one can't be read.
+    """
+    paths = Path(folder).glob(f"{name}_*.tflite")
+    inputs = {path.stem.removesuffix(SMALL).removeprefix(f"{name}_") for path in paths}
+    files = {key: find_file(folder, f"{name}_{key}") for key in sorted(inputs)}
+    return {
+        key: file
+        for key, file in files.items()
+        if file.is_file() and list(read_model_file(file).inputs) == [key]
+    }

@@ -1,60 +1,107 @@
-"""Turns pictures and texts, as people have them, into the tensors that a model takes."""
+"""Asks a file about examples as people have them: readers by kind of input, and `Session`."""
 
+import os
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from mmkd_tf.edge.picture import PictureError, read_picture
-from mmkd_tf.edge.tokenizer import Tokenizer, split_words
+from mmkd_tf.edge.interpreter import TensorRunner
+from mmkd_tf.edge.model_file import ModelFile, file_prefix, read_model_file
+from mmkd_tf.edge.picture import PictureReader
+from mmkd_tf.edge.tokenizer import TextReader
 
 _LISTED_PROBLEMS = 20
+_MAX_THREADS = 64  # each one is started: a thousand would take the machine's memory
+_CLASSES = {"probabilities": "Classifier", "values": "Regressor", "embedding": "Encoder"}
+
+
+class Reader(Protocol):
+    """Turns values of one kind, as people have them, into what one input of a model takes.
+
+    `Reader(name, shape, dtype, description, files)` raises a ValueError if the input is none of
+    its kind: `shape` is that of one value, `description` what `mmkd.json` says of the input, and
+    `files` the texts that belong to it, such as a vocabulary, by their short names.
+    """
+
+    noun: str  # what an example may have of it, "picture"
+    items: str  # how several are listed, "paths of pictures"
+    absent: str  # a sentence on what counts as absent
+    trial: np.ndarray  # a value in the model's form that asks the most of the model
+
+    def __call__(self, value) -> np.ndarray | Sequence:
+        """Gives the value in the model's form, all zeros if it is absent.
+
+        A ValueError says that it can't be read, a TypeError that it is of another type; both name
+        the input.
+        """
+
+
+READERS: dict[str, type[Reader]] = {"image": PictureReader, "text": TextReader}
+
+
+def register_reader(kind: str, reader: type[Reader]) -> None:
+    """Lets files with inputs of another kind, as `mmkd.json` names it, be read.
+
+    Raises:
+        ValueError: If the kind has a reader already.
+    """
+    if kind in READERS:
+        raise ValueError(f"`kind`: one that has no reader yet. Received: kind={kind!r}.")
+    READERS[kind] = reader
 
 
 class ExampleReader:
     """Reads examples in the form that one model takes.
 
     Args:
-        inputs: By input name, `image` or `text`, shape (the first axis is the batch) and dtype.
-            A text of uint8 is one of UTF-8 bytes, of any other dtype one of token ids.
-        vocabulary: Words in the order of their ids; None if texts are not to be tokenised here.
+        inputs: By input name, shape (the first axis is the batch) and dtype.
+        descriptions: By input name, what `mmkd.json` says of it. Its `kind` is the input's name
+            where nothing else is said.
+        files: By file name, texts such as vocabularies.
+
+    Attributes:
+        readers: By input name.
 
     Raises:
-        ValueError: If `vocabulary` is none.
+        ValueError: If an input can't be read; lists all of them.
     """
 
     def __init__(
         self,
         inputs: Mapping[str, tuple[tuple[int, ...], np.dtype]],
         *,
-        vocabulary: Sequence[str] | None,
+        descriptions: Mapping[str, Mapping] | None = None,
+        files: Mapping[str, str] | None = None,
     ):
-        self._forms = {name: (tuple(shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
-        self._tokenizer = None
-        shape, dtype = self._forms.get("text", ((0,), None))
-        if vocabulary is not None and dtype not in (None, np.uint8):
-            self._tokenizer = Tokenizer(vocabulary, length=shape[0])
+        self.readers: dict[str, Reader] = {}
+        problems = []
+        for name, (shape, dtype) in inputs.items():
+            try:
+                description = (descriptions or {}).get(name, {})
+                self.readers[name] = _reader(name, shape[1:], dtype, description, files or {})
+            except ValueError as error:
+                problems.append(f"an input '{name}' of {dtype.name} {list(shape)} ({error})")
+        if problems:
+            raise ValueError("; ".join(problems))
 
     def __call__(
         self, examples: Sequence[Mapping[str, object]], *, numbered: bool = True
     ) -> dict[str, np.ndarray]:
-        """Reads examples; what one lacks, or has as None, is zeros.
-
-        Args:
-            examples: Dicts of a picture (see `mmkd_tf.edge.picture.read_picture`) as `image`
-                and a str as `text`, or of one of them.
-            numbered: Whether errors say which example they are about.
+        """Reads examples, dicts by input name; what one lacks, or has as None, is zeros.
 
         Returns:
             By input name, an array `[len(examples), ...]`.
 
         Raises:
-            ValueError: If an example has neither a picture nor a word, a picture can't be read,
-                or the model does not take what is given. Lists the problems of all examples.
+            ValueError: If an example has nothing of what the model takes, a value can't be read,
+                or the model does not take what is given. Lists the problems of all examples, with
+                their numbers if `numbered`.
             TypeError: If values of another type are all that is wrong.
         """
         tensors = {
-            name: np.zeros((len(examples), *shape), dtype)
-            for name, (shape, dtype) in self._forms.items()
+            name: np.zeros((len(examples), *reader.trial.shape), reader.trial.dtype)
+            for name, reader in self.readers.items()
         }
         problems = []
         for index, example in enumerate(examples):
@@ -67,71 +114,50 @@ class ExampleReader:
 
     def _fill(self, row: Mapping[str, np.ndarray], example) -> list[Exception]:
         """Writes one example into its row of the tensors; gives the errors met."""
+        names = " and ".join(self.readers)
         if not isinstance(example, Mapping):
-            expected = " and ".join(self._forms)
-            return [TypeError(f"a dict of {expected}. Received: {type(example).__name__}.")]
+            return [TypeError(f"a dict of {names}. Received: {type(example).__name__}.")]
         errors = []
         for name, value in example.items():
-            if value is None:
-                continue
-            try:
-                row[name][...] = self._read(name, value)
-            except PictureError as error:
-                errors.append(ValueError(str(error).replace("`source`", "`image`", 1)))
-            except TypeError as error:
-                errors.append(TypeError(str(error).replace("`source`", "`image`", 1)))
-            except ValueError as error:
-                errors.append(error)
-        if not errors and not any(values.any() for values in row.values()):
-            errors.append(
-                ValueError(
-                    f"{_wanted(self._forms)}. Received: neither a picture nor a word. Give what "
-                    "there is; what is absent may be left out. An array of zeros counts as an "
-                    "absent picture."
+            if value is not None and name not in self.readers:
+                errors.append(
+                    ValueError(
+                        f"`{name}`: nothing, since this model takes {names} only. "
+                        f"Received: {name}={str(value)[:40]!r}. Leave it out."
+                    )
                 )
-            )
+            elif value is not None:
+                try:
+                    row[name][...] = self.readers[name](value)
+                except (ValueError, TypeError) as error:
+                    errors.append(error)
+        if not errors and not any(values.any() for values in row.values()):
+            errors.append(ValueError(self._nothing()))
         return errors
 
-    def _read(self, name: str, value) -> np.ndarray | Sequence[int]:
-        if name not in self._forms:
-            raise ValueError(
-                f"`{name}`: nothing, since this model takes {' and '.join(self._forms)} only. "
-                f"Received: {name}={str(value)[:40]!r}. Leave it out."
-            )
-        shape, dtype = self._forms[name]
-        if name == "image":
-            return read_picture(value, height=shape[0], width=shape[1])
-        if not isinstance(value, str):
-            raise TypeError(
-                f"`text`: a str. Received: text={type(value).__name__}. "
-                + ("Decode bytes as UTF-8." if isinstance(value, bytes) else "Convert it by str().")
-            )
-        if dtype == np.uint8:
-            return text_bytes(value, num_bytes=shape[0])
-        if self._tokenizer is None:
-            raise ValueError(
-                "`text`: nothing, since this file was exported without a vocabulary. "
-                "Export it with vocabulary=."
-            )
-        return self._tokenizer(value)
+    def _nothing(self) -> str:
+        """Says that an example has nothing of what the model takes."""
+        readers = self.readers.values()
+        what = "what this model reads" if len(readers) == 1 else "at least one of them"
+        nouns = " nor a ".join(dict.fromkeys(reader.noun for reader in readers))
+        return (
+            f"`{'`, `'.join(self.readers)}`: {what}. Received: "
+            f"{'neither a' if ' nor ' in nouns else 'no'} {nouns}. Give what there is; what is "
+            "absent may be left out. "
+            + " ".join(dict.fromkeys(reader.absent for reader in readers))
+        )
 
 
-def text_bytes(text: str, *, num_bytes: int) -> np.ndarray:
-    """Writes a text as UTF-8, for a model that has its tokenizer inside.
-
-    Args:
-        text: As people write it. One without words counts as absent: all zeros.
-        num_bytes: Size of the result. A longer text is cut where a character begins.
-
-    Returns:
-        uint8 `[num_bytes]`, 0 on the right.
-    """
-    # U+0000 would end the text, and halves of surrogate pairs have no UTF-8: both separate words,
-    # as the space and the question mark do that take their places.
-    content = text.replace("\0", " ").encode("utf-8", "replace")[:num_bytes]
-    kept = content.decode("utf-8", "ignore")
-    content = kept.encode("utf-8") if split_words(kept) else b""
-    return np.frombuffer(content.ljust(num_bytes, b"\0"), np.uint8)
+def _reader(name: str, shape: tuple, dtype: np.dtype, description: Mapping, files: Mapping):
+    """Makes the reader of one input."""
+    kind = description.get("kind", name)
+    if kind not in READERS:
+        raise ValueError(f"of kind '{kind}', of which there is no reader; register_reader adds one")
+    if min(shape, default=1) < 1:
+        raise ValueError("its sizes but the first must be known")
+    prefix = file_prefix(name, kind)
+    own = {file.removeprefix(prefix): files[file] for file in files if file.startswith(prefix)}
+    return READERS[kind](name, shape, dtype, description, own)
 
 
 def _joined(problems: Sequence[tuple[str, Exception]]) -> Exception:
@@ -143,8 +169,94 @@ def _joined(problems: Sequence[tuple[str, Exception]]) -> Exception:
     return (TypeError if wrong_types else ValueError)("\n".join(lines))
 
 
-def _wanted(names) -> str:
-    """Says what an example must have one of."""
-    if len(names) == 1:
-        return f"`{next(iter(names))}`: what this model reads"
-    return f"`{'`, `'.join(names)}`: at least one of them"
+class Session:
+    """A file that is read, checked and tried; what all kinds of models have in common.
+
+    Args:
+        path: A file that `mmkd_tf.export.tflite.export_tflite` wrote.
+        num_threads: Number of threads that the interpreter may use, 1 to 64.
+        output: Name of the output that the caller can answer for.
+
+    Attributes:
+        task: Name of what the model is for.
+        names: Of classes, labels or targets, in the order of the outputs.
+        inputs: Names of the model's inputs.
+        items: By input name, how several values of it are listed, "texts".
+        num_outputs: Number of outputs.
+        threshold: Probability above which an output is given, where any number of them may be.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, num_threads: int, output: str):
+        if type(num_threads) is not int or not 1 <= num_threads <= _MAX_THREADS:
+            raise ValueError(
+                f"`num_threads`: an int from 1 to {_MAX_THREADS}. "
+                f"Received: num_threads={num_threads!r}. Start with 1 and measure."
+            )
+        file = read_model_file(path)
+        if file.output in _CLASSES and file.output != output:
+            raise ValueError(
+                f"`path`: a model that gives {output}. Received: '{os.fspath(path)}', of "
+                f"{file.task}, which gives {file.output}. "
+                f"Open it with mmkd_tf.edge.{_CLASSES[file.output]}."
+            )
+        try:
+            self._runner = TensorRunner(file.content, num_threads=num_threads)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`content`", f"`path`, '{path}'", 1)) from error
+        self.task, self.threshold = file.task, file.threshold
+        self.names = list(file.class_names)
+        self.inputs = list(self._runner.inputs)
+        self.num_outputs = self._runner.num_classes
+        problems = _output_problems(file, self._runner)
+        try:
+            self._read = ExampleReader(
+                self._runner.inputs, descriptions=file.inputs, files=file.files
+            )
+        except ValueError as error:
+            problems.insert(0, str(error))
+        problems = problems or self._trial_problems()
+        if problems:
+            raise ValueError(
+                "`path`: a model whose inputs can be read, with a name for each output. "
+                f"Received: '{os.fspath(path)}', with {'; '.join(problems)}. "
+                "Export it again, or run it with mmkd_tf.edge.interpreter.TensorRunner."
+            )
+        self.items = {name: reader.items for name, reader in self._read.readers.items()}
+
+    def one(self, **inputs) -> list[float]:
+        """Gives the outputs for one example; its values are as in `Classifier.predict`."""
+        return self._runner(self._read([inputs], numbered=False)).tolist()[0]
+
+    def batch(self, examples: Sequence[Mapping[str, object]]) -> list[list[float]]:
+        """Gives the outputs for each example; they are as in `Classifier.predict_batch`."""
+        if not isinstance(examples, Sequence) or isinstance(examples, (str, bytes)):
+            raise TypeError(
+                "`examples`: a list of dicts, one for each example, such as "
+                f"[{{'{self.inputs[-1]}': ...}}]. Received: {type(examples).__name__}."
+            )
+        return self._runner(self._read(examples)).tolist() if examples else []
+
+    def _trial_problems(self) -> list[str]:
+        """Runs what asks the most of the model, such as the vocabulary's last word."""
+        try:
+            self._runner({name: r.trial[np.newaxis] for name, r in self._read.readers.items()})
+        except RuntimeError as error:
+            return [f"a model that fails when it is tried ({error})"]
+        return []
+
+
+def _output_problems(file: ModelFile, runner: TensorRunner) -> list[str]:
+    """Says what of the outputs is not as the file describes it."""
+    problems = []
+    num_names = len(set(file.class_names))
+    if file.output == "embedding":
+        if len(runner.inputs) != 1 or num_names:
+            problems.append(f"the inputs {list(runner.inputs)} and {num_names} labels")
+    elif not num_names == len(file.class_names) == runner.num_classes:
+        problems.append(
+            f"{len(file.class_names)} labels, {num_names} of them distinct, for "
+            f"{runner.num_classes} outputs"
+        )
+    if runner.output != file.output:
+        problems.append(f"an output '{runner.output}', described as '{file.output}'")
+    return problems

@@ -28,7 +28,7 @@ class Index:
     """Embeddings with the items that they stand for; every search looks at all of them.
 
     A product of a matrix with a vector: a million items of 64 numbers take some 250 MB and a
-    fraction of a second. It needs neither TensorFlow nor Keras.
+    fraction of a second.
 
     Examples:
         >>> index = Index()
@@ -52,7 +52,7 @@ class Index:
 
         Args:
             items: One text for each embedding. The same may come several times.
-            embeddings: float `[n, width]`, as an `Encoder` gives them, of one modality.
+            embeddings: float `[n, width]`, as an `Encoder` gives them, of one input.
 
         Raises:
             ValueError: If shapes do not fit, or an embedding is zeros or not finite; nothing is
@@ -62,21 +62,18 @@ class Index:
         if isinstance(items, str) or not all(isinstance(item, str) for item in items):
             raise TypeError("`items`: a list of texts, one for each embedding.")
         embeddings = np.asarray(embeddings, np.float32)
-        problems = []
         if embeddings.ndim != 2 or len(embeddings) != len(items):
-            problems.append(
+            raise ValueError(
                 "`embeddings`: float [n, width], one for each item. Received: "
                 f"{list(embeddings.shape)} for {len(items)} items."
             )
-        elif len(self) and embeddings.shape[1] != self._embeddings.shape[1]:
-            problems.append(
+        if len(self) and embeddings.shape[1] != self._embeddings.shape[1]:
+            raise ValueError(
                 f"`embeddings`: of width {self._embeddings.shape[1]}, as those before. Received: "
                 f"width {embeddings.shape[1]}. Encode all items with files of one export."
             )
-        else:
-            problems = _value_problems(embeddings, "embeddings")
-        if problems:
-            raise ValueError("\n".join(problems))
+        if problems := _value_problems(embeddings, "embeddings"):
+            raise ValueError(*problems)
         if len(items):
             before = self._embeddings if len(self) else embeddings[:0]
             self._embeddings = np.concatenate([before, _unit(embeddings)])
@@ -86,7 +83,7 @@ class Index:
         """Finds the nearest items.
 
         Args:
-            query: float `[width]`, the embedding of an example of the other modality.
+            query: float `[width]`, an embedding of the other input.
             top: Number of answers, 1 or more; fewer come if there are fewer items.
 
         Returns:

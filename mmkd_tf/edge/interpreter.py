@@ -7,13 +7,7 @@ import numpy as np
 # The interpreter is imported where it is needed: importing mmkd_tf.edge must be quick.
 
 SIGNATURE = "serving_default"
-# By task, what the output is called.
-OUTPUTS = {
-    "single_label": "probabilities",
-    "multi_label": "probabilities",
-    "regression": "values",
-    "retrieval": "embedding",
-}
+OUTPUTS = ("probabilities", "values", "embedding")  # what an output may be called
 ANY_SIZE = -1
 
 
@@ -30,7 +24,7 @@ class TensorRunner:
         inputs: By input name, shape and dtype. The first size is the number of examples that the
             file takes at a time, -1 for any.
         batch_size: That first size.
-        output: Name of what it gives, a value of `OUTPUTS`.
+        output: Name of what it gives, one of `OUTPUTS`.
         num_classes: Number of probabilities or values, width of embeddings.
 
     Raises:
@@ -55,9 +49,9 @@ class TensorRunner:
             ) from error
         signatures = self._interpreter.get_signature_list()
         outputs = signatures.get(SIGNATURE, {}).get("outputs", ())
-        known = [name for name in dict.fromkeys(OUTPUTS.values()) if name in outputs]
+        known = [name for name in OUTPUTS if name in outputs]
         if not known:
-            names = "' or '".join(dict.fromkeys(OUTPUTS.values()))
+            names = "' or '".join(OUTPUTS)
             raise ValueError(
                 f"`content`: a TFLite model with a signature '{SIGNATURE}' that gives '{names}'. "
                 f"Received: {signatures or 'no signatures'}. Export it with mmkd_tf.export."
@@ -84,17 +78,14 @@ class TensorRunner:
         self.num_classes = int(output["shape"][-1])
 
     def __call__(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Runs examples.
-
-        A file for any number of examples takes them at once. For others they are divided, and
-        the last batch is filled up with zeros.
+        """Runs examples: all at once, or divided into the file's batches, the last one filled up.
 
         Args:
             tensors: By input name, `[n, ...]` of the shape and dtype that `inputs` says, with one
                 example or more.
 
         Returns:
-            float32 `[n, num_classes]`; probabilities are 0 to 1.
+            float32 `[n, num_classes]`.
 
         Raises:
             ValueError: If the tensors don't fit; lists all that is wrong.

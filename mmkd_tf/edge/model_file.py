@@ -16,16 +16,16 @@ only for models that read text) and `mmkd.json`:
      "files": ["labels.txt", "vocab.txt"],
      "model_bytes": 331000, "model_crc32": 123456789}
 
-Inputs are in the order of the model's tensors; a first size of -1 is a batch of any size. A file
-with the tokenizer inside takes `{"shape": [1, 192], "dtype": "uint8", "encoding": "utf-8",
-"padding": "0, on the right", "tokenizer_rules": 1}` as text. `docs/tokenizer.md` explains the
-rules. A file of format 2 has a `task` beside its format: with `"multi_label"`, `probabilities` are
-of each label by itself, and those above 0.5 are given; with `"regression"` the output is `values`,
-numbers in the units of the targets, which have no range; with `"retrieval"` it is `embedding`, of
-length 1 (zeros for an absent input), and there is no `labels.txt`. Without, each example has one
-class; readers that know format 1 alone refuse the others. `author` and `licence` are left out where
-nobody gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite
-model.
+Inputs are in the order of the model's tensors; a first size of -1 is a batch of any size. An input
+whose `kind` (`image`, `text`) is not its name says it, and texts that it needs have its name in
+front, such as `title.vocab.txt`. A file with the tokenizer inside takes `{"shape": [1, 192],
+"dtype": "uint8", "encoding": "utf-8", "padding": "0, on the right", "tokenizer_rules": 1}` as text.
+`docs/tokenizer.md` explains the rules. A file of format 2 has a kind somewhere, or a `task` beside
+its format. Outputs are `probabilities`, of one class or, where they have a `threshold`, of each
+label by itself, those above it being given; or `values`, numbers in the units of the targets, which
+have no range; or an `embedding`, of length 1 (zeros for an absent input), without a `labels.txt`.
+Readers that know format 1 alone refuse the others. `author` and `licence` are left out where nobody
+gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
 """
 
 import json
@@ -33,19 +33,20 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
+from mmkd_tf.edge.tokenizer import TOKENIZER_RULES, VOCABULARY_FILE
 
-# By task, the first format that knows it.
-FORMATS = {"single_label": 1, "multi_label": 2, "regression": 2, "retrieval": 2}
-
+OLDEST_FORMAT, NEWEST_FORMAT = 1, 2
 LABELS_FILE = "labels.txt"
-VOCABULARY_FILE = "vocab.txt"
 DESCRIPTION_FILE = "mmkd.json"
+SMALL = "_small"  # how the name of a quantised file ends
 
+_FIRST_TASK = "single_label"  # of files that say none
+_OLD_THRESHOLDS = {"multi_label": 0.5}  # of files that say none
 _TFLITE_IDENTIFIER = b"TFL3"
 _HEAD = 8  # bytes that hold the identifier
 # What zip and JSON that are damaged, or of another form, lead to.
@@ -69,19 +70,36 @@ class ModelFile:
 
     Attributes:
         content: The whole file, as the interpreter takes it.
-        class_names: In the order of the outputs; none of retrieval.
-        vocabulary: Words in the order of their ids, or None.
+        inputs: By input name, its description.
+        output: Name of the output.
+        class_names: In the order of the outputs; none of embeddings.
+        files: By name, the other texts inside, such as vocabularies.
         author: Who made the model, or None.
         licence: The terms of its use, or None.
-        task: What the outputs say, a key of `FORMATS`.
+        task: Name of what the model is for.
+        threshold: Probability above which an output is given, where any number of them may be.
     """
 
     content: bytes
+    inputs: Mapping[str, Mapping]
+    output: str
     class_names: tuple[str, ...]
-    vocabulary: tuple[str, ...] | None
-    author: str | None = None
-    licence: str | None = None
-    task: str = "single_label"
+    files: Mapping[str, str]
+    author: str | None
+    licence: str | None
+    task: str
+    threshold: float | None
+
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """Words in the order of their ids, of the input that is called as its kind; or None."""
+        words = self.files.get(VOCABULARY_FILE)
+        return None if words is None else tuple(words.split("\n"))
+
+
+def file_prefix(name: str, kind: str) -> str:
+    """How the names of texts that belong to an input begin."""
+    return "" if name == kind else f"{name}."
 
 
 def read_model_file(path: str | os.PathLike) -> ModelFile:
@@ -125,22 +143,18 @@ def _read_tflite(path: Path) -> bytes:
 
 
 def _parse(content: bytes) -> ModelFile:
-    files = _read_archive(content)
-    if DESCRIPTION_FILE not in files:
+    archive = zipfile.ZipFile(BytesIO(content))
+    if DESCRIPTION_FILE not in archive.namelist():
         raise _UnfitError(
             f"a TFLite file from another tool: its archive lacks {DESCRIPTION_FILE}",
             "Export it with mmkd_tf.export.",
         )
-    description = json.loads(files[DESCRIPTION_FILE])
-    newest = max(FORMATS.values())
-    _check_version("format", description["format"], newest, oldest=min(FORMATS.values()))
-    task = description.get("task", "single_label")
-    if task not in FORMATS:
-        raise _UnfitError(
-            f"one of task '{task}'", "It is newer than this mmkd_tf: pip install -U mmkd-tf"
-        )
-    rules = description["inputs"].get("text", {}).get("tokenizer_rules", TOKENIZER_RULES)
-    _check_version("tokenizer rules", rules, TOKENIZER_RULES)
+    description = json.loads(_read_text(archive, DESCRIPTION_FILE, len(content)))
+    _check_version("format", description["format"], NEWEST_FORMAT, oldest=OLDEST_FORMAT)
+    inputs, (output,) = description["inputs"], description["outputs"]
+    for entry in inputs.values():
+        rules = entry.get("tokenizer_rules", TOKENIZER_RULES)
+        _check_version("tokenizer rules", rules, TOKENIZER_RULES)
     model = content[: description["model_bytes"]]
     if zlib.crc32(model) != description["model_crc32"]:
         # An interpreter may crash on a damaged model, and the process with it.
@@ -148,35 +162,37 @@ def _parse(content: bytes) -> ModelFile:
     credits = {key: description.get(key) for key in ("author", "licence")}
     if not all(isinstance(text, str | None) for text in credits.values()):
         raise TypeError("Author and licence are texts.")
-    texts = {name: files[name] for name in description["files"]}
-    words, names = texts.get(VOCABULARY_FILE), texts.get(LABELS_FILE)
-    if names is None and task != "retrieval":
+    files = {name: _read_text(archive, name, len(content)) for name in description["files"]}
+    if LABELS_FILE not in files and output != "embedding":
         raise KeyError(LABELS_FILE)
+    task = str(description.get("task", _FIRST_TASK))
+    threshold = description["outputs"][output].get("threshold", _OLD_THRESHOLDS.get(task))
     return ModelFile(
         content=content,
-        class_names=() if names is None else tuple(names.split("\n")),
-        vocabulary=None if words is None else tuple(words.split("\n")),
+        inputs=inputs,
+        output=output,
+        class_names=tuple(files.pop(LABELS_FILE).split("\n")) if LABELS_FILE in files else (),
+        files=files,
         task=task,
+        threshold=None if threshold is None else float(threshold),
         **credits,
     )
 
 
-def _read_archive(content: bytes) -> dict[str, str]:
-    """Gives the associated files by name, those that this package writes."""
-    with zipfile.ZipFile(BytesIO(content)) as archive:
-        wanted = {LABELS_FILE, VOCABULARY_FILE, DESCRIPTION_FILE} & set(archive.namelist())
-        for info in map(archive.getinfo, wanted):
-            if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(content):
-                raise zipfile.BadZipFile("Files in here are stored as they are.")
-        return {name: archive.read(name).decode("utf-8") for name in wanted}
+def _read_text(archive: zipfile.ZipFile, name: str, num_bytes: int) -> str:
+    """Gives an associated file, stored as this package stores it."""
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > num_bytes:
+        raise zipfile.BadZipFile("Files in here are stored as they are.")
+    return archive.read(name).decode("utf-8")
 
 
-def _check_version(what: str, number: int, known: int, *, oldest: int | None = None) -> None:
+def _check_version(what: str, number: int, known: int, *, oldest: int = 1) -> None:
     if number > known:
         raise _UnfitError(
             f"one of {what} {number}", "It is newer than this mmkd_tf: pip install -U mmkd-tf"
         )
-    if not (known if oldest is None else oldest) <= number:
+    if number < oldest:
         raise ValueError(f"There were no {what} {number}.")
 
 
@@ -194,5 +210,5 @@ def find_file(folder: str | os.PathLike, name: str) -> Path:
     Returns:
         Its path; that of the float32 one if there is none.
     """
-    files = [Path(folder) / f"{name}{end}.tflite" for end in ("", "_small")]
+    files = [Path(folder) / f"{name}{end}.tflite" for end in ("", SMALL)]
     return next((file for file in files if file.is_file()), files[0])

@@ -1,16 +1,61 @@
 """Reads a picture, however it is stored, as the uint8 RGB array that models take."""
 
 import os
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from mmkd_tf.edge.pixels import FORMATS, PictureError, check_pixels
-
 # Pillow is imported inside the functions: importing mmkd_tf.edge must be quick.
 
 MAX_PIXELS = 64_000_000
+# Other decoders of Pillow start outside programs or serve no photographs and drawings.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+
+
+class PictureError(ValueError):
+    """A picture that can't be used.
+
+    Attributes:
+        reason: What is wrong and what to do, without the picture's name; for lists of problems.
+    """
+
+    def __init__(self, reason: str, *, received: str):
+        super().__init__(
+            f"`source`: a picture ({', '.join(FORMATS)}) or its pixels. "
+            f"Received: {received}: {reason}."
+        )
+        self.reason = reason
+
+
+class PictureReader:
+    """Reads pictures for one input of a model, see `mmkd_tf.edge.examples.Reader`."""
+
+    noun = "picture"
+    items = "paths of pictures"
+    absent = "An array of zeros counts as an absent picture."
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        description: Mapping,
+        files: Mapping[str, str],
+    ):
+        if len(shape) != 3 or shape[2] != 3 or dtype.name not in ("uint8", "float32"):
+            raise ValueError("pictures are uint8 or float32 [batch, height, width, 3]")
+        self._name, self._height, self._width = name, shape[0], shape[1]
+        self.trial = np.zeros(shape, dtype)
+
+    def __call__(self, value) -> np.ndarray:
+        """Gives uint8 `[height, width, 3]` of what `read_picture` takes."""
+        try:
+            return read_picture(value, height=self._height, width=self._width)
+        except (PictureError, TypeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(str(error).replace("`source`", f"`{self._name}`", 1)) from error
 
 
 def read_picture(source, *, height: int, width: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -50,7 +95,7 @@ def read_picture(source, *, height: int, width: int, max_pixels: int = MAX_PIXEL
     elif isinstance(source, Image.Image):
         received, file = f"a Pillow image of mode {source.mode}", None
     else:
-        image = Image.fromarray(check_pixels(source))
+        image = Image.fromarray(_check_pixels(source))
         return np.array(_to_rgb(image).resize((width, height), Image.Resampling.BILINEAR))
     try:
         if file is None:
@@ -142,3 +187,37 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:  # from the system, not from a decoder
         return f"it can't be read: {error.strerror}"
     return f"it is damaged or cut off ({error}); save or copy it again"
+
+
+def _check_pixels(source) -> np.ndarray:
+    """Gives uint8 `[h, w]`, `[h, w, 3]` or `[h, w, 4]` of what should be an array of pixels."""
+    wanted = "`source`: a path, the bytes of a picture, a Pillow image or an array of numbers."
+    received = f"Received: {type(source).__name__}"
+    try:
+        pixels = np.asarray(source)
+    except (ValueError, TypeError) as error:  # lists of unequal lengths
+        raise TypeError(f"{wanted} {received} that is no array ({error}).") from error
+    if pixels.dtype.kind not in "uif":
+        more = f" of {pixels.dtype}." if pixels.ndim else ". Leave an absent picture out."
+        raise TypeError(f"{wanted} {received}{more}")
+    received = f"an array of {pixels.dtype} {list(pixels.shape)}"
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        raise PictureError(
+            "its shape is none of [h, w], [h, w, 1], [h, w, 3], [h, w, 4]; "
+            "give one picture at a time, channels last",
+            received=received,
+        )
+    if pixels.size == 0:
+        raise PictureError("it has no pixels", received=received)
+    if pixels.dtype != np.uint8:
+        low, high, reason = pixels.min(), pixels.max(), None
+        if not (low >= 0 and high <= 255):  # NaN fails both comparisons
+            reason = f"its values go from {low:g} to {high:g}; scale them to 0 to 255"
+        elif pixels.dtype.kind == "f" and 0 < high <= 1:
+            reason = f"its largest value is {high:g}, as if they were 0 to 1; multiply them by 255"
+        if reason:
+            raise PictureError(reason, received=received)
+        pixels = np.round(pixels).astype(np.uint8)
+    return np.ascontiguousarray(pixels)

@@ -1,9 +1,9 @@
-"""Tells numbers from pictures and texts with an exported .tflite file."""
+"""Tells numbers from examples with an exported .tflite file."""
 
 import os
 from collections.abc import Mapping, Sequence
 
-from mmkd_tf.edge.session import Session
+from mmkd_tf.edge.examples import Session
 
 
 class Regressor:
@@ -17,37 +17,23 @@ class Regressor:
 
     Attributes:
         target_names: In the order of the model's outputs.
-        inputs: Names of the modalities that the model takes.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a model that this class can run.
-        ImportError: If the interpreter is not installed.
+        inputs: Names of the model's inputs.
     """
 
     def __init__(self, path: str | os.PathLike, *, num_threads: int = 1):
-        self._session = Session(path, num_threads=num_threads, tasks=("regression",))
+        self._session = Session(path, num_threads=num_threads, output="values")
         self.target_names = self._session.names
         self.inputs = self._session.inputs
 
     def __repr__(self) -> str:
         return f"Regressor({' + '.join(self.inputs)} -> {', '.join(self.target_names)})"
 
-    def predict(self, *, image=None, text: str | None = None) -> dict[str, float]:
-        """Tells the numbers of one example.
+    def predict(self, **inputs) -> dict[str, float]:
+        """Tells the numbers of one example, each in the unit of its target, by name.
 
-        Args:
-            image: As in `Classifier.predict`.
-            text: As in `Classifier.predict`.
-
-        Returns:
-            By name, each target in its own unit.
-
-        Raises:
-            ValueError: As in `Classifier.predict`.
-            TypeError: As in `Classifier.predict`.
+        Args and errors are as in `Classifier.predict`.
         """
-        return self._by_name(self._session.one(image=image, text=text))
+        return self._by_name(self._session.one(**inputs))
 
     def predict_batch(self, examples: Sequence[Mapping[str, object]]) -> list[dict[str, float]]:
         """Tells the numbers of several examples, as `Classifier.predict_batch`."""

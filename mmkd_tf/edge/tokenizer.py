@@ -13,7 +13,9 @@ platform has. TensorFlow, JavaScript, Kotlin and Swift can therefore give the sa
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 PAD = "<pad>"
 UNKNOWN = "<unk>"
@@ -21,6 +23,7 @@ PAD_ID = 0
 UNKNOWN_ID = 1
 
 TOKENIZER_RULES = 1  # number of the rules above, kept in exported files; raise it with a change
+VOCABULARY_FILE = "vocab.txt"  # words, one a line, in the order of their ids
 
 FOLDED_BLOCKS = (
     (0x0041, 0x005A),  # ASCII
@@ -92,14 +95,9 @@ FOLD = _fold_table()
 
 
 def character_class(ranges: Sequence[tuple[int, int]], escape: str) -> str:
-    r"""Writes code point ranges as a regular expression's character class.
+    r"""Writes code point ranges `(first, last)` as a regular expression's character class.
 
-    Args:
-        ranges: `(first, last)` code points, both included.
-        escape: How the dialect writes a code point, for example `r"\\U{:08X}"` for Python.
-
-    Returns:
-        The class, brackets included.
+    `escape` is how the dialect writes a code point, for example `r"\\U{:08X}"` for Python.
     """
     return "[" + "".join(f"{escape.format(a)}-{escape.format(b)}" for a, b in ranges) + "]"
 
@@ -176,3 +174,66 @@ class Tokenizer:
         """Returns `length` ids: words beyond are cut, missing ones are 0."""
         ids = [self._ids.get(word, UNKNOWN_ID) for word in split_words(text)[: self.length]]
         return ids + [PAD_ID] * (self.length - len(ids))
+
+
+class TextReader:
+    """Reads texts for one input of a model, see `mmkd_tf.edge.examples.Reader`.
+
+    The input takes UTF-8 if it is of uint8, token ids otherwise.
+    """
+
+    noun = "word"
+    items = "texts"
+    absent = "A text without a letter, a digit or a sign of its own counts as absent."
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        description: Mapping,
+        files: Mapping[str, str],
+    ):
+        if len(shape) != 1 or dtype.name not in ("int32", "int64", "uint8"):
+            raise ValueError("texts are int32, int64 or uint8 [batch, length]")
+        self._name, self._size = name, shape[0]
+        self._takes_bytes, self._tokenizer = dtype == np.uint8, None
+        self.trial = np.zeros(shape, dtype)
+        if VOCABULARY_FILE in files and not self._takes_bytes:
+            vocabulary = files[VOCABULARY_FILE].split("\n")
+            self._tokenizer = Tokenizer(vocabulary, length=self._size)
+            self.trial[:] = len(vocabulary) - 1
+
+    def __call__(self, value) -> np.ndarray | list[int]:
+        """Gives the token ids, or the UTF-8, of a str."""
+        if not isinstance(value, str):
+            raise TypeError(
+                f"`{self._name}`: a str. Received: {self._name}={type(value).__name__}. "
+                + ("Decode bytes as UTF-8." if isinstance(value, bytes) else "Convert it by str().")
+            )
+        if self._takes_bytes:
+            return text_bytes(value, num_bytes=self._size)
+        if self._tokenizer is None:
+            raise ValueError(
+                f"`{self._name}`: nothing, since this file was exported without a vocabulary. "
+                "Export it with vocabulary=."
+            )
+        return self._tokenizer(value)
+
+
+def text_bytes(text: str, *, num_bytes: int) -> np.ndarray:
+    """Writes a text as UTF-8, for a model that has its tokenizer inside.
+
+    Args:
+        text: As people write it. One without words counts as absent: all zeros.
+        num_bytes: Size of the result. A longer text is cut where a character begins.
+
+    Returns:
+        uint8 `[num_bytes]`, 0 on the right.
+    """
+    # U+0000 would end the text, and halves of surrogate pairs have no UTF-8: both separate words,
+    # as the space and the question mark do that take their places.
+    content = text.replace("\0", " ").encode("utf-8", "replace")[:num_bytes]
+    kept = content.decode("utf-8", "ignore")
+    content = kept.encode("utf-8") if split_words(kept) else b""
+    return np.frombuffer(content.ljust(num_bytes, b"\0"), np.uint8)

@@ -1,18 +1,15 @@
-"""Robustness: how good models are with a modality absent or damaged."""
+"""Robustness: how good models are with an input absent or damaged, and what they rely on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.evaluate.damage.areas import effective_robustness, relative_robustness
-from mmkd_tf.evaluate.damage.kinds import DAMAGES, damaged
-from mmkd_tf.modalities.modality import is_absent
-from mmkd_tf.models.routing import input_names, route
-
-Score = Callable[[np.ndarray, np.ndarray], float]
+from mmkd_tf.modalities.modality import Damage, is_absent, select
+from mmkd_tf.models import fusion_weights
+from mmkd_tf.models.inputs import input_names, route
 
 _BATCH_SIZE = 64
 
@@ -21,8 +18,6 @@ def robustness(
     models: Mapping[str, keras.Model],
     dataset: Dataset,
     *,
-    score: Score,
-    can_lack: bool = True,
     reference: str = "student_alone",
     split: str = "test",
     seed: int = 0,
@@ -34,65 +29,116 @@ def robustness(
 
     Args:
         models: By name; each reads the inputs that it names.
-        dataset: The data.
-        score: Gives a model's score of `(outputs, labels)`, more is better and 1 is best.
-        can_lack: Whether the models have an answer where a modality is absent.
+        dataset: The data; scores are the headline figure of its task.
         reference: The model that effective robustness is measured against.
         split: Which examples.
         seed: Seed of the damage and of the choice of examples.
         max_examples: Of a larger split, so many are chosen at random.
 
     Returns:
-        `split`; `num_examples`; `clean`, the score by model; `absent`, by model and modality the
+        `split`; `num_examples`; `clean`, the score by model; `absent`, by model and input the
         score where all examples lack it, counting those with something left to read (none of a
-        model of one modality, nor of any if `can_lack` is False); `damage`, by kind a dict of
-        `modality`, `measure` (what the levels say), `levels` (six, from none on), `score` (by
-        model six), `relative` and `effective` (by model, see `damage/areas.py`; the reference
-        itself has no effective robustness).
+        model of one input, nor of any of a pairwise task); `damage`, by kind of damage a dict of
+        `modality`, the input; `measure` (what the levels say), `levels` (six, from none on),
+        `score` (by model six), `relative` and `effective` (by model, see `relative_robustness`
+        and `effective_robustness`; the reference itself has no effective robustness). Where
+        several inputs can be damaged in one way, its key begins with the input's name.
     """
-    examples = dataset.splits[split]
+    examples, task = dataset.splits[split], dataset.task
     rows = _choose(len(examples), max_examples, seed)
     inputs = {name: values[rows] for name, values in examples.inputs.items()}
     readers = [_Reader(name, model, inputs) for name, model in models.items()]
 
-    def rate(logits, kept=slice(None)):
-        return float(score(logits, examples.labels[rows][kept]))
+    def rate(outputs, kept=slice(None)):
+        return float(task.score(labels=examples.labels[rows][kept], outputs=outputs))
 
     clean = {reader.name: reader.predict(inputs) for reader in readers}
     curves = {}
-    for kind, damage in DAMAGES.items():
-        reading = [reader for reader in readers if damage.modality in reader.modalities]
+    for key, name, damage in damages(dataset):
+        reading = [reader for reader in readers if name in reader.modalities]
         if reading:
             levels = (
-                damaged(damage, amount, dataset, split=split, rows=rows, seed=seed)
+                damaged(damage, amount, dataset, name, split=split, rows=rows, seed=seed)
                 for amount in damage.amounts
             )
-            scores = _curves(reading, clean, rate, inputs, damage.modality, levels)
-            curves[kind] = {
-                "modality": damage.modality,
+            scores = _curves(reading, clean, rate, inputs, name, levels)
+            curves[key] = {
+                "modality": name,
                 "measure": damage.measure,
                 "levels": damage.levels,
                 "score": scores,
-                "relative": {name: relative_robustness(curve) for name, curve in scores.items()},
+                "relative": {model: relative_robustness(curve) for model, curve in scores.items()},
                 "effective": {
-                    name: effective_robustness(curve, reference=scores[reference])
-                    for name, curve in scores.items()
-                    if reference in scores and name != reference
+                    model: effective_robustness(curve, reference=scores[reference])
+                    for model, curve in scores.items()
+                    if reference in scores and model != reference
                 },
             }
     return {
         "split": split,
         "num_examples": len(rows),
-        "clean": {name: rate(logits) for name, logits in clean.items()},
+        "clean": {name: rate(outputs) for name, outputs in clean.items()},
         "absent": {
-            reader.name: _absent(reader, rate, inputs) if can_lack else {} for reader in readers
+            reader.name: {} if task.is_pairwise else _absent(reader, rate, inputs)
+            for reader in readers
         },
         "damage": curves,
     }
 
 
+def damages(dataset: Dataset) -> list[tuple[str, str, Damage]]:
+    """Gives the ways in which a dataset's inputs can go bad: key, name of the input, and damage."""
+    found = [
+        (kind, name, damage)
+        for name, modality in dataset.modalities.items()
+        for kind, damage in modality.damages.items()
+    ]
+    kinds = [kind for kind, _, _ in found]
+    return [
+        (kind if kinds.count(kind) == 1 else f"{name}_{kind}", name, damage)
+        for kind, name, damage in found
+    ]
+
+
+def damaged(
+    damage: Damage,
+    amount: float,
+    dataset: Dataset,
+    name: str,
+    *,
+    split: str,
+    rows: Sequence[int],
+    seed: int,
+) -> np.ndarray:
+    """Damages an input of the chosen examples of a split.
+
+    An example's damage follows from the seed and its row alone, and the draws are the same for
+    every amount: a strong damage is a weak one gone further.
+
+    Args:
+        damage: What is done.
+        amount: How much of it.
+        dataset: The data.
+        name: Which input.
+        split: Which split.
+        rows: Which of its examples.
+        seed: Seed of what is random.
+
+    Returns:
+        The tensor form with one entry for each row; an absent value stays absent.
+    """
+    examples, modality = dataset.splits[split], dataset.modalities[name]
+    values = select((examples.raw if modality.keeps_raw else examples.inputs)[name], rows)
+    absent = modality.absent(values) if modality.keeps_raw else is_absent(values)
+    changed = [
+        value if lacks else damage.change(value, amount, np.random.default_rng([seed, row]))
+        for value, lacks, row in zip(values, absent, rows, strict=True)
+    ]
+    return modality.to_tensor(changed).numpy() if modality.keeps_raw else np.stack(changed)
+
+
 class _Reader:
-    """A model with its name, the modalities that it reads, and a fast way to ask it.
+    """A model with its name, the inputs that it reads, and a fast way to ask it.
 
     It runs as a graph that takes any number of examples, because it is asked some forty times.
     """
@@ -152,3 +198,102 @@ def _choose(num_examples: int, max_examples: int, seed: int) -> np.ndarray:
         return np.arange(num_examples)
     chosen = np.random.default_rng(seed).choice(num_examples, max_examples, replace=False)
     return np.sort(chosen)
+
+
+def relative_robustness(curve: Sequence[float]) -> float:
+    """Area under the score as a function of the damage, which runs from 0 to 1.
+
+    The levels count as equal steps from none to the strongest, whatever they are levels of;
+    trapezoids lie between them. MultiBench measures the same area over 11 levels of noise and
+    then scales it by the least and the greatest area of the methods that it compares; this is the
+    area itself: a mean score under damage.
+
+    Args:
+        curve: Scores, from none of the damage to the most; at least 2.
+
+    Returns:
+        0 to 1 if the scores are; a model that damage does not touch has its clean score.
+
+    Examples:
+        >>> relative_robustness([0.75, 0.5, 0.25])
+        0.5
+
+    References:
+        Liang, Lyu, Fan, Wu, Cheng and others: MultiBench: Multiscale Benchmarks for Multimodal
+        Representation Learning, 2021.
+    """
+    return float(np.trapezoid(curve, dx=1 / (len(curve) - 1)))
+
+
+def effective_robustness(curve: Sequence[float], *, reference: Sequence[float]) -> float:
+    """Area between a model's curve and the reference's, moved to the same clean score.
+
+    It says what a model keeps beyond what its clean score promises:
+    `curve - (reference + curve[0] - reference[0])`, as an area over damage from 0 to 1. MultiBench
+    sums the same differences over its levels, with its late fusion as the reference, and scales
+    the sum as it does the relative robustness. In Taori et al. the promise is a line fitted to
+    many models, here it is one model's curve.
+
+    Args:
+        curve: Scores, from none of the damage to the most; at least 2.
+        reference: The scores of the reference at the same levels.
+
+    Returns:
+        Above 0 where damage takes less from the model than from the reference.
+
+    Examples:
+        >>> effective_robustness([0.75, 0.75, 0.5], reference=[0.5, 0.25, 0.25])
+        0.125
+
+    References:
+        Liang, Lyu, Fan, Wu, Cheng and others: MultiBench: Multiscale Benchmarks for Multimodal
+        Representation Learning, 2021.
+        Taori, Dave, Shankar, Carlini, Recht, Schmidt: Measuring Robustness to Natural
+        Distribution Shifts in Image Classification, 2020.
+    """
+    curve, reference = np.asarray(curve), np.asarray(reference)
+    return relative_robustness((curve - curve[0]) - (reference - reference[0]))
+
+
+def modality_weights(
+    model: keras.Model, dataset: Dataset, *, split: str = "test"
+) -> dict[str, dict] | None:
+    """Says how much a fusion counts each input, over the examples that have all that a model reads.
+
+    An example that lacks a modality gives all its weight to what is left, which says nothing
+    about the model.
+
+    Args:
+        model: A Functional model; it reads the inputs that it names.
+        dataset: The data as the model reads them.
+        split: Which examples.
+
+    Returns:
+        By modality `mean`, `low` and `high` of the weights, 0 to 1, the last two being what a
+        tenth of the examples are below and above; where an example has one class also `per_class`,
+        the mean by class name where there are examples. None if the fusion has no weights, as
+        concatenation has none, the model reads one modality, or no example is complete.
+    """
+    examples = dataset.splits[split]
+    read = {modality: examples.inputs[modality] for modality in input_names(model)}
+    complete = ~np.any([is_absent(values) for values in read.values()], axis=0)
+    if len(read) < 2 or not complete.any():
+        return None
+    weights = fusion_weights(model, {key: values[complete] for key, values in read.items()})
+    if weights is None:
+        return None
+    labels = examples.labels[complete] if dataset.task.has_one_class else None
+    return {
+        modality: _summed_up(values, labels, dataset.class_names)
+        for modality, values in weights.items()
+    }
+
+
+def _summed_up(weights: np.ndarray, labels: np.ndarray | None, class_names: list[str]) -> dict:
+    low, high = np.quantile(weights, [0.1, 0.9])
+    summed = {"mean": float(weights.mean()), "low": float(low), "high": float(high)}
+    if labels is None:
+        return summed
+    by_class = {name: weights[labels == label] for label, name in enumerate(class_names)}
+    means = {name: float(values.mean()) for name, values in by_class.items() if len(values)}
+    return {**summed, "per_class": means}

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from mmkd_tf.edge.interpreter import OUTPUTS
-from mmkd_tf.models.routing import route
+from mmkd_tf.modalities import KINDS
+from mmkd_tf.modalities.modality import Modality
+from mmkd_tf.models.inputs import route
+from mmkd_tf.tasks import DEFAULT_TASK, TASKS, Task, find_task
 
 MAX_EXAMPLES = 500
 
@@ -16,19 +18,20 @@ def check_model(
     *,
     class_names: Sequence[str],
     examples: Mapping[str, np.ndarray],
+    modalities: Mapping[str, Modality] | None = None,
     problems: Sequence[str] = (),
-    task: str = "single_label",
+    task: Task | str = DEFAULT_TASK,
 ) -> dict[str, np.ndarray]:
     """Checks a model against the export contract and picks the examples to try the file on.
 
     Args:
-        model: Functional model with one output `[batch, num_classes]` and inputs that are named
-            as modalities.
-        class_names: Name of each class, in the order of the outputs.
+        model: Functional model with one output `[batch, num_outputs]` and named inputs.
+        class_names: Names of the outputs in their order.
         examples: By input name, examples in tensor form along the first axis. Inputs that the
             model lacks are left out, because teacher and student may differ in them.
+        modalities: By input name, what the model's inputs are; None where nobody says.
         problems: What the caller found wrong with other arguments, to be listed along.
-        task: What the model is for; one class of several needs two outputs or more.
+        task: What the model is for, or its name.
 
     Returns:
         The first 500 examples for the model's inputs, in the inputs' dtypes.
@@ -46,9 +49,14 @@ def check_model(
         raise ValueError(
             "`model`: a Functional keras.Model with named inputs. Received: a model of class "
             f"{type(model).__name__} without symbolic inputs. "
-            "Build it from keras.Input(..., name='image') and the like."
+            "Build it from keras.Input(..., name='photo') and the like."
         )
-    problems = [*_model_problems(model), *_class_problems(model, class_names, task), *problems]
+    if isinstance(task, Task) or task in TASKS:
+        more = _output_problems(model, list(class_names), find_task(task))
+    else:
+        more = [f"`task`: one of {', '.join(TASKS)}. Received: task={task!r}."]
+    problems = [*_model_problems(model), *more, *problems]
+    problems += _modality_problems(model, examples, modalities)
     problems += _example_problems(model, examples)
     if problems:
         raise ValueError("\n".join(problems))
@@ -62,9 +70,30 @@ def call_by_name(model: keras.Model, inputs: Mapping):
     """Calls a model at inference with tensors by input name, however it nests them.
 
     Returns:
-        The model's one output, `[batch, num_classes]`.
+        The model's one output, `[batch, num_outputs]`.
     """
     return keras.tree.flatten(model(route(model, inputs), training=False))[0]
+
+
+def modalities_of(model: keras.Model, examples: Mapping[str, np.ndarray]) -> dict[str, Modality]:
+    """Tells by shape and dtype what the inputs of a model are; those of no kind are left out."""
+    found = {}
+    for tensor in getattr(model, "inputs", None) or ():
+        kinds = [KINDS[tensor.name]] if tensor.name in KINDS else KINDS.values()
+        sized = _sized(tensor, examples)
+        made = next(filter(None, (kind.of_tensor(sized) for kind in kinds)), None)
+        if made is not None:
+            found[tensor.name] = made
+    return found
+
+
+def _sized(tensor: keras.KerasTensor, examples: Mapping[str, np.ndarray]) -> keras.KerasTensor:
+    """The same input with the sizes of the examples where the model leaves them open."""
+    given = np.shape(examples.get(tensor.name, ()))
+    if len(given) != len(tensor.shape):
+        return tensor
+    sizes = [size if own is None else own for own, size in zip(tensor.shape, given, strict=True)]
+    return keras.KerasTensor([None, *sizes[1:]], dtype=tensor.dtype, name=tensor.name)
 
 
 def _model_problems(model: keras.Model) -> list[str]:
@@ -75,57 +104,61 @@ def _model_problems(model: keras.Model) -> list[str]:
     if sorted(keys) != sorted(names) or not all(name.isidentifier() for name in names):
         problems.append(
             "`model`: inputs named as their modalities, the same in the dict and in keras.Input. "
-            f"Received: names {names}, keys {keys}. Name them with keras.Input(..., name='image')."
+            f"Received: names {names}, keys {keys}. Name them with keras.Input(..., name='photo')."
         )
-    for tensor in model.inputs:
-        if tensor.name == "image" and (len(tensor.shape) != 4 or tensor.shape[-1] != 3):
+    return problems + [
+        "`model`: no state between calls. "
+        f"Received: layer '{layer.name}' with stateful=True. Build it with stateful=False."
+        for layer in model._flatten_layers()
+        if getattr(layer, "stateful", False)
+    ]
+
+
+def _modality_problems(
+    model: keras.Model,
+    examples: Mapping[str, np.ndarray],
+    modalities: Mapping[str, Modality] | None,
+) -> list[str]:
+    """Says which inputs are not what they are said to be, by `modalities` or by their names."""
+    names = [tensor.name for tensor in model.inputs]
+    if modalities is None:
+        found, problems = modalities_of(model, examples), []
+        for tensor in model.inputs:
+            known = None not in _sized(tensor, examples).shape[1:]
+            if tensor.name in KINDS and tensor.name not in found and known:
+                problems.append(
+                    f"`model`: an input `{tensor.name}` of shape {KINDS[tensor.name].form}, as "
+                    f"{KINDS[tensor.name].nouns} have it. Received: {list(tensor.shape)}. Build "
+                    "it so, or name it otherwise."
+                )
+        return problems
+    if not set(names) <= set(modalities):
+        return [
+            f"`modalities`: one for each input of the model. Received: {sorted(modalities)} for "
+            f"the inputs {sorted(names)}."
+        ]
+    problems = []
+    for name in sorted(set(names) & set(examples)):
+        size = list(np.shape(examples[name])[1:])
+        if size != list(modalities[name].input().shape[1:]):
             problems.append(
-                "`model`: an input `image` of shape [batch, height, width, 3]. "
-                f"Received: {list(tensor.shape)}. Repeat grey pictures to three channels."
-            )
-        if tensor.name == "text" and len(tensor.shape) != 2:
-            problems.append(
-                "`model`: an input `text` of shape [batch, length]. "
-                f"Received: {list(tensor.shape)}. Tokens are one id each."
-            )
-    for layer in model._flatten_layers():
-        if getattr(layer, "stateful", False):
-            problems.append(
-                "`model`: no state between calls. "
-                f"Received: layer '{layer.name}' with stateful=True. Build it with stateful=False."
+                f"`modalities`: {name} as in the examples, {size}. Received: "
+                f"{modalities[name].describe()}. Give the modality that the model was built for."
             )
     return problems
 
 
-def task_problems(task: str) -> list[str]:
-    """Says what is wrong with the name of a task."""
-    if task in OUTPUTS:
-        return []
-    return [f"`task`: one of {', '.join(OUTPUTS)}. Received: task={task!r}."]
-
-
-def _class_problems(model: keras.Model, class_names: Sequence[str], task: str) -> list[str]:
+def _output_problems(model: keras.Model, names: list[str], task: Task) -> list[str]:
     shapes = [list(tensor.shape) for tensor in model.outputs]
-    names = list(class_names)
-    problems = []
-    least = 2 if task == "single_label" else 1
+    least, problems = task.min_outputs, []
     if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None or shapes[0][1] < least:
-        more = " with two classes or more" if least == 2 else ""
+        more = f" with {least} classes or more" if least > 1 else ""
         problems.append(
             f"`model`: one output, logits of shape [batch, num_classes]{more}. "
             f"Received: {shapes}. Export keras.Model(model.inputs, logits)."
         )
-    elif task == "retrieval":
-        if names:
-            problems.append(
-                f"`class_names`: none for retrieval, whose outputs are no classes. Received: "
-                f"{names[:20]}."
-            )
-    elif shapes[0][1] != len(names):
-        problems.append(
-            f"`class_names`: one for each of the model's {shapes[0][1]} outputs. "
-            f"Received: {len(names)} names. Give them in the order of the labels."
-        )
+    else:
+        problems += task.name_problems(names, shapes[0][1])
     lines = [name for name in names if isinstance(name, str) and len(name.splitlines()) == 1]
     if len(set(lines)) != len(names):
         problems.append(

@@ -11,15 +11,17 @@ from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.edge.model_file import (
     DESCRIPTION_FILE,
-    FORMATS,
     LABELS_FILE,
-    VOCABULARY_FILE,
+    OLDEST_FORMAT,
+    file_prefix,
 )
-from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
 from mmkd_tf.export.metadata_tables import model_metadata
 from mmkd_tf.export.tflite_tables import read_tables, write_tables
+from mmkd_tf.modalities.modality import Modality
+from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 _METADATA_NAME = b"TFLITE_METADATA"
+_FORMAT_OF_KINDS = 2  # the first in which an input may be called otherwise than its kind
 
 
 def add_metadata(
@@ -27,12 +29,12 @@ def add_metadata(
     *,
     name: str,
     class_names: Sequence[str],
-    vocabulary: Sequence[str] | None = None,
+    modalities: Mapping[str, Modality] | None = None,
     author: str | None = None,
     licence: str | None = None,
-    task: str = "single_label",
+    task: Task | str = DEFAULT_TASK,
 ) -> bytes:
-    """Adds labels, vocabulary and a description of inputs and outputs to a TFLite model.
+    """Adds labels, vocabularies and a description of inputs and outputs to a TFLite model.
 
     The description comes twice: as TFLite Metadata, for standard tools, and as `mmkd.json`, for
     readers without a flatbuffer library. The files follow the model as an uncompressed zip
@@ -40,15 +42,15 @@ def add_metadata(
     replaced.
 
     Args:
-        content: A TFLite model with one signature. It may have any batch size, or an open one. A
-            `text` of uint8 is one of UTF-8 bytes, any other one of token ids.
+        content: A TFLite model with one signature. It may have any batch size, or an open one.
         name: What to call the model.
         class_names: Of classes, labels or targets, one for each output, in order; become
-            `labels.txt`, one a line. Of retrieval none.
-        vocabulary: Words in the order of their ids; become `vocab.txt`, one a line.
+            `labels.txt`, one a line. Of embeddings none.
+        modalities: By input name, what the inputs are; each says how it is described and which
+            files go along, such as `vocab.txt`. Others are described as numbers.
         author: Who made the model.
         licence: The terms of its use, such as "Apache-2.0".
-        task: What the outputs say, a key of `mmkd_tf.edge.model_file.FORMATS`.
+        task: What the model is for, or its name.
 
     Returns:
         The whole file.
@@ -56,47 +58,45 @@ def add_metadata(
     Raises:
         ValueError: If `content` is no such model, or an argument does not fit.
     """
-    model = read_tables(content)
-    _check(model, class_names, vocabulary, {"name": name, "author": author, "licence": licence})
+    model, task, modalities = read_tables(content), find_task(task), modalities or {}
+    files = {LABELS_FILE: "\n".join(class_names)} if class_names else {}
+    for key, modality in modalities.items():
+        prefix = file_prefix(key, modality.kind)
+        files |= {f"{prefix}{short}": text for short, text in modality.files().items()}
+    _check(model, class_names, {"name": name, "author": author, "licence": licence})
     signature = model.signatureDefs[0]
+    inputs = _inputs(model, signature, modalities)
+    named_otherwise = any("kind" in entry for entry in inputs.values())
     description = {
-        "format": FORMATS[task],
-        **({} if task == "single_label" else {"task": task}),
+        "format": max(task.file_format, _FORMAT_OF_KINDS if named_otherwise else OLDEST_FORMAT),
+        **({} if task.file_format == OLDEST_FORMAT else {"task": task.name}),
         "signature": signature.signatureKey.decode(),
-        "inputs": _inputs(model, signature),
+        "inputs": inputs,
         "outputs": _outputs(model, signature, task),
         "absent_input": "zeros",
     }
     credits = {"author": author, "licence": licence}
     description |= {key: value for key, value in credits.items() if value is not None}
-    num_words = None if vocabulary is None else len(vocabulary)
-    _set_metadata(model, model_metadata(name, description, num_words=num_words))
+    _set_metadata(model, model_metadata(name, description, files))
     packed = write_tables(model)
-    files = {LABELS_FILE: "\n".join(class_names)} if class_names else {}
-    if vocabulary is not None:
-        files[VOCABULARY_FILE] = "\n".join(vocabulary)
     description |= {"files": list(files)}
     description |= {"model_bytes": len(packed), "model_crc32": zlib.crc32(packed)}
     return packed + _archive(files | {DESCRIPTION_FILE: json.dumps(description)}, len(packed))
 
 
 def _check(
-    model: schema.ModelT,
-    class_names: Sequence[str],
-    vocabulary: Sequence[str] | None,
-    texts: Mapping[str, str | None],
+    model: schema.ModelT, class_names: Sequence[str], texts: Mapping[str, str | None]
 ) -> None:
     problems = [
         f"`{key}`: a text that is not empty. Received: {key}={value!r}."
         for key, value in texts.items()
         if not (isinstance(value, str) and value) and (value is not None or key == "name")
     ]
-    lines = {"class_names": class_names, "vocabulary": vocabulary or ()}
-    problems += [
-        f"`{key}`: texts of one line each, as the file holds one a line. Received: {broken[:3]}."
-        for key, values in lines.items()
-        if (broken := [value for value in values if "\n" in value])
-    ]
+    if broken := [value for value in class_names if "\n" in value]:
+        problems.append(
+            "`class_names`: texts of one line each, as the file holds one a line. "
+            f"Received: {broken[:3]}."
+        )
     if len(model.signatureDefs or ()) != 1:
         problems.append(
             "`content`: a TFLite model with one signature. "
@@ -106,38 +106,32 @@ def _check(
         raise ValueError("\n".join(problems))
 
 
-def _inputs(model: schema.ModelT, signature: schema.SignatureDefT) -> dict[str, dict]:
+def _inputs(
+    model: schema.ModelT, signature: schema.SignatureDefT, modalities: Mapping[str, Modality]
+) -> dict[str, dict]:
     """Describes the inputs in the order of the tensors; `mmkd_tf.edge.model_file` says how."""
     graph = model.subgraphs[signature.subgraphIndex]
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.inputs}
+    types = {value: key.lower() for key, value in vars(schema.TensorType).items() if key.isupper()}
     inputs = {}
     for index in graph.inputs:
-        tensor = graph.tensors[index]
+        tensor, name = graph.tensors[index], names[index]
         signed = tensor.shapeSignature  # has -1 for an open size, where the shape has 1
         shape = tensor.shape if signed is None or not len(signed) else signed
-        entry = {"shape": [int(size) for size in shape], "dtype": _type_name(tensor.type)}
-        if names[index] == "image":
-            entry |= {"layout": "RGB, channels last", "range": [0, 255]}
-        if names[index] == "text":
-            if entry["dtype"] == "uint8":
-                entry["encoding"] = "utf-8"
-            entry |= {"padding": "0, on the right", "tokenizer_rules": TOKENIZER_RULES}
-        inputs[names[index]] = entry
+        entry = {"shape": [int(size) for size in shape], "dtype": types[tensor.type]}
+        if name in modalities:
+            kind = modalities[name].kind
+            entry |= {} if kind == name else {"kind": kind}
+            entry |= modalities[name].file_description(entry["dtype"])
+        inputs[name] = entry
     return inputs
 
 
-def _outputs(model: schema.ModelT, signature: schema.SignatureDefT, task: str) -> dict[str, dict]:
+def _outputs(model: schema.ModelT, signature: schema.SignatureDefT, task: Task) -> dict[str, dict]:
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.outputs}
-    indices = model.subgraphs[signature.subgraphIndex].outputs
-    ranges = {"regression": {}, "retrieval": {"range": [-1, 1]}}
-    entry = ranges.get(task, {"range": [0, 1]})
-    return {names[index]: dict(entry) for index in indices}
-
-
-def _type_name(number: int) -> str:
-    """TensorType.UINT8 -> "uint8"."""
-    names = {value: name for name, value in vars(schema.TensorType).items() if name.isupper()}
-    return names[number].lower()
+    entry = {} if task.output_range is None else {"range": list(task.output_range)}
+    entry |= {} if task.threshold is None else {"threshold": task.threshold}
+    return {names[index]: dict(entry) for index in model.subgraphs[signature.subgraphIndex].outputs}
 
 
 def _set_metadata(model: schema.ModelT, metadata: bytes) -> None:

@@ -7,44 +7,51 @@ of their declaration, and a union takes two, its type and its value.
 from collections.abc import Mapping
 
 import flatbuffers
+import numpy as np
 
-from mmkd_tf.edge.model_file import LABELS_FILE, VOCABULARY_FILE
-from mmkd_tf.edge.tokenizer import TOKENIZER_RULES
+from mmkd_tf.edge.model_file import LABELS_FILE, file_prefix
+from mmkd_tf.edge.tokenizer import TOKENIZER_RULES, VOCABULARY_FILE
 
 _FILE_IDENTIFIER = b"M001"
 # The first that know all that is used, with vocabulary files and without.
 _MIN_PARSER_VERSIONS = {True: "1.0.1", False: "1.0.0"}
 
-_AXIS_LABELS, _VOCABULARY = 2, 5  # AssociatedFileType
-_FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2  # ContentProperties
-_RGB = 1  # ColorSpaceType
-_NORMALIZATION = 1  # ProcessUnitOptions
+_AXIS_LABELS, _VOCABULARY = np.uint8(2), np.uint8(5)  # AssociatedFileType
+_FEATURE_PROPERTIES, _IMAGE_PROPERTIES = np.uint8(1), np.uint8(2)  # ContentProperties
+_RGB = np.uint8(1)  # ColorSpaceType
+_NORMALIZATION = np.uint8(1)  # ProcessUnitOptions
 
-# By task: what the model is, what the file of names holds, what the output is.
+# By name of the output, and whether it has a threshold: what the model is, what the file of names
+# holds, what the output is.
 _WORDS = {
-    "single_label": (
+    ("probabilities", False): (
         "Classifier.",
         "class names, one a line",
         "probability of each class; their sum is 1",
     ),
-    "multi_label": (
+    ("probabilities", True): (
         "Gives any number of labels.",
         "names of labels, one a line",
         "probability of each label by itself; it is given above 0.5",
     ),
-    "regression": ("Gives numbers.", "names of targets, one a line", "value of each target"),
-    "retrieval": ("Gives a point near what belongs to it.", "", "embedding of length 1"),
+    ("values", False): (
+        "Gives numbers.",
+        "names of targets, one a line",
+        "value of each target",
+    ),
+    ("embedding", False): ("Gives a point near what belongs to it.", "", "embedding of length 1"),
 }
+_OTHER_WORDS = ("Gives numbers.", "names of outputs, one a line", "a number of each output")
 
 
-def model_metadata(name: str, description: Mapping, *, num_words: int | None) -> bytes:
+def model_metadata(name: str, description: Mapping, files: Mapping[str, str]) -> bytes:
     """Describes a model's inputs and outputs.
 
     Args:
         name: What to call the model.
         description: What `mmkd.json` says, see `mmkd_tf.edge.model_file`; its inputs in the order
             of the model's input tensors.
-        num_words: Size of the vocabulary that goes with the input `text`, or None.
+        files: By name, the texts that go with the model.
 
     Returns:
         The ModelMetadata flatbuffer.
@@ -52,46 +59,45 @@ def model_metadata(name: str, description: Mapping, *, num_words: int | None) ->
     builder = flatbuffers.Builder(1024)
     inputs = []
     for key, entry in description["inputs"].items():
-        if key == "image":
+        kind = entry.get("kind", key)
+        if entry.get("layout", "").startswith("RGB"):
             inputs.append(_image(builder, key, entry))
-        elif key == "text":
-            inputs.append(_text(builder, key, entry, num_words))
+        elif "tokenizer_rules" in entry:
+            file = f"{file_prefix(key, kind)}{VOCABULARY_FILE}"
+            num_words = files[file].count("\n") + 1 if file in files else None
+            inputs.append(_text(builder, key, entry, file, num_words))
         else:
             inputs.append(_tensor(builder, key, f"numbers of shape {entry['shape']}", {}))
-    task = description.get("task", "single_label")
-    about, of_labels, of_outputs = _WORDS[task]
+    ((output, entry),) = description["outputs"].items()
+    about, of_labels, of_outputs = _WORDS.get((output, "threshold" in entry), _OTHER_WORDS)
     labels = [_file(builder, LABELS_FILE, of_labels, _AXIS_LABELS)] if of_labels else []
-    outputs = []
-    for key, entry in description["outputs"].items():
-        fields = {5: _stats(builder, *entry["range"])} if "range" in entry else {}
-        outputs.append(_tensor(builder, key, of_outputs, fields | ({6: labels} if labels else {})))
+    fields = {5: _stats(builder, *entry["range"])} if "range" in entry else {}
+    outputs = [_tensor(builder, output, of_outputs, fields | ({6: labels} if labels else {}))]
     bound = "Bind inputs and outputs by the names of this signature, not by position."
     graph = _table(builder, {0: description["signature"], 1: bound, 2: inputs, 3: outputs})
     about += " Zeros stand for an absent input. mmkd.json describes the inputs."
-    version = _MIN_PARSER_VERSIONS[num_words is not None]
+    version = _MIN_PARSER_VERSIONS[any(file.endswith(VOCABULARY_FILE) for file in files)]
     fields = {0: name, 1: about, 2: "1", 3: [graph], 7: version}
-    if "author" in description:
-        fields[4] = description["author"]
-    if "licence" in description:
-        fields[5] = description["licence"]
+    credits = {4: "author", 5: "licence"}
+    fields |= {field: description[key] for field, key in credits.items() if key in description}
     builder.Finish(_table(builder, fields), _FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 
 def _image(builder, name: str, entry: Mapping) -> int:
     height, width = entry["shape"][1:3]
-    size = _table(builder, {}, numbers={0: width, 1: height})
-    properties = _table(builder, {1: size}, enums={0: _RGB})
-    content = _table(builder, {1: properties}, enums={0: _IMAGE_PROPERTIES})
+    size = _table(builder, {0: np.uint32(width), 1: np.uint32(height)})
+    properties = _table(builder, {1: size, 0: _RGB})
+    content = _table(builder, {1: properties, 0: _IMAGE_PROPERTIES})
     # The model rescales inside, so pixels go in as they are: mean 0, standard deviation 1.
     normalization = _table(builder, {0: [0.0], 1: [1.0]})
-    unit = _table(builder, {1: normalization}, enums={0: _NORMALIZATION})
+    unit = _table(builder, {1: normalization, 0: _NORMALIZATION})
     stats = _stats(builder, *entry["range"])
     description = "RGB picture, channels last, values 0 to 255"
     return _tensor(builder, name, description, {3: content, 4: [unit], 5: stats})
 
 
-def _text(builder, name: str, entry: Mapping, num_words: int | None) -> int:
+def _text(builder, name: str, entry: Mapping, file: str, num_words: int | None) -> int:
     # None of the schema's tokenizers splits as mmkd_tf does; naming one would mislead.
     rules = (
         f"mmkd_tf's tokenizer, rules {TOKENIZER_RULES} (docs/tokenizer.md): Latin, Greek and "
@@ -108,12 +114,10 @@ def _text(builder, name: str, entry: Mapping, num_words: int | None) -> int:
             f"of the vocabulary counted from 0; by {rules}"
         )
         largest = None if num_words is None else num_words - 1
-    fields = {}
-    if largest is not None:
-        fields[5] = _stats(builder, 0, largest)
+    fields = {} if largest is None else {5: _stats(builder, 0, largest)}
     if num_words is not None:
         about = "words, one a line, in the order of ids"
-        fields[6] = [_file(builder, VOCABULARY_FILE, about, _VOCABULARY)]
+        fields[6] = [_file(builder, file, about, _VOCABULARY)]
     return _tensor(builder, name, description, fields)
 
 
@@ -125,49 +129,39 @@ def _tensor(builder, name: str, description: str, fields: Mapping) -> int:
     """TensorMetadata: 3 content, 4 process units, 5 statistics, 6 associated files."""
     if 3 not in fields:
         properties = _table(builder, {})
-        content = _table(builder, {1: properties}, enums={0: _FEATURE_PROPERTIES})
+        content = _table(builder, {1: properties, 0: _FEATURE_PROPERTIES})
         fields = {3: content, **fields}
     return _table(builder, {0: name, 1: description, **fields})
 
 
-def _file(builder, name: str, description: str, kind: int) -> int:
+def _file(builder, name: str, description: str, kind: np.uint8) -> int:
     """AssociatedFile."""
-    return _table(builder, {0: name, 1: description}, enums={2: kind})
+    return _table(builder, {0: name, 1: description, 2: kind})
 
 
-def _table(
-    builder,
-    fields: Mapping[int, str | list | int],
-    *,
-    enums: Mapping[int, int] | None = None,
-    numbers: Mapping[int, int] | None = None,
-) -> int:
-    """Writes one table.
+def _table(builder, fields: Mapping[int, str | list | int | np.unsignedinteger]) -> int:
+    """Writes one table; gives it as later tables refer to it.
 
     Args:
         builder: Where to.
-        fields: By field number, a text, a list of floats or of tables, or a table.
-        enums: Fields of one byte.
-        numbers: Unsigned fields of four bytes.
-
-    Returns:
-        The table, as later tables refer to it.
+        fields: By field number, a text, a list of floats or of tables, a table, an uint8 (of
+            enumerations) or an uint32.
     """
-    enums, numbers = enums or {}, numbers or {}
-    offsets = {}
+    ready = {}
     for field, value in fields.items():
         if isinstance(value, str):
             value = builder.CreateString(value)
         elif isinstance(value, list):
             value = _vector(builder, value)
-        offsets[field] = value
-    builder.StartObject(1 + max([*offsets, *enums, *numbers], default=-1))
-    for field, value in offsets.items():
-        builder.PrependUOffsetTRelativeSlot(field, value, 0)
-    for field, value in enums.items():
-        builder.PrependUint8Slot(field, value, 0)
-    for field, value in numbers.items():
-        builder.PrependUint32Slot(field, value, 0)
+        ready[field] = value
+    builder.StartObject(1 + max(ready, default=-1))
+    for field, value in ready.items():
+        if isinstance(value, np.uint8):
+            builder.PrependUint8Slot(field, int(value), 0)
+        elif isinstance(value, np.uint32):
+            builder.PrependUint32Slot(field, int(value), 0)
+        else:
+            builder.PrependUOffsetTRelativeSlot(field, value, 0)
     return builder.EndObject()
 
 

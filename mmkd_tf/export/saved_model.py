@@ -1,4 +1,4 @@
-"""Exports a Keras model as a SavedModel that takes pictures and texts as they are."""
+"""Exports a Keras model as a SavedModel that takes raw values, such as pictures and texts."""
 
 import os
 import shutil
@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.edge.interpreter import OUTPUTS
-from mmkd_tf.export.benchmark import median_ms
-from mmkd_tf.export.contract import check_model, task_problems
+from mmkd_tf.export.contract import call_by_name, check_model
+from mmkd_tf.export.convert import portable
+from mmkd_tf.export.latency import median_ms
 from mmkd_tf.export.parity import Export, check_logits, compare, difference, keras_logits
-from mmkd_tf.export.serving import save_serving_model
-from mmkd_tf.export.spelling import spell
 from mmkd_tf.modalities.modality import Modality
+from mmkd_tf.modalities.text import Text
+from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 _NUM_RAW = 20
 
@@ -27,12 +27,12 @@ def export_saved_model(
     class_names: Sequence[str],
     modalities: Mapping[str, Modality],
     examples: Mapping[str, np.ndarray],
-    task: str = "single_label",
+    task: Task | str = DEFAULT_TASK,
 ) -> Export:
     """Writes a model as a SavedModel with everything between raw inputs and class names.
 
-    Signature `serving_default` takes a batch of any size: `image`, string `[batch]`, the bytes of
-    JPEG, PNG, WebP, GIF or BMP files; `text`, string `[batch]`, UTF-8; an empty string is an
+    Signature `serving_default` takes a batch of any size, each input as string `[batch]`: of
+    pictures the bytes of JPEG, PNG, WebP, GIF or BMP files, of texts UTF-8; an empty string is an
     absent one. Signature `tensors` takes the tensor form. Both give `probabilities`, float32
     `[batch, num_classes]`, `class_names`, string of the same shape and order, the same in each
     row, and `label`, string `[batch]`, the most probable class. With several labels an example
@@ -40,13 +40,13 @@ def export_saved_model(
     retrieval an `embedding` alone.
 
     Args:
-        model: Functional model that gives logits or values, with inputs among `image` and `text`.
+        model: Functional model that gives logits or values.
         path: The folder to write; a SavedModel there is replaced.
         class_names: Name of each class, in the order of the model's outputs.
         modalities: By input name, what turns raw values into tensors; see `Dataset.modalities`.
         examples: By input name, examples in tensor form along the first axis; the first 500 are
             used to compare the SavedModel with Keras.
-        task: What the model is for, one of `mmkd_tf.tasks.TASKS`; of retrieval one tower.
+        task: What the model is for, or its name; of retrieval one tower.
 
     Returns:
         Size, latency (of the signature `tensors`) and difference from Keras.
@@ -57,10 +57,11 @@ def export_saved_model(
         FileExistsError: If `path` holds something else than a SavedModel.
         RuntimeError: If the SavedModel differs from Keras by more than 1e-4 nats.
     """
-    problems = task_problems(task) + _modality_problems(model, examples, modalities)
     inputs = check_model(
-        model, class_names=class_names, examples=examples, problems=problems, task=task
+        model, class_names=class_names, examples=examples, modalities=modalities, task=task
     )
+    task = find_task(task)
+    modalities = {name: modalities[name] for name in inputs}
     logits = keras_logits(model, inputs)
     check_logits(logits, case="the examples", task=task)
     path = Path(path)
@@ -72,20 +73,13 @@ def export_saved_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     unproved = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_serving_model(
-            model,
-            unproved,
-            class_names=class_names,
-            modalities=modalities,
-            inputs=inputs,
-            task=task,
-        )
+        _save(model, unproved, class_names, modalities, inputs, task)
         with tf.device("CPU:0"):
             signatures = tf.saved_model.load(str(unproved)).signatures
 
             def run(tensors):
                 tensors = {name: tf.constant(values) for name, values in tensors.items()}
-                return signatures["tensors"](**tensors)[OUTPUTS[task]].numpy()
+                return signatures["tensors"](**tensors)[task.output].numpy()
 
             result = compare(
                 model=model, run=run, inputs=inputs, exact=True, logits=logits, task=task
@@ -96,6 +90,7 @@ def export_saved_model(
         _replace_folder(unproved, path)
     finally:
         shutil.rmtree(unproved, ignore_errors=True)
+    reads_text = any(isinstance(modality, Text) for modality in modalities.values())
     return Export(
         file=str(path),
         bytes=num_bytes,
@@ -104,51 +99,71 @@ def export_saved_model(
         top1_agreement=result.top1_agreement,
         num_examples=result.num_examples,
         batch_size=None,
-        text_input="bytes" if "text" in inputs else None,
-        task=task,
+        text_input="bytes" if reads_text else None,
+        task=task.name,
     )
 
 
-def _modality_problems(
-    model: keras.Model, examples: Mapping[str, np.ndarray], modalities: Mapping[str, Modality]
-) -> list[str]:
-    names = {tensor.name for tensor in getattr(model, "inputs", ())}
-    if not names <= {"image", "text"} or not names <= set(modalities):
-        return [
-            "`modalities`: one for each input of the model, of `image` and `text`. "
-            f"Received: {sorted(modalities)} for the inputs {sorted(names)}."
-        ]
-    problems = []
-    for name in sorted(names & set(examples)):
-        modality, size = modalities[name], list(np.shape(examples[name])[1:])
-        wanted = [modality.length] if name == "text" else [modality.height, modality.width, 3]
-        if size != wanted:
-            problems.append(
-                f"`modalities`: {name} as in the examples, {size}. Received: "
-                f"{modality.describe()}. Give the modality that the model was built for."
-            )
-    return problems
+def _save(model, path, class_names, modalities, inputs, task) -> None:
+    """Writes a SavedModel with the signatures `serving_default` and `tensors`."""
+    class_names = list(class_names)
+    specs = {
+        name: tf.TensorSpec([None, *values.shape[1:]], values.dtype, name=name)
+        for name, values in inputs.items()
+    }
+    raw_specs = {name: tf.TensorSpec([None], tf.string, name=name) for name in inputs}
+
+    @tf.function(input_signature=[specs], autograph=False)
+    def tensors(batch):
+        with portable(model):
+            outputs = task.activate(call_by_name(model, batch))
+        answer = {task.output: outputs}
+        if class_names:
+            names = tf.constant(class_names)
+            answer["class_names"] = tf.tile(names[tf.newaxis], [tf.shape(outputs)[0], 1])
+        if task.has_one_class:
+            answer["label"] = tf.gather(names, tf.argmax(outputs, axis=1))
+        return answer
+
+    @tf.function(input_signature=[raw_specs], autograph=False)
+    def serving_default(batch):
+        ready = {name: modalities[name].decode(raw) for name, raw in batch.items()}
+        return tensors({name: tf.cast(ready[name], specs[name].dtype) for name in specs})
+
+    module = tf.Module()
+    # Tracked by hand: tf.Module finds no variables in Keras models, and no tables in modalities.
+    module.weights = [variable.value for variable in model.variables]
+    module.tables = [
+        value
+        for modality in modalities.values()
+        for value in vars(modality).values()
+        if isinstance(value, tf.lookup.StaticHashTable)
+    ]
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # no word about assets
+    try:
+        signatures = {"serving_default": serving_default, "tensors": tensors}
+        tf.saved_model.save(module, str(path), signatures=signatures)
+    finally:
+        logger.setLevel(level)
 
 
 def _compare_raw(model, serving, modalities, inputs, task) -> None:
     """Checks the signature for raw inputs: pictures as PNG files, texts spelled out."""
     raw, ready = {}, {}
     for name, values in inputs.items():
-        values = values[:_NUM_RAW]
-        if name == "image":
-            pixels = np.clip(np.round(values), 0, 255).astype(np.uint8)
-            raw[name] = [tf.io.encode_png(p).numpy() if p.any() else b"" for p in pixels]
-            ready[name] = pixels.astype(values.dtype)
-        else:
-            raw[name] = spell(values, modalities[name].vocabulary)
-            ready[name] = modalities[name].to_tensor(raw[name]).numpy()
-    answer = serving(**{name: tf.constant(values) for name, values in raw.items()})
+        # What is decoded from an encoded value is encoded and decoded again without loss.
+        encoded = tf.constant(modalities[name].encode(values[:_NUM_RAW]))
+        ready[name] = modalities[name].decode(encoded).numpy().astype(values.dtype)
+        raw[name] = tf.constant(modalities[name].encode(ready[name]))
     logits = keras_logits(model, ready)
-    found = difference(logits=logits, probabilities=answer[OUTPUTS[task]].numpy(), task=task)
+    answers = serving(**raw)[task.output].numpy()
+    found = difference(logits=logits, probabilities=answers, task=task)
     if found.exceeds(exact=True):
         raise RuntimeError(
-            "The SavedModel differs from Keras on pictures and texts as they are, "
-            f"so it was not kept: {found}. Report it as a defect."
+            f"The SavedModel differs from Keras on raw {' and '.join(inputs)}, so it was not kept: "
+            f"{found}. Report it as a defect."
         )
 
 

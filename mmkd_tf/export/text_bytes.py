@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.edge.tokenizer import UNKNOWN_ID, Tokenizer, split_words
+from mmkd_tf.edge.tokenizer import UNKNOWN_ID, Tokenizer, split_words, text_bytes
 from mmkd_tf.export.convert import Reader
-from mmkd_tf.export.tokenizing.text_symbols import (
+from mmkd_tf.export.text_tables import (
     NOT_CONTINUATION,
     NUM_LEADS,
     Symbols,
+    WordTable,
     number_symbols,
+    place_words,
 )
-from mmkd_tf.export.tokenizing.word_table import WordTable, place_words
+from mmkd_tf.modalities.text import Text
 
 LARGEST_NUM_BYTES = 32_768
 
@@ -75,7 +77,7 @@ def text_reader(
         data = tf.pad(tf.cast(utf8, tf.int32), [[0, 0], [0, gap]])
         return _look_up(_find_words(data, symbols, length), table)
 
-    return Reader(tf.TensorSpec([batch_size, num_bytes], tf.uint8, name="text"), read)
+    return Reader(tf.TensorSpec([batch_size, num_bytes], tf.uint8), read)
 
 
 def default_num_bytes(vocabulary: Sequence[str], length: int) -> int:
@@ -88,6 +90,18 @@ def default_num_bytes(vocabulary: Sequence[str], length: int) -> int:
     num_bytes = [len(word.encode()) for word in vocabulary[2:]]
     needed = length * (2 + np.mean(num_bytes or [8]))
     return min(32 * int(np.ceil(needed / 32)), LARGEST_NUM_BYTES)
+
+
+def as_bytes(ids: np.ndarray, text: Text, *, num_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Writes token ids `[n, length]` as texts again, to try out a file that takes bytes.
+
+    Returns:
+        The token ids of what was written: words beyond `num_bytes`, and gaps between words, are
+        lost; and that as UTF-8, uint8 `[n, num_bytes]`.
+    """
+    utf8 = np.stack([text_bytes(one, num_bytes=num_bytes) for one in text.encode(ids)])
+    again = [text.tokenizer(bytes(row).rstrip(b"\0").decode()) for row in utf8]
+    return np.array(again, ids.dtype), utf8
 
 
 @dataclass(frozen=True)

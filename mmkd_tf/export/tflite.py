@@ -9,19 +9,17 @@ import keras
 import numpy as np
 
 from mmkd_tf.edge.interpreter import TensorRunner
-from mmkd_tf.edge.tokenizer import Tokenizer
-from mmkd_tf.export.benchmark import latency_ms
-from mmkd_tf.export.contract import MAX_EXAMPLES, check_model, task_problems
+from mmkd_tf.export.contract import MAX_EXAMPLES, check_model, modalities_of
 from mmkd_tf.export.convert import convert
-from mmkd_tf.export.labels import label_problems
-from mmkd_tf.export.ladder import climb
-from mmkd_tf.export.logits import check_logits, keras_logits
+from mmkd_tf.export.latency import latency_ms
 from mmkd_tf.export.metadata import add_metadata
-from mmkd_tf.export.parity import Export, compare
-from mmkd_tf.export.quantize import LEVELS
-from mmkd_tf.export.quantize import quantize as quantized
-from mmkd_tf.export.spelling import as_bytes
-from mmkd_tf.export.text_bytes import text_reader
+from mmkd_tf.export.parity import Export, check_logits, compare, keras_logits
+from mmkd_tf.export.quantization import LEVELS, select_level
+from mmkd_tf.export.quantization import quantize as quantized
+from mmkd_tf.export.text_bytes import as_bytes, text_reader
+from mmkd_tf.modalities.modality import Modality
+from mmkd_tf.modalities.text import Text
+from mmkd_tf.tasks import DEFAULT_TASK, TASKS, Task, find_task
 
 AUTO = "auto"
 
@@ -35,10 +33,10 @@ class TFLiteOptions:
         calibration: By input name, examples in tensor form to quantise with, of the training
             split; by default those that the file is compared on.
         max_accuracy_loss: What `quantize="auto"` may lose, as a share: 0.005 is half a point. Of
-            other tasks, of their headline figure, see `mmkd_tf.tasks`.
+            other tasks, of their headline figure.
         author: Who made the model; kept in the file.
         licence: The model's licence; kept in the file.
-        task: What the model is for, one of `mmkd_tf.tasks.TASKS`; of retrieval one tower.
+        task: What the model is for, or its name; of retrieval one tower.
     """
 
     batch_size: int | None = 1
@@ -46,7 +44,7 @@ class TFLiteOptions:
     max_accuracy_loss: float = 0.005
     author: str | None = None
     licence: str | None = None
-    task: str = "single_label"
+    task: Task | str = DEFAULT_TASK
 
 
 def export_tflite(
@@ -57,6 +55,7 @@ def export_tflite(
     examples: Mapping[str, np.ndarray],
     labels: np.ndarray | None = None,
     vocabulary: Sequence[str] | None = None,
+    modalities: Mapping[str, Modality] | None = None,
     quantize: str | None = None,
     text_input: str = "ids",
     options: TFLiteOptions | None = None,
@@ -65,9 +64,9 @@ def export_tflite(
 
     The file has the signature `serving_default`, inputs named as the model's, and the output
     `probabilities` (of regression `values`, of retrieval `embedding`), float32 `[batch,
-    num_classes]`. Labels, vocabulary and a description of the inputs are inside;
+    num_classes]`. Labels, vocabularies and a description of the inputs are inside;
     `mmkd_tf.edge.Classifier` reads it, or of regression `Regressor`, of retrieval `Encoder`.
-    Before it gets its name it is run on the examples, in two orders and with each modality absent,
+    Before it gets its name it is run on the examples, in two orders and with each input absent,
     and compared with Keras.
 
     Args:
@@ -80,14 +79,17 @@ def export_tflite(
             open.
         labels: int `[n]`, the classes of the examples, to measure accuracy; of other tasks float
             `[n, num_classes]`, see `Examples.labels`; of retrieval the embeddings of the other
-            modality, to measure recall at 10 among them.
-        vocabulary: Words in the order of their ids, for a model with an input `text`. Without
-            it the file takes token ids, but no text.
-        quantize: None keeps float32 weights. A level of `mmkd_tf.export.quantize.LEVELS` makes
+            input, to measure recall at 10 among them.
+        vocabulary: Words in the order of their ids, for a model that reads one text, where
+            `modalities` does not say them. Without them the file takes token ids, but no text.
+        modalities: By input name, what the inputs are, see `Dataset.modalities`; by default what
+            fits their shapes and dtypes, such as pictures and texts.
+        quantize: None keeps float32 weights. A level of `mmkd_tf.export.quantization.LEVELS` makes
             the file smaller. "auto" tries them all and takes the smallest file that agrees with
             Keras and keeps the accuracy.
-        text_input: "ids": the file takes token ids, int32 `[batch, length]`. "bytes": it takes
-            UTF-8, uint8 `[batch, num_bytes]`, zeros on the right, and has the tokenizer inside.
+        text_input: What the file takes of each text. "ids": token ids, int32 `[batch, length]`.
+            "bytes": UTF-8, uint8 `[batch, num_bytes]`, zeros on the right; it has the tokenizer
+            inside.
         options: Batch size, calibration and what else is seldom changed.
 
     Returns:
@@ -102,31 +104,42 @@ def export_tflite(
     """
     options = TFLiteOptions() if options is None else options
     _check_types(examples, options)
-    task = options.task
-    problems = task_problems(task)
-    problems += _option_problems(model, examples, vocabulary, quantize, text_input)
-    problems += label_problems(examples, labels, len(class_names), task=task)
+    found = modalities_of(model, examples) if modalities is None else dict(modalities)
+    problems = []
+    if quantize not in (None, AUTO, *LEVELS):
+        problems.append(
+            f"`quantize`: None, '{AUTO}' or one of {', '.join(LEVELS)}. "
+            f"Received: quantize={quantize!r}."
+        )
+    if vocabulary is not None:
+        problems += _add_vocabulary(found, vocabulary, given=modalities is not None)
+    names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
+    found = {name: found[name] for name in names if name in found}
+    texts = {name: one for name, one in found.items() if isinstance(one, Text)}
+    problems += _text_problems(texts, examples, vocabulary, text_input)
+    problems += _label_problems(examples, labels, len(class_names), options.task)
+    about = {"class_names": class_names, "task": options.task}
     inputs = check_model(
-        model, class_names=class_names, examples=examples, problems=problems, task=task
+        model, examples=examples, modalities=modalities, problems=problems, **about
     )
+    task = find_task(options.task)
     labels = None if labels is None else np.asarray(labels)[:MAX_EXAMPLES]
     calibration = options.calibration
     if calibration is not None:
         try:
-            calibration = check_model(
-                model, class_names=class_names, examples=calibration, task=task
-            )
+            calibration = check_model(model, examples=calibration, **about)
         except ValueError as error:
             raise ValueError(str(error).replace("`examples`", "`calibration`")) from None
 
-    readers, file_inputs = {}, inputs
-    if text_input == "bytes":
-        length = inputs["text"].shape[1]
-        reader = text_reader(vocabulary, length=length, batch_size=options.batch_size)
-        readers, num_bytes = {"text": reader}, reader.spec.shape[1]
-        inputs, file_inputs = as_bytes(inputs, vocabulary, num_bytes=num_bytes)
+    readers, file_inputs = {}, dict(inputs)
+    for name, text in texts.items() if text_input == "bytes" else ():
+        readers[name] = text_reader(
+            text.vocabulary, length=text.length, batch_size=options.batch_size
+        )
+        num_bytes = readers[name].spec.shape[1]
+        inputs[name], file_inputs[name] = as_bytes(inputs[name], text, num_bytes=num_bytes)
         if calibration is not None:
-            calibration = as_bytes(calibration, vocabulary, num_bytes=num_bytes)[1]
+            calibration[name] = as_bytes(calibration[name], text, num_bytes=num_bytes)[1]
     calibration = calibration or file_inputs
     logits = keras_logits(model, inputs)
     check_logits(logits, case="the examples", task=task)
@@ -134,7 +147,7 @@ def export_tflite(
     content = convert(model, inputs, batch_size=options.batch_size, readers=readers, task=task)
     level, ladder = quantize or "float32", ()
     if level == AUTO:
-        climbed = climb(
+        chosen = select_level(
             content,
             calibration=calibration,
             inputs=file_inputs,
@@ -143,14 +156,14 @@ def export_tflite(
             max_accuracy_loss=options.max_accuracy_loss,
             task=task,
         )
-        level, content, ladder = climbed.level, climbed.content, climbed.rungs
+        level, content, ladder = chosen.level, chosen.content, chosen.results
     else:
         content = quantized(content, level=level, examples=calibration, task=task)
     content = add_metadata(
         content,
         name=model.name,
         class_names=class_names,
-        vocabulary=vocabulary,
+        modalities=found,
         author=options.author,
         licence=options.licence,
         task=task,
@@ -186,76 +199,89 @@ def export_tflite(
         keras_accuracy=result.keras_accuracy,
         quantize=level,
         batch_size=options.batch_size,
-        text_input=text_input if "text" in inputs else None,
-        ladder=tuple(asdict(rung) for rung in ladder),
-        task=task,
+        text_input=text_input if texts else None,
+        ladder=tuple(asdict(result) for result in ladder),
+        task=task.name,
     )
 
 
-def _option_problems(
-    model: keras.Model,
+def _add_vocabulary(
+    found: dict[str, Modality], vocabulary: Sequence[str], *, given: bool
+) -> list[str]:
+    """Gives the one text among the inputs its vocabulary, or says why that is not possible."""
+    texts = [name for name, modality in found.items() if isinstance(modality, Text)]
+    received = f"Received: {len(vocabulary)} words."
+    if given:
+        return [f"`vocabulary`: None beside `modalities`, which have theirs. {received}"]
+    if len(texts) != 1:
+        more = f"Of the texts {texts} give `modalities`." if texts else "Leave it out."
+        return [f"`vocabulary`: None for a model that does not read one text. {received} {more}"]
+    try:
+        found[texts[0]] = Text(texts[0], vocabulary=vocabulary, length=found[texts[0]].length)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _text_problems(
+    texts: Mapping[str, Text],
     examples: Mapping[str, np.ndarray],
     vocabulary: Sequence[str] | None,
-    quantize: str | None,
     text_input: str,
 ) -> list[str]:
+    """Says what is wrong with the vocabularies of texts, and with `text_input`."""
     problems = []
-    if quantize not in (None, AUTO, *LEVELS):
-        problems.append(
-            f"`quantize`: None, '{AUTO}' or one of {', '.join(LEVELS)}. "
-            f"Received: quantize={quantize!r}."
-        )
-    reads_text = any(tensor.name == "text" for tensor in getattr(model, "inputs", ()))
+    words = {name: text.vocabulary or vocabulary for name, text in texts.items()}
+    known = {name: vocabulary for name, vocabulary in words.items() if vocabulary is not None}
     if text_input not in ("ids", "bytes"):
         problems.append(f"`text_input`: 'ids' or 'bytes'. Received: text_input={text_input!r}.")
-    elif text_input == "bytes" and not (reads_text and vocabulary is not None):
+    elif text_input == "bytes" and (not texts or len(known) < len(texts)):
         problems.append(
-            "`text_input`: 'bytes' only for a model with an input `text`, and with a vocabulary. "
-            f"Received: vocabulary={'None' if vocabulary is None else 'given'}."
+            "`text_input`: 'bytes' only for a model that reads a text, and with its vocabulary. "
+            f"Received: {f'no vocabulary of {list(texts)}' if texts else 'a model without one'}."
         )
-    if vocabulary is None:
-        return problems
-    if not reads_text:
-        problems.append(
-            "`vocabulary`: None for a model without an input `text`. "
-            f"Received: {len(vocabulary)} words. Leave it out."
-        )
-    try:
-        Tokenizer(vocabulary, length=1)
-    except ValueError as error:
-        problems.append(str(error))
-    if any("\n" in word or "\r" in word for word in vocabulary):
-        problems.append(
-            "`vocabulary`: words without line breaks, as vocab.txt holds one a line. "
-            "Make it with mmkd_tf.edge.tokenizer.build_vocabulary()."
-        )
-    largest = np.max(examples["text"], initial=0) if "text" in examples else 0
-    if largest >= len(vocabulary):
-        problems.append(
-            f"`vocabulary`: a word for each token id. Received: {len(vocabulary)} words, ids up "
-            f"to {largest}. Give the vocabulary that the examples were made with."
-        )
+    for name, vocabulary in known.items():
+        if any("\n" in word or "\r" in word for word in vocabulary):
+            problems.append(
+                "`vocabulary`: words without line breaks, as vocab.txt holds one a line. "
+                "Make it with mmkd_tf.edge.tokenizer.build_vocabulary()."
+            )
+        largest = np.max(examples[name], initial=0) if name in examples else 0
+        if largest >= len(vocabulary):
+            problems.append(
+                f"`vocabulary`: a word for each token id of {name}. Received: {len(vocabulary)} "
+                f"words, ids up to {largest}. Give the vocabulary that the examples were made with."
+            )
+    return problems
+
+
+def _label_problems(examples, labels, num_outputs, task) -> list[str]:
+    """Says what is wrong with the labels of examples."""
+    if labels is None or not (isinstance(task, Task) or task in TASKS):
+        return []
+    given = np.asarray(labels)
+    problems = find_task(task).label_problems(given, num_outputs)
+    sizes = {name: len(values) for name, values in examples.items()}
+    if given.ndim and any(size != len(given) for size in sizes.values()):
+        problems.insert(0, f"`labels`: one for each example, {sizes}. Received: {len(given)}.")
     return problems
 
 
 def _check_types(examples, options) -> None:
     """Refuses what the other checks could not even read."""
-    if not isinstance(examples, Mapping):
-        raise TypeError(
-            "`examples`: a dict of arrays by input name, such as {'text': ids}. "
-            f"Received: {type(examples).__name__}."
-        )
     if not isinstance(options, TFLiteOptions):
         raise TypeError(
             f"`options`: mmkd_tf.export.TFLiteOptions(...). Received: {type(options).__name__}."
         )
+    calibration = {} if options.calibration is None else options.calibration
+    for name, given in (("examples", examples), ("calibration", calibration)):
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"`{name}`: a dict of arrays by input name, such as {{'photo': pixels}}. "
+                f"Received: {type(given).__name__}."
+            )
     loss = options.max_accuracy_loss
     if not isinstance(loss, int | float) or not 0 <= loss <= 1:
         raise ValueError(
             f"`max_accuracy_loss`: a share from 0 to 1; 0.005 is half a point. Received: {loss!r}."
-        )
-    if not isinstance(options.calibration, Mapping | None):
-        raise TypeError(
-            "`calibration`: a dict of arrays by input name, as `examples`. "
-            f"Received: {type(options.calibration).__name__}."
         )

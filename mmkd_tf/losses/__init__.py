@@ -1,19 +1,26 @@
 """Losses: pure functions of keyword arguments, one value an example, in log space."""
 
-from mmkd_tf.losses.attention import attention_transfer_loss
-from mmkd_tf.losses.contrastive import contrastive_loss
-from mmkd_tf.losses.correlations import dist_loss
-from mmkd_tf.losses.decoupled import decoupled_loss
+from mmkd_tf.losses.classes import decoupled_loss, dist_loss
 from mmkd_tf.losses.features import (
+    attention_transfer_loss,
+    contrastive_loss,
     cosine_hint_loss,
     hint_loss,
     variational_information_loss,
 )
-from mmkd_tf.losses.independent import sigmoid_soft_target_loss, squared_loss
-from mmkd_tf.losses.logits import soft_target_cross_entropy, soft_target_loss
+from mmkd_tf.losses.logits import (
+    sigmoid_soft_target_loss,
+    soft_target_cross_entropy,
+    soft_target_loss,
+    squared_loss,
+)
 from mmkd_tf.losses.pairs import affinity_loss
-from mmkd_tf.losses.relations import relational_angle_loss, relational_distance_loss
-from mmkd_tf.losses.similarities import pkt_loss, similarity_preserving_loss
+from mmkd_tf.losses.relations import (
+    pkt_loss,
+    relational_angle_loss,
+    relational_distance_loss,
+    similarity_preserving_loss,
+)
 
 __all__ = [
     "affinity_loss",

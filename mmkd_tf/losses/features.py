@@ -1,6 +1,7 @@
-"""Losses between features of a teacher's and a student's layer, value by value.
+"""Losses between features of a teacher's and a student's layer.
 
-The student's features have the teacher's shape, by a projection where need be.
+The student's features have the teacher's shape, by a projection where need be; attention transfer
+takes any number of channels. Features that vanish have finite gradients.
 """
 
 import math
@@ -8,9 +9,11 @@ import math
 from keras import ops
 
 from mmkd_tf.losses.checks import differ, feature_problems, refuse
-from mmkd_tf.losses.norms import directions
 
 _LOG_LEAST_VARIANCE = math.log(1e-5)
+# Below this length a vector counts as zero. A direction's gradient grows as 1 / length: from
+# 1e-4 on it fits float16, whose largest number is 65504.
+LEAST_LENGTH = 1e-4
 
 
 def hint_loss(*, teacher_features, student_features):
@@ -154,3 +157,156 @@ def _comparable(teacher_features, student_features, *, log_scale=None):
 def _mean_of_each(values):
     """Mean over all axes but the batch's."""
     return ops.mean(values, axis=tuple(range(1, len(values.shape))))
+
+
+def attention_transfer_loss(*, teacher_features, student_features):
+    """Mean squared difference between maps of where the activations are strong.
+
+    A layer's map is the mean of its squared channels at each position, scaled to length 1 over
+    the positions: `map = unit(mean over channels of features**2)`. The loss is the mean over
+    positions of `(teacher_map - student_map)**2`.
+
+    So the authors' code has it. Their paper writes the length of the difference instead of the
+    mean of its square, which public implementations follow as well, under the same name. A map
+    of no activation counts as zeros and gets no gradient.
+
+    Args:
+        teacher_features: float `[batch, ..., channels]`, with height and width or any other
+            positions in between.
+        student_features: float `[batch, ..., channels]`, the same positions; the number of
+            channels is free.
+
+    Returns:
+        float32 `[batch]`, 0 to `2 / positions`, since maps have no negative values; 0 if and
+        only if maps are equal up to a factor.
+
+    Raises:
+        ValueError: If there are no positions or they differ.
+
+    Examples:
+        >>> import numpy as np
+        >>> loss = attention_transfer_loss(
+        ...     teacher_features=np.array([[[3.0, 0.0], [0.0, 0.0]]]),
+        ...     student_features=np.array([[[0.0], [2.0]]]),
+        ... )
+        >>> float(loss[0])
+        1.0
+
+    References:
+        Zagoruyko, Komodakis: Paying More Attention to Attention, 2017 (section 3.1, `p = 2`).
+    """
+    teacher_features = ops.cast(teacher_features, "float32")
+    student_features = ops.cast(student_features, "float32")
+    refuse(
+        feature_problems(teacher_features, student_features, least_rank=3, same_axes=slice(1, -1))
+    )
+    gaps = _attention_map(teacher_features) - _attention_map(student_features)
+    return ops.mean(ops.square(gaps), axis=1)
+
+
+def _attention_map(features):
+    strength = ops.mean(ops.square(features), axis=-1)
+    strength = ops.reshape(strength, (ops.shape(strength)[0], -1))
+    return directions(strength, least=LEAST_LENGTH**2)
+
+
+def contrastive_loss(
+    *, teacher_features, student_features, logit_scale: float = 1 / 0.07, queue=None
+):
+    """Cross-entropy of finding the teacher's feature of the same example among all others.
+
+    `logits[i, j] = logit_scale * cos(student_features[i], teacher_features[j])`, where `j` goes
+    over the batch and then over the queue; an example's value is `-log_softmax(logits[i])[i]`.
+
+    This is contrastive representation distillation (CRD) with the batch, and a queue of earlier
+    features if wanted, as negatives and one softmax over all (InfoNCE). The authors draw
+    thousands of negatives by index from a memory of the whole data and use noise-contrastive
+    estimation with two learned projections; a batch needs no indices, and projections are the
+    caller's. Negatives here may be of the example's own class.
+
+    Features shorter than 1e-4 have no direction: cosine 0 with all others, no gradient.
+
+    Args:
+        teacher_features: float `[batch, width]`.
+        student_features: float `[batch, width]`, projected to the teacher's width.
+        logit_scale: Factor of the cosines, above 0: 1 over what the papers call temperature;
+            1 / 0.07 is CRD's. A scalar tensor, if it is learned, is taken as it is.
+        queue: float `[queue_size, width]`, the teacher's features of earlier examples, which are
+            negatives only; None for none.
+
+    Returns:
+        float32 `[batch]`, nats, 0 or more; `log(batch + queue_size)` when nothing is told apart.
+        A batch of one without a queue gives 0.
+
+    Raises:
+        ValueError: If `logit_scale` is not a positive finite number or shapes differ.
+
+    Examples:
+        >>> import numpy as np
+        >>> features = np.eye(2)
+        >>> loss = contrastive_loss(
+        ...     teacher_features=features, student_features=features, logit_scale=1.0
+        ... )
+        >>> [round(float(value), 3) for value in loss]
+        [0.313, 0.313]
+
+    References:
+        Tian, Krishnan, Isola: Contrastive Representation Distillation, 2020.
+        van den Oord, Li, Vinyals: Representation Learning with Contrastive Predictive Coding,
+        2018 (InfoNCE).
+        He, Fan, Wu, Xie, Girshick: Momentum Contrast for Unsupervised Visual Representation
+        Learning, 2020 (the queue).
+    """
+    teacher_features = ops.cast(teacher_features, "float32")
+    student_features = ops.cast(student_features, "float32")
+    queue = None if queue is None else ops.cast(queue, "float32")
+    problems = feature_problems(
+        teacher_features, student_features, least_rank=2, same_axes=slice(1, None)
+    )
+    refuse(_scale_problems(logit_scale) + problems + _queue_problems(queue, teacher_features))
+    candidates = directions(teacher_features)
+    if queue is not None:
+        candidates = ops.concatenate([candidates, directions(queue)], axis=0)
+    cosines = ops.matmul(directions(student_features), ops.transpose(candidates))
+    log_probs = ops.log_softmax(ops.cast(logit_scale, "float32") * cosines, axis=1)
+    return -ops.diagonal(log_probs)
+
+
+def _scale_problems(logit_scale) -> list[str]:
+    if ops.is_tensor(logit_scale):
+        return []
+    if isinstance(logit_scale, int | float) and 0 < logit_scale < math.inf:
+        return []
+    return [f"`logit_scale`: a finite number above 0. Received: logit_scale={logit_scale!r}."]
+
+
+def _queue_problems(queue, teacher_features) -> list[str]:
+    if queue is None or not differ(queue.shape, (None, *teacher_features.shape[1:])):
+        return []
+    return [
+        f"`queue`: float `[queue_size, width]`, features of the same teacher. Received: queue of "
+        f"shape {tuple(queue.shape)} beside teacher_features of shape "
+        f"{tuple(teacher_features.shape)}. Fill it with earlier teacher_features."
+    ]
+
+
+def lengths(vectors, *, axis: int = -1):
+    """Euclidean length along an axis, which is kept with size 1.
+
+    A vector of zeros has length 0 and gives no gradient; plain roots give NaN there.
+    """
+    squares = ops.sum(ops.square(vectors), axis=axis, keepdims=True)
+    zero = squares <= 0
+    return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, squares)))
+
+
+def relative(values, sizes, *, least: float = LEAST_LENGTH):
+    """`values / sizes`; 0 without gradient where a size is below `least`."""
+    # `<` and not `>=`: NaN must come through instead of turning into 0.
+    vanishing = sizes < least
+    return ops.where(vanishing, 0.0, values / ops.where(vanishing, 1.0, sizes))
+
+
+def directions(vectors, *, axis: int = -1, least: float = LEAST_LENGTH):
+    """Vectors scaled to length 1 along an axis; zeros where a length is below `least`."""
+    return relative(vectors, lengths(vectors, axis=axis), least=least)

@@ -8,7 +8,7 @@ whatever scale the embeddings have is the logits' scale.
 from keras import ops
 
 from mmkd_tf.losses.checks import differ, logits_problems, refuse, temperature_problems
-from mmkd_tf.losses.divergences import categorical_divergence
+from mmkd_tf.losses.logits import categorical_divergence
 
 # Added to the logits of what is no negative: gone after the softmax, and finite.
 _OUT = -1e9

@@ -1,1 +1,59 @@
-"""Modalities: all that one kind of input needs, from raw value to features."""
+"""Modalities: the kinds of input, by the names that settings have for them."""
+
+from collections.abc import Mapping
+
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.modality import InputOptions, Modality
+from mmkd_tf.modalities.text import Text
+
+KINDS: dict[str, type[Modality]] = {}
+
+
+def register_modality(cls: type[Modality]) -> type[Modality]:
+    """Makes a kind known to settings, data and exports; serves as a decorator.
+
+    Args:
+        cls: A final class of the contract `mmkd_tf.modalities.modality.Modality`.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: If another class has the kind's name.
+    """
+    if KINDS.setdefault(cls.kind, cls) is not cls:
+        raise ValueError(
+            f"`kind`: a name that no other class has. Received: {cls.kind!r} of {cls.__name__}, "
+            f"which is that of {KINDS[cls.kind].__name__}. Choose another."
+        )
+    return cls
+
+
+def input_options(value: Mapping | InputOptions) -> InputOptions:
+    """Makes the options of an input of what settings say of it.
+
+    Args:
+        value: A mapping with a `kind` and the fields of that kind's `Options`; or options, which
+            stay as they are.
+
+    Raises:
+        ValueError: If there is no such kind, or a field does not fit (pydantic's
+            `ValidationError`, which lists all of them).
+
+    Examples:
+        >>> input_options({"kind": "image", "size": 32, "student": {"size": 16}}).student.size
+        16
+    """
+    if isinstance(value, InputOptions):
+        return value
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(
+            f"options of an input with its `kind`, one of {', '.join(KINDS)}. Received: {value!r}. "
+            "Write something like {'kind': 'image', 'column': 'photo'}."
+        )
+    return KINDS[kind].Options(**value)
+
+
+for _kind in (Image, Text):
+    register_modality(_kind)

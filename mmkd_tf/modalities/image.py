@@ -1,39 +1,149 @@
 """Image: pictures -> uint8 RGB -> convolutions -> a feature vector."""
 
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
+from pydantic import BaseModel, Field, model_validator
 
 from mmkd_tf.modalities.draws import uniform_draws
+from mmkd_tf.modalities.image_damage import DAMAGES
+from mmkd_tf.modalities.modality import InputOptions, Modality, is_absent, whole_number_problems
+from mmkd_tf.modalities.picture_files import decode_picture, read_pictures, resized
 from mmkd_tf.modalities.tokens import SummaryAndTokens
 
+MIN_SIZE, MAX_SIZE = 8, 1024
 
-class Image:
+
+class StudentImageOptions(BaseModel, extra="forbid", frozen=True):
+    """What is different for the students."""
+
+    size: int | None = Field(
+        None, ge=MIN_SIZE, le=MAX_SIZE, description="Picture size for the students, pixels."
+    )
+
+
+class ImageOptions(InputOptions):
+    """What settings say of a picture."""
+
+    kind: Literal["image"] = "image"
+    size: int = Field(64, ge=MIN_SIZE, le=MAX_SIZE, description="Picture height and width, pixels.")
+    student: StudentImageOptions = StudentImageOptions()
+
+    @model_validator(mode="after")
+    def _student_size_fits(self):
+        if self.student.size is not None and self.student.size > self.size:
+            raise ValueError(
+                f"`student.size`: at most `size`, {self.size}. Received: {self.student.size}. "
+                "Set `size` to the larger one."
+            )
+        return self
+
+
+class Image(Modality):
     """A picture as uint8 RGB `[height, width, 3]`, values 0 to 255; all zeros is absent.
 
+    Raw values are such arrays of any size. A present picture that would become all black is all
+    ones instead, a difference that no eye sees.
+
     Args:
-        height: Rows of the model's input in pixels.
+        name: Name of the input.
+        height: Rows of the model's input in pixels, 8 or more.
         width: Columns in pixels; the height by default.
     """
 
-    name = "image"
+    kind = "image"
+    Options = ImageOptions
+    noun, nouns = "picture", "pictures"
+    form = "[batch, height, width, 3]"
+    damages = DAMAGES
+    limits = "A picture is stretched to the input's size."
+    example = '"picture.png"'
+    missing = "a picture"
 
-    def __init__(self, height: int = 64, width: int | None = None):
+    def __init__(self, name: str = "image", *, height: int = 64, width: int | None = None):
+        self.name = name
         self.height, self.width = height, height if width is None else width
-        if self.height < 8 or self.width < 8:
+        if self.height < MIN_SIZE or self.width < MIN_SIZE:
             raise ValueError(
-                "`height`, `width`: at least 8 pixels each. "
+                f"`height`, `width`: at least {MIN_SIZE} pixels each. "
                 f"Received: height={self.height}, width={self.width}."
             )
+
+    # Reading raw values.
+
+    @classmethod
+    def read(
+        cls,
+        cells: Iterable,
+        options: ImageOptions,
+        *,
+        folder: Path | None = None,
+        allow_outside: bool = False,
+    ) -> tuple[np.ndarray, dict[int, str]]:
+        """Reads the picture of each row, in threads; see `read_pictures` for what a cell may be."""
+        where = {"folder": folder, "allow_outside": allow_outside}
+        return read_pictures(cells, size=options.size, **where)
+
+    @classmethod
+    def absent(cls, values: np.ndarray) -> np.ndarray:
+        """Which pictures are all zeros."""
+        return is_absent(np.asarray(values))
+
+    @classmethod
+    def content_keys(cls, values: np.ndarray) -> list[bytes]:
+        """A checksum of the pixels."""
+        return [hashlib.sha256(np.ascontiguousarray(pixels)).digest() for pixels in values]
+
+    @classmethod
+    def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> Self:
+        """Needs no values, the options alone."""
+        return cls(name, height=options.size)
+
+    def for_student(self, values: np.ndarray, **changes: Any) -> "Image | None":
+        """Makes the input with smaller pictures; `size` is the one change."""
+        problems = whole_number_problems(self.name, changes, {"size": MIN_SIZE})
+        size = changes.get("size")
+        if not problems and size is not None and size > min(self.height, self.width):
+            problems.append(
+                f"`{self.name}.size`: at most that of the teachers' pictures, "
+                f"{min(self.height, self.width)}. Received: size={size}. Read the data with "
+                "larger pictures."
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        if size is None or (size, size) == (self.height, self.width):
+            return None
+        return Image(self.name, height=size)
+
+    @classmethod
+    def fits_feature(cls, connector) -> bool:
+        """Whether it is an Image of 8 or 16 bit."""
+        import tensorflow_datasets as tfds
+
+        is_image = isinstance(connector, tfds.features.Image)
+        return is_image and connector.np_dtype in (np.uint8, np.uint16)
+
+    @classmethod
+    def feature_decoder(cls, connector):
+        """Leaves the bytes of files as they are, to be read as those of any other table."""
+        import tensorflow_datasets as tfds
+
+        return tfds.decode.SkipDecoding()
+
+    # Tensors.
 
     def to_tensor(self, raw) -> tf.Tensor:
         """Gives uint8 `[batch, height, width, 3]`, resized if the pictures have another size."""
         raw = tf.convert_to_tensor(raw)
         if raw.shape[1:3] == (self.height, self.width):
             return raw
-        size = (self.height, self.width)
-        resized = tf.image.resize(tf.cast(raw, tf.float32), size, antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+        return _still_there(resized(raw, self.height, self.width), raw)
 
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Mirrors, turns, scales and shifts each picture in one resampling.
@@ -68,7 +178,7 @@ class Image:
             ],
             axis=1,
         )
-        return tf.raw_ops.ImageProjectiveTransformV3(
+        changed = tf.raw_ops.ImageProjectiveTransformV3(
             images=batch,
             transforms=transforms,
             output_shape=[self.height, self.width],
@@ -76,75 +186,126 @@ class Image:
             fill_mode="NEAREST",
             fill_value=0.0,
         )
+        return _still_there(changed, batch)
+
+    def fingerprint(self) -> bytes:
+        """Empty: the tensors say all."""
+        return b""
+
+    # Models.
 
     def input(self) -> keras.KerasTensor:
-        """Makes the input `image`: `[batch, height, width, 3]`, values 0 to 255."""
+        """Makes the input: `[batch, height, width, 3]`, values 0 to 255."""
         return keras.Input([self.height, self.width, 3], dtype="uint8", name=self.name)
 
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Four convolutions with stride 2 and a dense layer: features `[batch, 128]`."""
-        x = _pooled(_teacher_map(inputs))
-        return layers.Dense(128, activation="relu", name="image_features")(x)
+        x = self._pooled(self._teacher_map(inputs))
+        return layers.Dense(128, activation="relu", name=f"{self.name}_features")(x)
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Four separable convolutions with stride 2: features `[batch, 96]`."""
-        return layers.Activation("linear", name="image_features")(_pooled(_student_map(inputs)))
+        x = self._pooled(self._student_map(inputs))
+        return layers.Activation("linear", name=f"{self.name}_features")(x)
 
-    def teacher_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
-        """The same with the dense layer at each patch, its mean being the features."""
-        patches = _patches(_teacher_map(inputs))
-        patches = layers.Dense(128, activation="relu", name="image_patch_features")(patches)
-        return _with_mean(patches), presence
+    def teacher_tokens(
+        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Encodes inputs to tokens, the teacher's dense layer at each patch.
 
-    def student_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
-        """The patches of the last convolution, their mean being the features."""
-        return _with_mean(_patches(_student_map(inputs))), presence
+        Args:
+            inputs: As for an encoder.
+            presence: float `[batch, 1]`, 1 where the example has the input.
+
+        Returns:
+            The tokens `[batch, tokens, teacher_dim]`, of which the first, the mean of all patches,
+            is what the layer `<name>_features` gives; and which of them are there, float
+            `[batch, tokens]`, or `[batch, 1]` where this holds for all of them alike.
+        """
+        patches = self._patches(self._teacher_map(inputs))
+        name = f"{self.name}_patch_features"
+        return self._with_mean(layers.Dense(128, activation="relu", name=name)(patches)), presence
+
+    def student_tokens(
+        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """The same of the student: the patches of its last convolution, after their mean."""
+        return self._with_mean(self._patches(self._student_map(inputs))), presence
+
+    def _teacher_map(self, inputs):
+        return self._convolutions(inputs, layers.Conv2D, (32, 64, 128, 256))
+
+    def _student_map(self, inputs):
+        # A separable convolution has one filter a channel; of RGB alone that would be three.
+        first = {"depth_multiplier": 8}
+        return self._convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 96), **first)
+
+    def _convolutions(self, inputs, convolution, filters, **first):
+        """Convolution, normalisation and relu, each halving the picture."""
+        x = layers.Rescaling(1 / 127.5, offset=-1, name=f"{self.name}_rescaling")(inputs)
+        for index, num_filters in enumerate(filters):
+            x = convolution(
+                num_filters,
+                5 if index == 0 else 3,
+                strides=2,
+                padding="same",
+                use_bias=False,
+                name=f"{self.name}_conv{index}",
+                **(first if index == 0 else {}),
+            )(x)
+            # Keras' momentum of .99 needs more steps than a small table gives.
+            x = layers.BatchNormalization(momentum=0.9, name=f"{self.name}_norm{index}")(x)
+            x = layers.ReLU(name=f"{self.name}_relu{index}")(x)
+        return x
+
+    def _pooled(self, x):
+        return layers.GlobalAveragePooling2D(name=f"{self.name}_pooling")(x)
+
+    def _patches(self, x):
+        """`[batch, height, width, channels]` to `[batch, patches, channels]`, row by row."""
+        height, width, channels = x.shape[1:]
+        return layers.Reshape([height * width, channels], name=f"{self.name}_patches")(x)
+
+    def _with_mean(self, patches):
+        features = layers.GlobalAveragePooling1D(name=f"{self.name}_features")(patches)
+        return SummaryAndTokens(name=f"{self.name}_tokens")(features, patches)
+
+    # Exported files.
+
+    @classmethod
+    def of_tensor(cls, tensor: keras.KerasTensor) -> "Image | None":
+        """Any input of shape `[batch, height, width, 3]`."""
+        shape = tuple(tensor.shape)
+        if len(shape) != 4 or shape[3] != 3 or None in shape[1:] or min(shape[1:3]) < MIN_SIZE:
+            return None
+        return cls(tensor.name, height=shape[1], width=shape[2])
+
+    def decode(self, content: tf.Tensor) -> tf.Tensor:
+        """Decodes files, stretched to the input's size, in a graph; see `decode_picture`."""
+        return tf.map_fn(
+            lambda one: decode_picture(one, height=self.height, width=self.width),
+            tf.convert_to_tensor(content),
+            fn_output_signature=tf.TensorSpec([self.height, self.width, 3], tf.uint8),
+        )
+
+    def encode(self, tensors: np.ndarray) -> list[bytes]:
+        """Writes pictures as PNG files, empty where absent."""
+        pixels = np.clip(np.rint(tensors), 0, 255).astype(np.uint8)
+        return [tf.io.encode_png(one).numpy() if one.any() else b"" for one in pixels]
+
+    def file_description(self, dtype: str) -> dict:
+        """How the values lie, and their range."""
+        return {"layout": "RGB, channels last", "range": [0, 255]}
+
+    # Words.
 
     def describe(self) -> str:
         """Says what the tensor holds."""
         return f"uint8 RGB, {self.height} x {self.width} pixels"
 
 
-def _convolutions(inputs, convolution, filters, **first):
-    """Convolution, normalisation and relu, each halving the picture."""
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="image_rescaling")(inputs)
-    for index, num_filters in enumerate(filters):
-        x = convolution(
-            num_filters,
-            5 if index == 0 else 3,
-            strides=2,
-            padding="same",
-            use_bias=False,
-            name=f"image_conv{index}",
-            **(first if index == 0 else {}),
-        )(x)
-        # Keras' momentum of .99 needs more steps than a small table gives.
-        x = layers.BatchNormalization(momentum=0.9, name=f"image_norm{index}")(x)
-        x = layers.ReLU(name=f"image_relu{index}")(x)
-    return x
-
-
-def _teacher_map(inputs):
-    return _convolutions(inputs, layers.Conv2D, (32, 64, 128, 256))
-
-
-def _student_map(inputs):
-    # A separable convolution has one filter a channel; of RGB alone that would be three.
-    first = {"depth_multiplier": 8}
-    return _convolutions(inputs, layers.SeparableConv2D, (24, 48, 80, 96), **first)
-
-
-def _pooled(x):
-    """The mean over the picture."""
-    return layers.GlobalAveragePooling2D(name="image_pooling")(x)
-
-
-def _patches(x):
-    """`[batch, height, width, channels]` to `[batch, patches, channels]`, row by row."""
-    height, width, channels = x.shape[1:]
-    return layers.Reshape([height * width, channels], name="image_patches")(x)
-
-
-def _with_mean(patches):
-    features = layers.GlobalAveragePooling1D(name="image_features")(patches)
-    return SummaryAndTokens(name="image_tokens")(features, patches)
+def _still_there(changed: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
+    """Makes ones of the pictures that became all zeros and were not."""
+    axes = [1, 2, 3]
+    lost = tf.reduce_any(before != 0, axes) & ~tf.reduce_any(changed != 0, axes)
+    return changed + tf.cast(lost, changed.dtype)[:, tf.newaxis, tf.newaxis, tf.newaxis]

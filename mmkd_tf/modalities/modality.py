@@ -1,73 +1,232 @@
-"""The contract that every modality fulfils: raw values -> checked values -> tensors -> features."""
+"""Modality: a kind of input, from the cell of a table to features and to an exported file."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
+from pydantic import BaseModel, ConfigDict, Field
 
 Value = TypeVar("Value")
 
+TEACHER_PREFIX = "teacher/"
 
-class Modality(Protocol):
-    """What data, models, training and export need to know of one kind of input.
 
-    An absent value is all zeros in the tensor form, whatever the modality.
+class InputOptions(BaseModel):
+    """What settings say of one input; each kind adds its own fields.
+
+    `student` holds those of the kind's fields that are different for the students, such as a
+    smaller size; each kind types it.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = Field(description="Kind of the input, such as image or text.")
+    column: str | None = Field(
+        None, description="Column of a table, or feature of a dataset; the input's name if not set."
+    )
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A way in which values of a kind go bad, for measuring robustness.
+
+    Attributes:
+        change: Gives the damaged value of `(value, amount, rng)`, of a raw value where the kind
+            keeps them and of a tensor otherwise. An absent value is never given to it.
+        amounts: From weak to strong.
+        measure: What an amount says, for people.
+        form: How an amount is written.
+        clean: How no damage is written.
+    """
+
+    change: Callable
+    amounts: tuple[float, ...]
+    measure: str
+    form: str = "{:.0%}"
+    clean: str = "0%"
+
+    @property
+    def levels(self) -> list[str]:
+        """All amounts in words, from none on."""
+        return [self.clean, *map(self.form.format, self.amounts)]
+
+
+class Modality(ABC):
+    """The contract of a kind of input. Abstract; the final classes lie beside it, one a file.
+
+    A class is a kind, an object of it is one input with a name, fitted to the training values. Raw
+    values of a kind are a sequence: a list, or an array with examples along the first axis.
+
+    **Absence**: in the tensor form an absent value is all zeros, and a present one never is, after
+    reading, augmentation and damage too.
+
+    Layers and encoders are named `<name>_...`; the encoder's last layer `<name>_features`.
+
+    Attributes:
+        kind: Name of the kind in settings and files.
+        Options: What settings may say of it.
+        noun: What one value is called, "picture".
+        nouns: The same of several, "pictures".
+        form: Shape of a batch of its tensors, for messages.
+        keeps_raw: Whether raw values are kept beside the tensors, since tensors lose of them.
+        damages: By name, ways in which values go bad.
+        name: Name of the input.
+    """
+
+    kind: ClassVar[str]
+    Options: ClassVar[type[InputOptions]]
+    noun: ClassVar[str]
+    nouns: ClassVar[str]
+    form: ClassVar[str] = ""
+    keeps_raw: ClassVar[bool] = False
+    damages: ClassVar[Mapping[str, Damage]] = {}
     name: str
 
-    def to_tensor(self, raw: tf.Tensor) -> tf.Tensor:
-        """Turns a batch of raw values into the tensor that models take; runs in a graph."""
+    # Reading raw values.
 
-    def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Changes each example at random, as its row of `seeds` (int32 `[batch, 2]`) says.
+    @classmethod
+    @abstractmethod
+    def read(
+        cls,
+        cells: Sequence,
+        options: InputOptions,
+        *,
+        folder: Path | None = None,
+        allow_outside: bool = False,
+    ) -> tuple[Sequence, dict[int, str]]:
+        """Reads cells of a table.
 
-        The same seed gives the same view, and an absent value stays absent.
+        Args:
+            cells: One for each row; may be a generator.
+            options: What settings say of the input.
+            folder: Folder that paths in cells are relative to.
+            allow_outside: Whether paths may lead out of the folder.
+
+        Returns:
+            Raw values, one for each row, and by index of a row, what is wrong with its cell.
         """
 
-    def input(self) -> keras.KerasTensor:
-        """Makes the model's input, named as the modality."""
+    @classmethod
+    @abstractmethod
+    def absent(cls, values: Sequence) -> np.ndarray:
+        """Which raw values say nothing, bool `[n]`."""
 
+    @classmethod
+    @abstractmethod
+    def content_keys(cls, values: Sequence) -> list[bytes]:
+        """For each raw value a key that equal values share."""
+
+    @classmethod
+    def pair_keys(cls, values: Sequence) -> list[bytes]:
+        """The same, by which values belong to one item of a pairwise task."""
+        return cls.content_keys(values)
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, name: str, values: Sequence, options: InputOptions) -> Self:
+        """Makes the input of the training values."""
+
+    @abstractmethod
+    def for_student(self, values: Sequence, **changes: Any) -> "Modality | None":
+        """Makes the student's form of the input, of the same name.
+
+        Args:
+            values: Raw training values (tensors where raw ones are not kept).
+            **changes: The options that differ.
+
+        Returns:
+            None where nothing differs.
+
+        Raises:
+            ValueError: If an option does not fit; lists all problems.
+        """
+
+    @classmethod
+    def fits_feature(cls, connector) -> bool:
+        """Whether a feature of a TensorFlow dataset can be this input."""
+        return False
+
+    @classmethod
+    def feature_decoder(cls, connector):
+        """What TensorFlow Datasets decodes such a feature with; None for its own way."""
+        return None
+
+    # Tensors.
+
+    @abstractmethod
+    def to_tensor(self, raw) -> tf.Tensor:
+        """Turns a batch of raw values into the tensor that models take; runs in a graph."""
+
+    @abstractmethod
+    def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Changes each example at random, as its row of `seeds` (int32 `[batch, 2]`) says."""
+
+    @abstractmethod
+    def fingerprint(self) -> bytes:
+        """What tells this fitted input from another of the same tensors, such as a vocabulary."""
+
+    # Models.
+
+    @abstractmethod
+    def input(self) -> keras.KerasTensor:
+        """Makes the model's input, named as the input."""
+
+    @abstractmethod
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Encodes inputs to features `[batch, teacher_dim]`."""
 
+    @abstractmethod
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Encodes inputs to features `[batch, student_dim]`, at a small fraction of the cost."""
 
+    # Kinds with parts that a fusion may attend to also have `teacher_tokens(inputs, presence)` and
+    # `student_tokens(inputs, presence)`; see `mmkd_tf.modalities.image.Image`.
+
+    # Exported files.
+
+    @classmethod
+    def of_tensor(cls, tensor: keras.KerasTensor) -> "Modality | None":
+        """The input that a Keras model's input of this shape and dtype is, where nobody says."""
+        return None
+
+    @abstractmethod
+    def decode(self, content: tf.Tensor) -> tf.Tensor:
+        """Turns strings, as a SavedModel takes them, into the tensor form; runs in a graph.
+
+        Args:
+            content: string `[batch]`: bytes of files, or texts; empty for an absent value.
+        """
+
+    @abstractmethod
+    def encode(self, tensors: np.ndarray) -> list[bytes | str]:
+        """Undoes `decode` for some tensors as far as it can, to try out an exported file."""
+
+    @abstractmethod
+    def file_description(self, dtype: str) -> dict:
+        """What `mmkd.json` says of the input beside shape and dtype, as the file takes it."""
+
+    def files(self) -> dict[str, str]:
+        """By a short name such as `vocab.txt`, text files that a reader of the input needs."""
+        return {}
+
+    # Words.
+
+    @abstractmethod
     def describe(self) -> str:
         """Says in a few words what the tensor holds."""
 
-
-class TokenModality(Modality, Protocol):
-    """A modality whose encoders can also give tokens, for fusions that take them.
-
-    A modality that can't is one token to such a fusion.
-    """
-
-    def teacher_tokens(
-        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Encodes inputs to tokens; the first is what the layer `<modality>_features` gives.
-
-        Args:
-            inputs: As for an encoder.
-            presence: float `[batch, 1]`, 1 where the example has the modality.
-
-        Returns:
-            The tokens `[batch, tokens, teacher_dim]`, and which of them are there, float
-            `[batch, tokens]`; `[batch, 1]` where this holds for all of them alike.
-        """
-
-    def student_tokens(
-        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """The same by the student's encoder."""
+    limits: ClassVar[str] = ""  # one sentence on what is lost, for the model card
+    example: ClassVar[str] = ""  # Python code of a value, for the model card
+    missing: ClassVar[str] = ""  # what a row without it lacks, "a text with words"
 
 
 def is_absent(tensors: np.ndarray) -> np.ndarray:
-    """Tells which examples lack the modality.
+    """Tells which examples lack an input.
 
     Args:
         tensors: `[batch, ...]` in the tensor form.
@@ -78,7 +237,12 @@ def is_absent(tensors: np.ndarray) -> np.ndarray:
     return ~np.any(tensors.reshape(len(tensors), -1), axis=1)
 
 
-def in_tensor_form(modality: Modality, values: Sequence, *, at_once: int) -> np.ndarray:
+def select(values: Sequence, indices: Sequence[int]) -> Sequence:
+    """Gives some of the raw values."""
+    return values[indices] if isinstance(values, np.ndarray) else [values[i] for i in indices]
+
+
+def in_tensor_form(modality: Modality, values: Sequence, *, at_once: int = 512) -> np.ndarray:
     """Turns raw values into the tensor form, part by part, so that memory stays small.
 
     Args:
@@ -97,10 +261,10 @@ def in_tensor_form(modality: Modality, values: Sequence, *, at_once: int) -> np.
 def chosen(
     there: Mapping[str, Value], names: Collection[str], *, argument: str
 ) -> dict[str, Value]:
-    """Gives what is there of some modalities, in the order in which it is there.
+    """Gives what is there of some inputs, in the order in which it is there.
 
     Args:
-        there: By name of a modality.
+        there: By name of an input.
         names: One or more of these names.
         argument: What the caller calls `names`, for the message.
 
@@ -113,3 +277,52 @@ def chosen(
             f"Received: {argument}={names!r}."
         )
     return {name: value for name, value in there.items() if name in names}
+
+
+def whole_number_problems(
+    name: str, changes: Mapping[str, Any], least: Mapping[str, int]
+) -> list[str]:
+    """Says what is wrong with options for a student, all of them whole numbers.
+
+    Args:
+        name: Name of the input.
+        changes: The options that differ; None for one that does not.
+        least: The options that there are, with the least value of each.
+    """
+    problems = [
+        f"`{name}.{option}`: no such option; there are {', '.join(least)}. Received: "
+        f"{option}={value!r}."
+        for option, value in changes.items()
+        if option not in least
+    ]
+    return problems + [
+        f"`{name}.{option}`: a whole number, at least {low}. Received: "
+        f"{option}={changes[option]!r}."
+        for option, low in least.items()
+        if changes.get(option) is not None
+        and (type(changes[option]) is not int or changes[option] < low)
+    ]
+
+
+# A batch may hold an input twice: as the student reads it under its name, and as teachers read it
+# under `teacher/<name>`, which is left out where both are one.
+
+
+def teacher_form(name: str) -> str:
+    """The key of the form of an input that teachers read: `teacher/photo` for `photo`."""
+    return TEACHER_PREFIX + name
+
+
+def student_inputs(values: Mapping[str, Value]) -> dict[str, Value]:
+    """What the student reads, by input, of values in both forms."""
+    return {name: value for name, value in values.items() if "/" not in name}
+
+
+def teacher_inputs(values: Mapping[str, Value]) -> dict[str, Value]:
+    """What teachers read, by input, of values in both forms."""
+    own = {
+        name.removeprefix(TEACHER_PREFIX): value
+        for name, value in values.items()
+        if name.startswith(TEACHER_PREFIX)
+    }
+    return {**student_inputs(values), **own}

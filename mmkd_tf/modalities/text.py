@@ -1,24 +1,31 @@
 """Text: strings -> token ids -> word embeddings -> a feature vector by an LSTM."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from pydantic import BaseModel, Field
 
 from mmkd_tf.edge.tokenizer import (
     FOLD,
     PAD_ID,
     SEPARATORS,
     SINGLES,
+    TOKENIZER_RULES,
     UNKNOWN_ID,
     Tokenizer,
     build_vocabulary,
     character_class,
     split_words,
 )
+from mmkd_tf.modalities.cells import is_missing, quote
 from mmkd_tf.modalities.draws import uniform_draws
+from mmkd_tf.modalities.modality import InputOptions, Modality, whole_number_problems
+from mmkd_tf.modalities.text_damage import DAMAGES
 from mmkd_tf.modalities.tokens import SummaryAndTokens, WordPresence
 
 _RE2_ESCAPE = r"\x{{{:X}}}"
@@ -28,56 +35,156 @@ _FOLDED = np.arange(max(FOLD) + 1, dtype=np.int32)
 _FOLDED[list(FOLD)] = list(FOLD.values())
 
 LONGEST_AUTOMATIC_LENGTH = 32
-TOKENISED_AT_ONCE = 4096
+LONGEST_TEXT = 100_000  # characters of a cell
+VOCABULARY_FILE = "vocab.txt"
+_SMALLEST = {"length": 1, "vocabulary_size": 3}
 
 
-class Text:
-    """A text as `length` token ids, int32, filled with 0 on the right.
+class StudentTextOptions(BaseModel, extra="forbid", frozen=True):
+    """What is different for the students."""
+
+    length: int | None = Field(
+        None, ge=1, le=1024, description="Words of a text that the students read."
+    )
+    vocabulary_size: int | None = Field(
+        None, ge=3, le=1_000_000, description="Most words kept for the students."
+    )
+
+
+class TextOptions(InputOptions):
+    """What settings say of a text."""
+
+    kind: Literal["text"] = "text"
+    length: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Words of a text that are read; by default what 99 % of them need, at most "
+        f"{LONGEST_AUTOMATIC_LENGTH}.",
+    )
+    vocabulary_size: int = Field(2000, ge=3, le=1_000_000, description="Most words kept.")
+    student: StudentTextOptions = StudentTextOptions()
+
+
+class Text(Modality):
+    """A text as `length` token ids, int32, filled with 0 on the right. Raw values are strings.
 
     Args:
-        vocabulary: Words in the order of their ids, beginning with `<pad>` and `<unk>`;
-            see `mmkd_tf.edge.tokenizer.build_vocabulary`.
+        name: Name of the input.
+        vocabulary: Words in the order of their ids, beginning with `<pad>` and `<unk>`; see
+            `mmkd_tf.edge.tokenizer.build_vocabulary`. None where it is not known, as of a model
+            from elsewhere: then texts can't be read.
         length: Number of ids a text becomes.
 
     Examples:
-        >>> text = Text(["<pad>", "<unk>", "red", "cup"], length=4)
+        >>> text = Text(vocabulary=["<pad>", "<unk>", "red", "cup"], length=4)
         >>> text.to_tensor(["A red CUP"]).numpy().tolist()
         [[1, 2, 3, 0]]
     """
 
-    name = "text"
+    kind = "text"
+    Options = TextOptions
+    noun, nouns = "text", "texts"
+    form = "[batch, length]"
+    keeps_raw = True
+    damages = DAMAGES
+    limits = "A text is read up to its first words."
+    example = '"a few words"'
+    missing = "a text with words"
 
-    def __init__(self, vocabulary: Sequence[str], length: int):
+    def __init__(self, name: str = "text", *, vocabulary: Sequence[str] | None, length: int):
+        self.name = name
+        self.length = length
+        self.vocabulary = None
+        if vocabulary is None:
+            return
         self.tokenizer = Tokenizer(vocabulary, length)
         self.vocabulary = self.tokenizer.vocabulary
-        self.length = length
         words = self.vocabulary[2:] or ["<unk>"]  # a table of nothing can't be made
         ids = np.arange(2, 2 + len(words)) if self.vocabulary[2:] else [UNKNOWN_ID]
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(words, tf.constant(ids, tf.int32)), UNKNOWN_ID
         )
 
-    @classmethod
-    def from_texts(
-        cls, texts: Sequence[str], *, vocabulary_size: int = 2000, length: int | None = None
-    ) -> "Text":
-        """Learns vocabulary and length from the training texts.
+    # Reading raw values.
 
-        Args:
-            texts: Texts of the training split only.
-            vocabulary_size: Largest number of vocabulary entries.
-            length: Number of ids; by default what 99 % of the texts need, at most 32.
-        """
+    @classmethod
+    def read(
+        cls,
+        cells: Iterable,
+        options: TextOptions,
+        *,
+        folder: Path | None = None,
+        allow_outside: bool = False,
+    ) -> tuple[list[str], dict[int, str]]:
+        """Gives cells as strings, empty where missing; bytes are UTF-8."""
+        texts, problems = [], {}
+        for index, cell in enumerate(cells):
+            text = cell.decode(errors="replace") if isinstance(cell, bytes) else cell
+            text = "" if is_missing(text) else str(text)
+            if len(text) > LONGEST_TEXT:
+                problems[index] = (
+                    f"text: {len(text):,} characters, more than {LONGEST_TEXT:,}; shorten it"
+                )
+            elif not text.isascii() and text.encode(errors="ignore").decode() != text:
+                problems[index] = f"text {quote(text)}: not valid Unicode"
+            texts.append(text)
+        return texts, problems
+
+    @classmethod
+    def absent(cls, values: Sequence[str]) -> np.ndarray:
+        """Which texts have no words."""
+        return np.array([not split_words(text) for text in values], bool)
+
+    @classmethod
+    def content_keys(cls, values: Sequence[str]) -> list[bytes]:
+        """The text as bytes."""
+        return [text.encode(errors="surrogatepass") for text in values]
+
+    @classmethod
+    def pair_keys(cls, values: Sequence[str]) -> list[bytes]:
+        """The words in their order."""
+        return cls.content_keys([" ".join(split_words(text)) for text in values])
+
+    @classmethod
+    def fit(cls, name: str, values: Sequence[str], options: TextOptions) -> Self:
+        """Learns the vocabulary, and the length if it is not set, from the training texts alone."""
+        length = options.length
         if length is None:
-            counts = [len(split_words(text)) for text in texts]
+            counts = [len(split_words(text)) for text in values]
             length = int(np.clip(np.ceil(np.quantile(counts, 0.99)), 1, LONGEST_AUTOMATIC_LENGTH))
-        return cls(build_vocabulary(texts, max_size=vocabulary_size), length)
+        vocabulary = build_vocabulary(values, max_size=options.vocabulary_size)
+        return cls(name, vocabulary=vocabulary, length=length)
+
+    def for_student(self, values: Sequence[str], **changes: Any) -> "Text | None":
+        """Makes the input with another `length`, another `vocabulary_size`, or both."""
+        problems = whole_number_problems(self.name, changes, _SMALLEST)
+        if problems:
+            raise ValueError("\n".join(problems))
+        length, words = changes.get("length") or self.length, self.vocabulary
+        if changes.get("vocabulary_size") is not None:
+            words = build_vocabulary(values, max_size=changes["vocabulary_size"])
+        if (words, length) == (self.vocabulary, self.length):
+            return None
+        return Text(self.name, vocabulary=words, length=length)
+
+    @classmethod
+    def fits_feature(cls, connector) -> bool:
+        """Whether it is one string."""
+        return connector.shape == () and connector.np_dtype in (np.str_, np.object_, np.bytes_)
+
+    # Tensors.
 
     def to_tensor(self, raw) -> tf.Tensor:
         """Tokenises a batch of UTF-8 strings, shape `[batch]`, to int32 ids `[batch, length]`.
 
         Gives the ids of `mmkd_tf.edge.tokenizer.Tokenizer`, in a TensorFlow graph.
         """
+        if self.vocabulary is None:
+            raise ValueError(
+                f"`vocabulary`: the words of the input '{self.name}' in the order of their ids. "
+                "Received: none, so texts can't be read."
+            )
         code_points = tf.strings.unicode_decode(raw, "UTF-8", errors="replace")
         folded = tf.gather(_FOLDED, tf.minimum(code_points.flat_values, len(_FOLDED) - 1))
         folded = tf.where(code_points.flat_values < len(_FOLDED), folded, code_points.flat_values)
@@ -99,13 +206,19 @@ class Text:
         replaced = (uniform_draws(seeds, self.length) < rate) & (batch != PAD_ID)
         return tf.where(replaced, UNKNOWN_ID, batch)
 
+    def fingerprint(self) -> bytes:
+        """The vocabulary."""
+        return "\n".join(self.vocabulary or ()).encode()
+
+    # Models.
+
     def input(self) -> keras.KerasTensor:
-        """Makes the input `text`: int32 `[batch, length]`."""
+        """Makes the input: int32 `[batch, length]`."""
         return keras.Input([self.length], dtype="int32", name=self.name)
 
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Embedding 256 and LSTM 128: features `[batch, 128]`."""
-        return layers.LSTM(128, name="text_features")(self._embed(inputs, 256, dropout=0.3))
+        return layers.LSTM(128, name=f"{self.name}_features")(self._teacher_words(inputs))
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Embedding 12 and LSTM 32: features `[batch, 32]`.
@@ -113,30 +226,78 @@ class Text:
         The embedding is 21 times narrower than the teacher's, so that the student stays 20
         times smaller however large the vocabulary is.
         """
-        return layers.LSTM(32, name="text_features")(self._embed(inputs, 12))
+        return layers.LSTM(32, name=f"{self.name}_features")(self._student_words(inputs))
 
-    def teacher_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
-        """The same, and the LSTM's output after each word."""
-        return _words(self._embed(inputs, 256, dropout=0.3), 128, inputs, presence)
+    def teacher_tokens(
+        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """The features, and the LSTM's output after each word; see `Image.teacher_tokens`."""
+        return self._by_word(self._teacher_words(inputs), 128, inputs, presence)
 
-    def student_tokens(self, inputs: keras.KerasTensor, presence: keras.KerasTensor):
-        """The same, and the LSTM's output after each word."""
-        return _words(self._embed(inputs, 12), 32, inputs, presence)
+    def student_tokens(
+        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """The same of the student."""
+        return self._by_word(self._student_words(inputs), 32, inputs, presence)
 
-    def _embed(self, inputs, dim, *, dropout=0.0):
-        size = len(self.vocabulary)
-        x = layers.Embedding(size, dim, mask_zero=True, name="text_words")(inputs)
-        return layers.Dropout(dropout, name="text_dropout")(x) if dropout else x
+    def _teacher_words(self, inputs):
+        return layers.Dropout(0.3, name=f"{self.name}_dropout")(self._embedded(inputs, 256))
+
+    def _student_words(self, inputs):
+        return self._embedded(inputs, 12)
+
+    def _embedded(self, inputs, dim):
+        embedding = layers.Embedding(
+            len(self.vocabulary), dim, mask_zero=True, name=f"{self.name}_words"
+        )
+        return embedding(inputs)
+
+    def _by_word(self, embedded, units, ids, presence):
+        """The LSTM's last state as the features, its outputs as the words, and which are there."""
+        name = self.name
+        lstm = layers.LSTM(units, return_sequences=True, return_state=True, name=f"{name}_lstm")
+        outputs, state, _ = lstm(embedded)
+        features = layers.Activation("linear", name=f"{name}_features")(state)
+        tokens = SummaryAndTokens(name=f"{name}_tokens")(features, outputs)
+        return tokens, WordPresence(name=f"{name}_token_presence")(presence, ids)
+
+    # Exported files.
+
+    @classmethod
+    def of_tensor(cls, tensor: keras.KerasTensor) -> "Text | None":
+        """Any input of whole numbers `[batch, length]`, or one called `text`; no vocabulary."""
+        shape = tuple(tensor.shape)
+        whole_numbers = "int" in tensor.dtype or tensor.name == cls.kind
+        if len(shape) != 2 or shape[1] is None or not whole_numbers:
+            return None
+        return cls(tensor.name, vocabulary=None, length=shape[1])
+
+    def decode(self, content: tf.Tensor) -> tf.Tensor:
+        """Tokenises texts."""
+        return self.to_tensor(content)
+
+    def encode(self, tensors: np.ndarray) -> list[str]:
+        """Writes ids as texts; 1 becomes a word that the vocabulary lacks."""
+        words, unknown = self.vocabulary, "x"
+        while unknown in words:
+            unknown += "x"
+        return [
+            " ".join(words[i] if i > UNKNOWN_ID else unknown for i in row if i > PAD_ID)
+            for row in np.asarray(tensors, np.int64)
+        ]
+
+    def file_description(self, dtype: str) -> dict:
+        """Padding and rules of tokens; uint8 is a text of UTF-8 bytes, all else are ids."""
+        encoding = {"encoding": "utf-8"} if dtype == "uint8" else {}
+        return {**encoding, "padding": "0, on the right", "tokenizer_rules": TOKENIZER_RULES}
+
+    def files(self) -> dict[str, str]:
+        """The vocabulary, one word a line."""
+        return {} if self.vocabulary is None else {VOCABULARY_FILE: "\n".join(self.vocabulary)}
+
+    # Words.
 
     def describe(self) -> str:
         """Says what the tensor holds."""
-        return f"{self.length} token ids out of {len(self.vocabulary):,} words"
-
-
-def _words(embedded, units, ids, presence):
-    """The LSTM's last state as the features, its outputs as the words, and which are there."""
-    lstm = layers.LSTM(units, return_sequences=True, return_state=True, name="text_lstm")
-    outputs, state, _ = lstm(embedded)
-    features = layers.Activation("linear", name="text_features")(state)
-    tokens = SummaryAndTokens(name="text_tokens")(features, outputs)
-    return tokens, WordPresence(name="text_token_presence")(presence, ids)
+        known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"
+        return f"{self.length} token ids{known}"

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from mmkd_tf.models.fusion import Fusion
-from mmkd_tf.models.routing import input_structure, route
+from mmkd_tf.models.inputs import input_structure, route
 
 _BATCH_SIZE = 256
 

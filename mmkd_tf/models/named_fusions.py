@@ -1,15 +1,9 @@
 """The fusions by the names that settings have for them, in the teacher's size and the student's."""
 
-from mmkd_tf.models.fusion import (
-    Attention,
-    Concatenation,
-    CrossAttention,
-    FiLM,
-    Fusion,
-    GatedMultimodalUnit,
-    LowRankTensor,
-    WeightedSum,
-)
+from mmkd_tf.models.cross_attention import CrossAttention
+from mmkd_tf.models.fusion import Concatenation, Fusion
+from mmkd_tf.models.multiplying import FiLM, LowRankTensor
+from mmkd_tf.models.weighing import Attention, GatedMultimodalUnit, WeightedSum
 
 # By name: the class, the teacher's arguments and the student's. The student's widths keep it 20
 # times smaller than the teacher.
@@ -38,21 +32,20 @@ _FUSIONS = {
 FUSION_NAMES = tuple(_FUSIONS)
 
 
-def teacher_fusion(name: str) -> Fusion:
-    """Makes a fusion in the teacher's size.
+def fusion_by_name(name: str, role: str) -> Fusion:
+    """Makes a fusion in the teacher's size or the student's.
 
     Args:
         name: One of `FUSION_NAMES`.
+        role: `teacher` or `student`.
+
+    Raises:
+        ValueError: If there is no such fusion or role.
     """
-    fusion, arguments, _ = _FUSIONS[name]
-    return fusion(**arguments, name="fusion")
-
-
-def student_fusion(name: str) -> Fusion:
-    """Makes a fusion in the student's size.
-
-    Args:
-        name: One of `FUSION_NAMES`.
-    """
-    fusion, _, arguments = _FUSIONS[name]
-    return fusion(**arguments, name="fusion")
+    if name not in _FUSIONS or role not in ("teacher", "student"):
+        raise ValueError(
+            f"`name`, `role`: one of {', '.join(FUSION_NAMES)}; and teacher or student. Received: "
+            f"name={name!r}, role={role!r}."
+        )
+    fusion, for_teacher, for_student = _FUSIONS[name]
+    return fusion(**(for_teacher if role == "teacher" else for_student), name="fusion")

@@ -1,20 +1,28 @@
-"""Figures of a study, drawn without a display and without pyplot's global state."""
+"""Figures of runs and studies, drawn without a display and without pyplot's global state."""
 
+import io
+import re
+from collections.abc import Mapping
+
+import matplotlib
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from mmkd_tf.report.sentences import study_task
 
 _GREY, _DARK = "0.55", "0.0"
 _SHIFT = 0.2
 
 
-def study_figure(results: dict) -> Figure:
-    """Draws each seed's accuracy alone and distilled, by dataset and recipe.
+def study_figure(results: Mapping) -> Figure:
+    """Draws each seed's headline figure alone and distilled, by dataset and recipe.
 
     A panel for each dataset and split; a pair of columns for each recipe. A line joins the two
     students of a seed. It is readable without colours.
 
     Args:
-        results: What `study.json` holds; see the README.
+        results: What `study.json` holds; see the documentation.
 
     Returns:
         The figure; save it with `figure.savefig`.
@@ -25,30 +33,34 @@ def study_figure(results: dict) -> Figure:
     width = max(3.6, 0.9 * len(recipes) + 0.9)
     figure = Figure(figsize=(width * len(datasets), 3.8 * len(splits)), layout="constrained")
     grid = figure.subplots(len(splits), len(datasets), squeeze=False)
+    tasks = {name: study_task(results, name) for name in datasets}
     for row, split in zip(grid, splits, strict=True):
+        labels = []
         for axes, (name, values) in zip(row, datasets.items(), strict=True):
-            _panel(axes, values["models"], values["splits"][split], recipes)
+            _panel(axes, values["models"], values["splits"][split], recipes, tasks[name].headline)
             axes.set_title(f"{name}, {split}", fontsize=11)
-        row[0].set_ylabel("accuracy")
+            if (label := tasks[name].words.headline) not in labels[-1:]:
+                axes.set_ylabel(label)
+            labels.append(label)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
-def _panel(axes: Axes, models: dict, split: dict, recipes: list[str]) -> None:
-    accuracy = {name: model["accuracy"] for name, model in split["models"].items()}
-    teacher = split["models"]["teacher"]["mean"]["accuracy"]
+def _panel(axes: Axes, models: Mapping, split: Mapping, recipes: list[str], key: str) -> None:
+    scores = {name: model[key] for name, model in split["models"].items()}
+    teacher = split["models"]["teacher"]["mean"][key]
     axes.axhline(teacher, color=_GREY, linestyle="--", linewidth=1.2, label="teacher, mean")
     alone_by_seed = dict(
-        zip(models["student_alone"]["seeds"], accuracy["student_alone"], strict=True)
+        zip(models["student_alone"]["seeds"], scores["student_alone"], strict=True)
     )
     for place, recipe in enumerate(recipes):
         model = f"recipe-{recipe}"
-        if model not in accuracy:
+        if model not in scores:
             continue
         alone = [alone_by_seed[seed] for seed in models[model]["seeds"]]
         first = not axes.get_legend_handles_labels()[1][1:]
-        _pairs(axes, place, alone, accuracy[model], labelled=first)
+        _pairs(axes, place, alone, scores[model], labelled=first)
     axes.set_xticks(range(len(recipes)), recipes, rotation=20 if len(recipes) > 2 else 0)
     axes.set_xlim(-0.5, len(recipes) - 0.5)
     axes.grid(axis="y", color="0.9", linewidth=0.8)
@@ -77,14 +89,12 @@ PAGE_COLOURS = {
     "accent": "#040506",
     "card": "#050607",
 }
+_QUIET = {"color": PAGE_COLOURS["quiet"], "linewidth": 1.4}
 _CURVES = {
-    "teacher": {"color": PAGE_COLOURS["quiet"], "linestyle": (0, (4, 2)), "linewidth": 1.4},
+    "teacher": {**_QUIET, "linestyle": (0, (4, 2))},
     "student_alone": {
-        "color": PAGE_COLOURS["quiet"],
-        "linewidth": 1.4,
-        "marker": "o",
-        "markersize": 4,
-        "markerfacecolor": PAGE_COLOURS["card"],
+        **_QUIET,
+        **{"marker": "o", "markersize": 4, "markerfacecolor": PAGE_COLOURS["card"]},
     },
     "student": {
         "color": PAGE_COLOURS["accent"],
@@ -95,7 +105,7 @@ _CURVES = {
 }
 
 
-def damage_figure(found: dict, *, score: str, absent: float | None, top: float) -> Figure:
+def damage_figure(found: Mapping, *, score: str, absent: float | None, top: float) -> Figure:
     """Draws the models' score under one kind of damage, in the colours of a page.
 
     The curves tell apart by line and mark as well as by colour.
@@ -107,7 +117,7 @@ def damage_figure(found: dict, *, score: str, absent: float | None, top: float) 
         top: Highest score of all panels, which have one scale.
 
     Returns:
-        The figure; write it with `mmkd_tf.report.svg.svg`.
+        The figure; write it with `svg`.
     """
     figure = Figure(figsize=(3.3, 2.2), layout="constrained")
     axes = figure.subplots()
@@ -125,3 +135,29 @@ def damage_figure(found: dict, *, score: str, absent: float | None, top: float) 
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(PAGE_COLOURS["line"])
     return figure
+
+
+def svg(figure: Figure, *, name: str, label: str) -> Markup:
+    """Writes a figure to stand in a page, with the colours and the font of that page.
+
+    Args:
+        figure: Drawn with the colours of `PAGE_COLOURS`.
+        name: Keeps the names within apart from those of the page's other figures.
+        label: What is to be seen, for those who can't.
+
+    Returns:
+        An `svg` element; the same figure gives the same text.
+    """
+    file = io.StringIO()
+    # Text stays text; without a salt the names of clipping paths would be drawn by chance.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
+    content = file.getvalue()
+    content = content[content.index("<svg") :]
+    content = re.sub(r"<metadata>.*?</metadata>", "", content, flags=re.DOTALL)
+    for variable, colour in PAGE_COLOURS.items():
+        content = content.replace(colour, f"var(--{variable})")
+    width, height = (72 * side for side in figure.get_size_inches())
+    start = f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}" '
+    start += 'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    return Markup(start + content[content.index(">") + 1 :])  # noqa: S704

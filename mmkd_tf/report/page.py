@@ -1,45 +1,95 @@
 """The page of a run: one HTML file that needs nothing else."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from mmkd_tf.report.sections.classes import classes
-from mmkd_tf.report.sections.comparison import comparison, opening
-from mmkd_tf.report.sections.data import data
-from mmkd_tf.report.sections.files import files
-from mmkd_tf.report.sections.html import Markup, tag
-from mmkd_tf.report.sections.making import making
-from mmkd_tf.report.sections.robustness import robustness
-from mmkd_tf.report.sections.weights import weights
+import jinja2
+from markupsafe import Markup
 
-SECTIONS = (opening, comparison, classes, robustness, weights, files, data, making)
-_STYLE = Path(__file__).with_name("page.css")
+from mmkd_tf.report import run_tables as tables
+from mmkd_tf.report import sentences as say
+from mmkd_tf.report.figures import damage_figure, svg
+from mmkd_tf.report.tables import capitalized, escape_markdown, figure
+
+_FOLDER = Path(__file__).parent
+_KIB = 1024
 
 
-def report_page(results: dict) -> str:
+def render(template: str, **values: object) -> str:
+    """Fills in one of the templates; what is put into those of HTML is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
+        autoescape=jinja2.select_autoescape(["html"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"capitalized": capitalized, "md": escape_markdown}
+    return environment.get_template(template).render(tables=tables, say=say, **values)
+
+
+def report_page(results: Mapping) -> str:
     """Writes the page of a run.
 
     Everything is in it, figures too; it asks for nothing from elsewhere. Names from the data are
-    escaped.
+    escaped. Results of earlier versions may lack keys.
 
     Args:
-        results: What `results.json` holds; see the README.
+        results: What `results.json` holds; see the documentation.
 
     Returns:
         HTML.
     """
-    head = (
-        Markup('<meta charset="utf-8">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        tag("title", f"Student distilled on {results['dataset']['name']}"),
-        tag("style", Markup(_STYLE.read_text(encoding="utf-8"))),
+    measured = results.get("robustness") or {"damage": {}}
+    return render(
+        "report.html",
+        results=results,
+        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
+        tiles=_tiles(results),
+        curves=[
+            (name, title)
+            for name, title in say.MODELS.items()
+            if any(name in found["score"] for found in measured["damage"].values())
+        ],
+        panels=[_panel(kind, results) for kind in measured["damage"]],
+        epochs=say.setting(results, "training.epochs"),
     )
-    foot = tag(
-        "footer",
-        f"Made by mmkd-tf {results['versions'].get('mmkd-tf', '')}. All figures are in ",
-        tag("code", "results.json"),
-        " beside this file.",
+
+
+def _tiles(results: Mapping) -> list[tuple[str, str]]:
+    """What came out, in four figures, each with its meaning."""
+    student, teacher, task = results["student"], results["teacher"], say.task_of(results)
+    form = ".1%" if task.has_one_class else ".3f"  # people read an accuracy in percent
+    tiles = [
+        (figure(student["test"][task.headline], form), "of the distilled student"),
+        (figure(teacher["test"][task.headline], form), "of its teacher"),
+    ]
+    tiles = [(value, f"{task.words.headline} {whose}") for value, whose in tiles]
+    smaller = f"{teacher['parameters'] / student['parameters']:,.0f} x"
+    counts = f"{student['parameters']:,} for {teacher['parameters']:,}"
+    tiles.append((smaller, f"fewer parameters: {counts}"))
+    files = [made for made in results.get("exports", []) if made["file"].endswith(".tflite")]
+    if files:
+        made = min(files, key=lambda file: file["bytes"])
+        meaning = f"{made['file']}, {made['latency_ms']:.2g} ms a call"
+        tiles.append((f"{made['bytes'] / _KIB:,.0f} KiB", meaning))
+    return tiles
+
+
+def _panel(kind: str, results: Mapping) -> dict:
+    """Title, measure and picture of a kind of damage."""
+    measured, score = results["robustness"], say.task_of(results).words.headline
+    found, title = measured["damage"][kind], say.damage_title(kind)
+    absent = measured["absent"].get("student", {}).get(found["modality"])
+    curves = [curve for each in measured["damage"].values() for curve in each["score"].values()]
+    ends = ", ".join(
+        f"{say.MODELS[name]} from {curve[0]:.2f} to {curve[-1]:.2f}"
+        for name, curve in found["score"].items()
+        if name in say.MODELS
     )
-    body = tag("main", *(section(results) for section in SECTIONS), foot)
-    page = tag("html", tag("head", *head), tag("body", body), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    picture = svg(
+        damage_figure(found, score=score, absent=absent, top=max(map(max, curves))),
+        name=kind,
+        label=f"{capitalized(score)} under {title}: {ends}.",
+    )
+    return {"title": title, "measure": found["measure"], "picture": picture}

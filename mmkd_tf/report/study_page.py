@@ -1,135 +1,177 @@
 """The study's page: tables and verdicts, as Markdown and as text for the terminal."""
 
-from mmkd_tf.report.absence_page import absence_markdown, absence_text
-from mmkd_tf.report.tables import markdown_table, model_title, points_interval, text_table
+from collections.abc import Mapping
 
-_PAGE_COLUMNS = (
-    "dataset",
-    "recipe",
-    "seeds",
-    "teacher",
-    "alone",
-    "distilled",
-    "difference, points",
-    "95 % over seeds",
-    "95 % over seeds and examples",
-    "gap closed",
-)
-_MODEL_COLUMNS = (
-    "dataset",
-    "model",
-    "parameters",
-    "accuracy",
-    "cross-entropy",
-    "macro F1",
-    "s",
-)
-_TEXT_COLUMNS = (*_PAGE_COLUMNS[:6], "points", "95 % seeds", "95 % + examples", "gap closed")
+from mmkd_tf.report.page import render
+from mmkd_tf.report.run_tables import flat
+from mmkd_tf.report.sentences import study_task
+from mmkd_tf.report.tables import Table, capitalized, points_interval, wrapped
+from mmkd_tf.report.tables import figure as shown
 
 
-def study_page(results: dict, *, figure: str) -> str:
+def study_page(results: Mapping, *, figure: str) -> str:
     """Writes the page of a study.
 
     Args:
-        results: What `study.json` holds; see the README.
+        results: What `study.json` holds; see the documentation.
         figure: File name of the figure, in the page's folder.
 
     Returns:
         Markdown.
     """
-    lines = ["# Student alone and distilled", "", *_ranking(results), ""]
-    for split in splits(results):
-        lines += [f"## {split.capitalize()} split", "", _PURPOSE[split], ""]
-        if results["recipes"]:
-            lines += markdown_table(_PAGE_COLUMNS, _rows(results, split), num_words=2)
-            lines += ["", *(f"- {line}" for line in _verdicts(results, split)), ""]
-        lines += markdown_table(_MODEL_COLUMNS, _model_rows(results, split), num_words=2)
-        lines += ["", _MEANS, ""]
-        lines += absence_markdown(results, split)
-    if results["recipes"]:
-        lines += [f"![Each seed's student alone and distilled]({figure})", "", _INTERVALS, ""]
-        lines += ["## Recipes", ""]
-    lines += [f"- {name}: {_settings(own)}" for name, own in results["recipes"].items()]
-    lines += ["", *_failures(results)]
-    return "\n".join(lines).rstrip() + "\n"
+    recipes = {
+        name: ", ".join(f"{setting} {value}" for setting, value in flat(settings))
+        for name, settings in results["recipes"].items()
+    }
+    return render(
+        "study.md",
+        figure=figure,
+        ranking=_ranking(results),
+        parts=_parts(results),
+        recipes=recipes,
+        failures=_failures(results),
+    )
 
 
-def study_text(results: dict) -> str:
+def study_text(results: Mapping) -> str:
     """Writes the comparison as plain text.
 
     Args:
         results: What `study.json` holds.
     """
-    lines = []
-    for split in splits(results):
-        lines += ["", f"{split} split"]
-        if results["recipes"]:
-            lines += text_table(_TEXT_COLUMNS, _rows(results, split), num_words=2)
-            lines += _verdicts(results, split)
-        else:
-            lines += text_table(_MODEL_COLUMNS, _model_rows(results, split), num_words=2)
-        lines += absence_text(results, split)
-    return "\n".join([*lines, "", *_ranking(results), *_failures(results)]).rstrip()
+    blocks = []
+    for part in _parts(results):
+        # What is left out is in the verdicts.
+        compared = part["comparisons"].without("seeds", "95 % over seeds")
+        tables = [compared] if results["recipes"] else part["models"]
+        lines = [f"{part['split']} split", *(table.to_text() for table in tables)]
+        blocks.append("\n".join([*lines, *map(wrapped, part["verdicts"])]))
+        blocks += [table.to_text() for table in part["absence"]]
+    end = [wrapped(_ranking(results)), "\n".join(_failures(results))]
+    return "\n" + "\n\n".join([*blocks, *filter(None, end)])
 
 
-def splits(results: dict) -> list[str]:
-    """The splits that a study shows, in order."""
-    return list(next(iter(results["datasets"].values()))["splits"])
+def _parts(results: Mapping) -> list[dict]:
+    """What there is to show of each split."""
+    return [
+        {
+            "split": split,
+            "comparisons": _comparisons(results, split),
+            "verdicts": _verdicts(results, split),
+            "models": _models(results, split),
+            "absence": _absence(results, split),
+        }
+        for split in next(iter(results["datasets"].values()))["splits"]
+    ]
 
 
-_PURPOSE = {
-    "validation": "For choosing a recipe; the figures of the one that was chosen are too good.",
-    "test": "For judging a recipe that was chosen on validation, not for choosing one.",
-}
-_MEANS = "Means over the seeds; cross-entropy in nats; seconds of training."
-_INTERVALS = (
-    "The interval over seeds is a bootstrap of the paired differences. It speaks of the chance in "
-    "training (and in the split, where the seed makes it), not of the choice of the examples, and "
-    "with few seeds it is too narrow. The interval over seeds and examples resamples both."
-)
-
-
-def _rows(results, split):
+def _comparisons(results: Mapping, split: str) -> Table:
+    """The distilled students beside those alone, by dataset and recipe."""
     best = results["ranking"][0]["recipe"] if len(results["ranking"]) > 1 else None
     rows = []
     for dataset, values in results["datasets"].items():
-        means = {m: v["mean"]["accuracy"] for m, v in values["splits"][split]["models"].items()}
+        key, models = study_task(results, dataset).headline, values["splits"][split]["models"]
         for recipe, comparison in values["splits"][split]["comparisons"].items():
             closed = comparison["gap_closed"]
+            compared = ("teacher", "student_alone", f"recipe-{recipe}")
             rows.append(
                 (
                     dataset,
                     f"{recipe} (best)" if recipe == best else recipe,
                     str(len(comparison["differences"])),
-                    f"{means['teacher']:.3f}",
-                    f"{means['student_alone']:.3f}",
-                    f"{means['recipe-' + recipe]:.3f}",
+                    *(shown(models[model]["mean"][key]) for model in compared),
                     f"{100 * comparison['mean_difference']:+.1f}",
                     points_interval(comparison["interval"]),
                     points_interval(comparison["interval_with_examples"]),
                     "no gap" if closed is None else f"{closed:.0%}",
                 )
             )
-    return rows
+    columns = ("dataset", "recipe", "seeds", "teacher", "alone", "distilled", "gain, points")
+    columns += ("95 % over seeds", "95 % over seeds and examples", "gap closed")
+    return Table(columns, rows, num_words=2)
 
 
-def _model_rows(results, split):
-    return [
+def _models(results: Mapping, split: str) -> list[Table]:
+    """All figures of all models; a table for the datasets with the same figures."""
+    tables = {}
+    for dataset, values in results["datasets"].items():
+        columns = study_task(results, dataset).words.columns
+        known = {key: (title, form) for title, key, form in columns}
+        for model, measured in values["splits"][split]["models"].items():
+            trained, scores = values["models"][model], measured["mean"]
+            found = [known.get(key, (key.replace("_", "-"), ".3f")) for key in scores]
+            titles, forms = zip(*found, strict=True)
+            row = (
+                dataset,
+                _model_title(model),
+                f"{trained['parameters']:,}",
+                *map(shown, scores.values(), forms),
+                f"{sum(trained['seconds']) / len(trained['seconds']):,.0f}",
+            )
+            tables.setdefault(("dataset", "model", "parameters", *titles, "s"), []).append(row)
+    return [Table(columns, rows, num_words=2) for columns, rows in tables.items()]
+
+
+def _absence(results: Mapping, split: str) -> list[Table]:
+    """What is lost where an input is absent; no tables where no model reads two."""
+    found = results.get("absence", {}).get(split, {})
+    headline = _headline(results)
+    left = [
+        (
+            *(row["dataset"], _model_title(row["model"]), row["modality"], row["made_for_it"]),
+            *map(shown, (row["accuracy"], row["made_for_it_accuracy"], row["share"])),
+        )
+        for row in found.get("left", [])
+    ]
+    cost = [
+        (
+            *(row["dataset"], _model_title(row["model"]), row["without_dropout"]),
+            f"{100 * row['mean_difference']:+.1f}",
+            points_interval(row["interval"]),
+        )
+        for row in found.get("cost", [])
+    ]
+    tables = [
+        _without(results, split, headline),
+        Table(
+            ("dataset", "model", "left", "made for it", headline, f"its {headline}", "share"),
+            left,
+            "One modality left, beside the student alone that was made for it",
+            num_words=4,
+        ),
+        Table(
+            ("dataset", "model", "without dropout", "points", "95 % over seeds"),
+            cost,
+            "Complete inputs: trained for absence less trained without modality dropout",
+            num_words=3,
+        ),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _without(results: Mapping, split: str, headline: str) -> Table:
+    measured = {
+        (dataset, model): values
+        for dataset, found in results["datasets"].items()
+        for model, values in found["splits"][split]["models"].items()
+        if values.get("without")
+    }
+    names = sorted({name for values in measured.values() for name in values["without"]})
+    rows = [
         (
             dataset,
-            model_title(model),
-            f"{values['models'][model]['parameters']:,}",
-            f"{measured['mean']['accuracy']:.3f}",
-            f"{measured['mean']['cross_entropy']:.3f}",
-            f"{measured['mean']['macro_f1']:.3f}",
-            f"{sum(s := values['models'][model]['seconds']) / len(s):,.0f}",
+            _model_title(model),
+            shown(values["mean"][study_task(results, dataset).headline]),
+            *(shown(values["without"].get(name)) for name in names),
         )
-        for dataset, values in results["datasets"].items()
-        for model, measured in values["splits"][split]["models"].items()
+        for (dataset, model), values in measured.items()
     ]
+    columns = ("dataset", "model", "complete", *(f"without {name}" for name in names))
+    title = f"{capitalized(headline)} where all examples lack a modality"
+    return Table(columns, rows, title, num_words=2)
 
 
-def _verdicts(results, split):
+def _verdicts(results: Mapping, split: str) -> list[str]:
     return [
         f"{dataset}, {recipe}: {comparison['verdict']}"
         for dataset, values in results["datasets"].items()
@@ -137,25 +179,30 @@ def _verdicts(results, split):
     ]
 
 
-def _ranking(results):
+def _ranking(results: Mapping) -> str:
     if len(results["ranking"]) < 2:
-        return []
+        return ""
     listed = ", ".join(
         f"{entry['recipe']} {100 * entry['mean_difference']:+.1f}" for entry in results["ranking"]
     )
-    return [
-        f"Best recipe on validation: {results['ranking'][0]['recipe']} (points of accuracy over "
-        f"the student alone, mean over the datasets: {listed})."
-    ]
+    return (
+        f"Best recipe on validation: {results['ranking'][0]['recipe']} (points of "
+        f"{_headline(results)} over the student alone, mean over the datasets: {listed})."
+    )
 
 
-def _failures(results):
-    if not results["failed"]:
-        return []
-    return ["Failed; run the same command again to try these again:", ""] + [
-        f"- {unit}: {reason.strip().splitlines()[-1]}" for unit, reason in results["failed"].items()
-    ]
+def _failures(results: Mapping) -> list[str]:
+    reasons = {unit: text.strip().splitlines()[-1] for unit, text in results["failed"].items()}
+    start = ["Failed; run the same command again to try these again:", ""] if reasons else []
+    return start + [f"- {unit}: {reason}" for unit, reason in reasons.items()]
 
 
-def _settings(settings: dict) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
+def _headline(results: Mapping) -> str:
+    """What the figure is called by which models are compared."""
+    words = (study_task(results, dataset).words for dataset in results["datasets"])
+    return " or ".join(dict.fromkeys(each.headline for each in words))
+
+
+def _model_title(model: str) -> str:
+    """What people call a model of a study."""
+    return model.replace("_", " ").replace("recipe-", "distilled: ")

@@ -1,38 +1,56 @@
-"""The summary that a run prints at its end."""
+"""What a run and an export print at their end."""
 
-from mmkd_tf.report.by_task import WORDS, figure, task_of
-from mmkd_tf.report.exports_page import exports_lines
-from mmkd_tf.report.model_card import MODELS, chance, gain
-from mmkd_tf.report.robustness_page import robustness_lines
+from collections.abc import Mapping, Sequence
+
+from mmkd_tf.report import run_tables as tables
+from mmkd_tf.report import sentences as say
+from mmkd_tf.report.tables import wrapped
 
 
-def summary(results: dict) -> str:
+def summary(results: Mapping) -> str:
     """Writes the comparison and the exported files as plain text.
 
     Args:
         results: What `results.json` holds.
     """
-    columns = WORDS[task_of(results)].columns[:3]
-    widths = [max(10, len(title) + 2) for title, _, _ in columns]
-    head = "".join(f"{c[0]:>{width}}" for c, width in zip(columns, widths, strict=True))
-    lines = ["", f"{'test split':<20}{'parameters':>12}{head}"]
-    for name, title in MODELS.items():
-        test = results[name]["test"]
-        figures = (
-            f"{figure(test[key], form):>{width}}"
-            for (_, key, form), width in zip(columns, widths, strict=True)
-        )
-        lines.append(f"{title:<20}{results[name]['parameters']:>12,}{''.join(figures)}")
-    lines += [
-        gain(results),
-        chance(results),
-    ]
-    lines += robustness_lines(results, MODELS)
-    lines += ["", *exports_lines(results["exports"]), ""]
     seconds = results["seconds"]
-    lines.append(
-        f"{sum(seconds.values()):.0f} seconds ("
-        + ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items())
-        + f"), peak memory {results['peak_memory_mib']:,.0f} MiB"
-    )
-    return "\n".join(lines)
+    stages = ", ".join(f"{stage.replace('_', ' ')} {value:.0f}" for stage, value in seconds.items())
+    peak = results.get("peak_memory_mib")
+    memory = "" if peak is None else f", peak memory {peak:,.0f} MiB"
+    parts = [
+        "\nOn the test split:",
+        tables.comparison(results).to_text(),
+        wrapped(say.gain(results)),
+        wrapped(say.chance(results)),
+        *_robustness(results),
+        "",
+        *([exports_text(results["exports"]), ""] if results["exports"] else []),
+        wrapped(f"{sum(seconds.values()):.0f} seconds ({stages}){memory}"),
+    ]
+    return "\n".join(parts)
+
+
+def _robustness(results: Mapping) -> list[str]:
+    if not results.get("robustness"):
+        return []
+    parts = ["", tables.absence(results).to_text()]
+    if means := say.means_under_damage(results):
+        headline = say.task_of(results).words.headline
+        parts.append(wrapped(f"Mean {headline} of the distilled student under damage: {means}."))
+    return [*parts, wrapped(f"Measured on {say.damaged(results)}.")]
+
+
+def exports_text(exports: Sequence[Mapping]) -> str:
+    """Writes the exported files beside Keras, and the levels that were tried, as plain text.
+
+    Args:
+        exports: A dict for each file, with the keys of `mmkd_tf.export.Export`.
+    """
+    files = tables.files(exports)
+    tried = tables.levels(exports)
+    parts = [files.without(files.columns[-1]).to_text()]
+    parts += [f"\n{table.to_text()}" for table in tried]
+    if tried:
+        parts.append(wrapped(say.LEVELS))
+    parts.append(f"Measured on {say.compared_on(exports)} validation examples.")
+    return "\n".join(parts)

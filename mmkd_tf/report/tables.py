@@ -1,36 +1,142 @@
-"""Tables of words and figures, as Markdown and as text for the terminal."""
+"""Table: rows of words and figures, made once and shown as text, as Markdown and as HTML."""
 
-from collections.abc import Sequence
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import StringIO
 
-Row = Sequence[str]
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+_MOST_COLUMNS = 100  # longer lines of prose are hard to read
 
 
-def markdown_table(columns: Row, rows: Sequence[Row], *, num_words: int) -> list[str]:
-    """Gives the lines of a Markdown table.
+@dataclass(frozen=True)
+class Table:
+    """A table for people; `templates/macros.html` writes it as HTML.
 
-    The first `num_words` columns hold words, as do those without a title; the others hold figures.
+    Attributes:
+        columns: Titles.
+        rows: Cells as they are shown, as many in each row as there are columns.
+        title: What it shows; may be empty.
+        num_words: So many columns from the left hold words, as do those without a title; the
+            others hold figures, which stand to the right.
+        bars: By index of a column, for each row the share, 0 to 1, of a bar under the figure.
+
+    Raises:
+        ValueError: If a row has more or fewer cells than there are columns.
     """
-    rules = ["---" if i < num_words or not column else "---:" for i, column in enumerate(columns)]
-    return ["| " + " | ".join(row) + " |" for row in (columns, rules, *rows)]
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    title: str = ""
+    num_words: int = 1
+    bars: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(
+                f"`rows`: {len(self.columns)} cells in each, one for each column. Received: {wrong}"
+            )
+
+    def holds_words(self, column: int) -> bool:
+        """Whether a column holds words."""
+        return column < self.num_words or not self.columns[column]
+
+    def without(self, *titles: str) -> "Table":
+        """The same without some columns and without bars."""
+        left = [i for i, column in enumerate(self.columns) if column not in titles]
+        rows = [tuple(row[i] for i in left) for row in self.rows]
+        num_words = sum(i < self.num_words for i in left)
+        return Table(tuple(self.columns[i] for i in left), rows, self.title, num_words)
+
+    def to_markdown(self) -> str:
+        """Writes it as Markdown, the title as a line above; what is in cells stays text."""
+        places = range(len(self.columns))
+        rules = ["---" if self.holds_words(place) else "---:" for place in places]
+        cells = [[escape_markdown(cell) for cell in row] for row in (self.columns, *self.rows)]
+        lines = ["| " + " | ".join(row) + " |" for row in (cells[0], rules, *cells[1:])]
+        return "\n".join([*([f"{self.title}:", ""] if self.title else []), *lines])
+
+    def to_text(self, width: int | None = None) -> str:
+        """Writes it as plain text, the title as a line above.
+
+        Args:
+            width: Most columns of a line; by default the terminal's, 80 without one. Titles take
+                several lines first, then words, figures last.
+        """
+        width = width or terminal_width()
+        table = [[" ".join(cell.split()) for cell in row] for row in (self.columns, *self.rows)]
+        widths, gap = self._widths(table, width)
+        file = StringIO()
+        console = Console(file=file, width=width, color_system=None, force_terminal=False)
+        for rows, side in ((table[:1], "bottom"), (table[1:], "top")):
+            grid = Grid(box=None, show_header=False, pad_edge=False, collapse_padding=True)
+            grid.padding = (0, gap)
+            for place, size in enumerate(widths):
+                justify = "left" if self.holds_words(place) else "right"
+                grid.add_column(justify=justify, width=size, vertical=side, overflow="fold")
+            for row in rows:
+                grid.add_row(*map(Text, row))
+            if rows:
+                console.print(grid)
+        lines = [line.rstrip() for line in file.getvalue().splitlines()]
+        return "\n".join([*([f"{self.title}:"] if self.title else []), *lines])
+
+    def _widths(self, table: list[list[str]], width: int) -> tuple[list[int], int]:
+        """Widths of the columns and of the gaps between them, so that they fit if they can."""
+        columns = list(zip(*table, strict=True))
+        wanted = [max(map(cell_len, column)) for column in columns]
+        in_words = [max(map(cell_len, " ".join(column).split()), default=0) for column in columns]
+        in_cells = [
+            max(map(cell_len, (*title.split(), *cells)), default=0) for title, *cells in columns
+        ]
+        least = [
+            words if self.holds_words(place) else cells
+            for place, (words, cells) in enumerate(zip(in_words, in_cells, strict=True))
+        ]
+        gap = 2 if sum(least) + 2 * (len(least) - 1) <= width else 1
+        for needed in (in_cells, least, [1] * len(least)):
+            while sum(wanted) + gap * (len(wanted) - 1) > width and wanted != needed:
+                spare = [want - need for want, need in zip(wanted, needed, strict=True)]
+                wanted[spare.index(max(spare))] -= 1
+        return wanted, gap
 
 
-def text_table(columns: Row, rows: Sequence[Row], *, num_words: int) -> list[str]:
-    """Gives the same as lines of plain text, figures on the right."""
-    table = [columns, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        cells = enumerate(zip(row, widths, strict=True))
-        padded = [c.ljust(w) if i < num_words else c.rjust(w) for i, (c, w) in cells]
-        lines.append("  ".join(padded).rstrip())
-    return lines
+def terminal_width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def wrapped(text: str) -> str:
+    """Breaks a paragraph, so that its lines fit the terminal."""
+    width = min(terminal_width(), _MOST_COLUMNS)
+    joined = text.replace(" %", "\0%")  # stays with its number
+    filled = textwrap.fill(joined, width, break_long_words=False, break_on_hyphens=False)
+    return filled.replace("\0", " ")
+
+
+def escape_markdown(text: str) -> str:
+    """Keeps text from becoming markup, or the end of a cell, in Markdown."""
+    for sign, harmless in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;")):
+        text = text.replace(sign, harmless)
+    return " ".join(text.split())
+
+
+def capitalized(words: str) -> str:
+    """Begins words with a capital; what is in capitals stays so."""
+    return words[:1].upper() + words[1:]
+
+
+def figure(value: float | None, form: str = ".3f") -> str:
+    """Writes a figure; a dash where there is none."""
+    return "-" if value is None else format(value, form)
 
 
 def points_interval(interval: tuple[float, float] | None) -> str:
     """An interval of shares in points, with signs: `-1.2 to +0.3`."""
     return "-" if interval is None else "{:+.1f} to {:+.1f}".format(*(100 * v for v in interval))
-
-
-def model_title(model: str) -> str:
-    """What people call a model of a study."""
-    return model.replace("_", " ").replace("recipe-", "distilled: ")

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.data.batches import batches, num_steps, training_batches
+from mmkd_tf.data.batches import (
+    batches,
+    keyed_outputs,
+    named_teachers,
+    num_steps,
+    output_key,
+    training_batches,
+    view_batches,
+)
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
@@ -29,7 +37,7 @@ def dataset():
         name="numbers",
         splits={"train": examples(10), "validation": examples(4, 20), "test": examples(5, 30)},
         class_names=["even", "odd"],
-        modalities={"image": Image(8), "text": Text(words, length=2)},
+        modalities={"image": Image(height=8), "text": Text(vocabulary=words, length=2)},
     )
 
 
@@ -78,27 +86,7 @@ def test_evaluation_batches_keep_the_order(dataset):
     assert np.concatenate(numbers).tolist() == [30, 31, 32, 33, 34]
 
 
-def test_single_examples_can_be_batched_by_keras_users(dataset):
-    x, y = next(iter(dataset.train.batch(10)))
-    assert x["image"].shape == (10, 8, 8, 3) and x["image"].dtype == "uint8"
-    assert x["text"].shape == (10, 2) and y.shape == (10,)
-    assert len(dataset.validation) == 4
-
-
-def test_repr_tells_what_is_in_it(dataset):
-    text = repr(dataset)
-    assert "numbers: 10 train, 4 validation, 5 test" in text
-    assert "2 classes" in text and "8 x 8 pixels" in text and "42 words" in text
-    assert dataset.class_counts["train"] == {"even": 5, "odd": 5}
-    assert dataset.sizes == {"train": 10, "validation": 4, "test": 5}
-
-
-def test_refuses_missing_splits():
-    with pytest.raises(ValueError, match="`splits`: one entry for each of train, validation, test"):
-        Dataset(name="x", splits={"train": examples(3)}, class_names=["a"], modalities={})
-
-
-def said(dataset, *, views=2, **changes):
+def outputs_of_a_teacher(dataset, *, views=2, **changes):
     """Soft targets that tell the view and the example that they are for."""
 
     def reader():
@@ -116,7 +104,8 @@ def said(dataset, *, views=2, **changes):
 
 
 def test_soft_targets_come_with_their_examples_and_views_take_turns(dataset):
-    arguments = {"batch_size": 4, "augment": False, "soft_targets": said(dataset, augment=False)}
+    soft_targets = outputs_of_a_teacher(dataset, augment=False)
+    arguments = {"batch_size": 4, "augment": False, "soft_targets": soft_targets}
     steps = list(training_batches(dataset, epochs=5, **arguments))
     views = [x["teacher/logits"][0, 0].numpy() for x, _ in steps[::3]]
     assert views == [0, 1, 0, 1, 0]
@@ -130,7 +119,7 @@ def test_soft_targets_come_with_their_examples_and_views_take_turns(dataset):
 
 
 def test_views_of_the_examples_take_turns_too_but_not_their_order(dataset):
-    cached = read(dataset, epochs=3, soft_targets=said(dataset, views=1))
+    cached = read(dataset, epochs=3, soft_targets=outputs_of_a_teacher(dataset, views=1))
     live = read(dataset, epochs=1)
     orders = [sum((step[2].tolist() for step in cached[i : i + 3]), []) for i in (0, 3, 6)]
     assert orders[0] != orders[1] and orders[1] != orders[2]
@@ -145,7 +134,7 @@ def test_views_of_the_examples_take_turns_too_but_not_their_order(dataset):
 
 
 def test_several_teachers_come_by_name(dataset):
-    caches = {"large": said(dataset), "old": said(dataset)}
+    caches = {"large": outputs_of_a_teacher(dataset), "old": outputs_of_a_teacher(dataset)}
     x, _ = next(iter(training_batches(dataset, epochs=1, soft_targets=caches)))
     kept = ["large/cache", "large/logits", "old/cache", "old/logits"]
     assert sorted(x) == ["image", *kept, "text"]
@@ -155,9 +144,9 @@ def test_several_teachers_come_by_name(dataset):
 
 def test_soft_targets_of_something_else_are_refused_with_all_reasons(dataset):
     caches = {
-        "a": said(dataset, seed=5, num_examples=9),
-        "b": said(dataset, fingerprint="of other data", views=3),
-        "c": said(dataset, augment=False),
+        "a": outputs_of_a_teacher(dataset, seed=5, num_examples=9),
+        "b": outputs_of_a_teacher(dataset, fingerprint="of other data", views=3),
+        "c": outputs_of_a_teacher(dataset, augment=False),
     }
     with pytest.raises(ValueError) as error:
         training_batches(dataset, epochs=1, soft_targets=caches)
@@ -173,6 +162,86 @@ def test_soft_targets_of_something_else_are_refused_with_all_reasons(dataset):
 
 
 def test_the_seed_of_soft_targets_does_not_matter_without_augmentation(dataset):
-    cache = said(dataset, views=1, augment=False, seed=None)
+    cache = outputs_of_a_teacher(dataset, views=1, augment=False, seed=None)
     batches = training_batches(dataset, epochs=1, seed=3, augment=False, soft_targets=cache)
     assert "teacher/logits" in next(iter(batches))[0]
+
+
+@pytest.fixture
+def noise():
+    rng = np.random.default_rng(0)
+
+    def examples(count):
+        pictures = rng.integers(0, 256, [count, 8, 8, 3]).astype(np.uint8)
+        texts = rng.integers(2, 12, [count, 4]).astype("int32")
+        return Examples({"image": pictures, "text": texts}, np.arange(count, dtype="int32"))
+
+    return Dataset(
+        name="noise",
+        splits={"train": examples(30), "validation": examples(2), "test": examples(2)},
+        class_names=list(map(str, range(30))),
+        modalities={
+            "image": Image(height=8),
+            "text": Text(vocabulary=["<pad>", "<unk>", *map(str, range(10))], length=4),
+        },
+    )
+
+
+def in_order(batches):
+    """The examples by label, which is their index here."""
+    parts = [({name: values.numpy() for name, values in x.items()}, y.numpy()) for x, y in batches]
+    labels = np.concatenate([y for _, y in parts])
+    order = np.argsort(labels)
+    return {n: np.concatenate([x[n] for x, _ in parts])[order] for n in parts[0][0]}, labels
+
+
+@pytest.mark.parametrize("seed", [0, 70_000])
+def test_a_view_is_what_the_epoch_of_its_number_shows(noise, seed):
+    for epoch in (0, 2):
+        arguments = {"seed": seed, "batch_size": 7}
+        view, labels = in_order(view_batches(noise, first_view=epoch, views=epoch + 1, **arguments))
+        shown, shuffled = in_order(
+            training_batches(noise, first_epoch=epoch, epochs=epoch + 1, **arguments)
+        )
+        np.testing.assert_array_equal(labels, np.arange(30))
+        assert shuffled.tolist() != labels.tolist()
+        for name in ("image", "text"):
+            np.testing.assert_array_equal(view[name], shown[name])
+
+
+def test_views_follow_one_another_and_differ(noise):
+    batches = list(view_batches(noise, views=2, batch_size=20))
+    assert [y.numpy()[[0, -1]].tolist() for _, y in batches] == [[0, 19], [20, 29]] * 2
+    assert (batches[0][0]["image"].numpy() != batches[2][0]["image"].numpy()).any()
+
+
+def test_without_augmentation_a_view_is_the_data(noise):
+    view, _ = in_order(view_batches(noise, views=1, augment=False))
+    np.testing.assert_array_equal(view["image"], noise.splits["train"].inputs["image"])
+
+
+def test_every_teacher_has_a_name():
+    a, b = object(), object()
+    assert named_teachers(a) == {"teacher": a}
+    assert named_teachers([a, b]) == named_teachers((a, b)) == {"teacher_0": a, "teacher_1": b}
+    assert named_teachers({"big": a, "image": b}) == {"big": a, "image": b}
+
+
+def test_names_are_a_copy():
+    given = {"big": object()}
+    assert named_teachers(given) is not given
+
+
+def test_an_output_is_named_after_its_teacher():
+    assert output_key("big", "hidden") == "big/hidden"
+
+
+def test_outputs_are_held_under_their_keys_with_the_marker_of_their_cache():
+    outputs = {"logits": np.ones((3, 2), "float32"), "hidden": np.ones((3, 4, 5), "float32")}
+    cache = SimpleNamespace(marker=lambda teacher_name: f"{teacher_name}/cache-7")
+    keyed = keyed_outputs(outputs, cache=cache, teacher_name="big")
+    assert list(keyed) == ["big/logits", "big/hidden", "big/cache-7"]
+    assert keyed["big/logits"] is outputs["logits"] and keyed["big/hidden"] is outputs["hidden"]
+    # One entry an example, so that the batch can be taken apart and put together.
+    np.testing.assert_array_equal(keyed["big/cache-7"], np.zeros(3, "uint8"))
+    assert keyed["big/cache-7"].dtype == "uint8"

@@ -10,6 +10,7 @@ from mmkd_tf.data.reading import TableError
 from mmkd_tf.data.rows import DataError
 from mmkd_tf.data.table import from_table
 from mmkd_tf.edge.tokenizer import Tokenizer
+from mmkd_tf.modalities import KINDS
 
 SMALL = DatasetOptions(image_size=8)
 SKIP = DatasetOptions(image_size=8, skip_bad_rows=True)
@@ -53,7 +54,7 @@ def test_values_of_a_table_with_files_for_every_split(folder):
     assert dataset.sizes == {"train": 2, "validation": 1, "test": 2}
     assert dataset.class_names == ["a", "b"]
     assert dataset.splits["train"].labels.tolist() == [1, 0]
-    assert dataset.splits["test"].texts == ["cup", ""]
+    assert dataset.splits["test"].raw["text"] == ["cup", ""]
     # Words of the training split alone, the frequent one first: "tea" is unknown.
     vocabulary = ["<pad>", "<unk>", "cup", "blue", "red"]
     assert dataset.modalities["text"].vocabulary == vocabulary
@@ -74,7 +75,9 @@ def test_fractions_are_seeded_and_disjoint(folder):
         from_table(path, validation=0.1, test=0.25, options=DatasetOptions(image_size=8, seed=seed))
         for seed in (0, 0, 1)
     ]
-    texts = [[dataset.splits[split].texts for split in dataset.splits] for dataset in datasets]
+    texts = [
+        [dataset.splits[split].raw["text"] for split in dataset.splits] for dataset in datasets
+    ]
     assert texts[0] == texts[1] != texts[2]
     assert datasets[0].sizes == {"train": 26, "validation": 4, "test": 10}
     assert sorted(sum(texts[0], [])) == sorted(text for _, text, _ in good_rows(40))
@@ -165,7 +168,7 @@ def test_all_problems_are_in_one_error_with_their_row_numbers(folder):
         "    row 38: 2 of 3 cells",
         f"  {test} (row 1 is the header):",
         "    row 2: label 'unheard': no training row has it",
-        "Mend the 8 rows, or go on without them: skip_bad_rows=True",
+        "Correct the 8 rows, or go on without them: skip_bad_rows=True",
     ]
     assert len(lines) == len(expected)
     for line, start in zip(lines, expected, strict=True):
@@ -208,8 +211,14 @@ def test_a_class_that_loses_its_rows_is_left_out_with_them(folder):
     [
         ([(*row[:2], "a") for row in good_rows()], "one class only, 'a'; a classifier needs two"),
         ([(*row[:2], "") for row in good_rows()], "items.csv: no labels"),
-        ([("", *row[1:]) for row in good_rows()], "no row has a picture; .* or image=None"),
-        ([(row[0], "", row[2]) for row in good_rows()], "no row has a text; .* or text=None"),
+        (
+            [("", *row[1:]) for row in good_rows()],
+            "no row has a picture; .* or leave out the input 'image'",
+        ),
+        (
+            [(row[0], "", row[2]) for row in good_rows()],
+            "no row has a text with words; .* or leave out the input 'text'",
+        ),
         (
             [(*row[:2], f"{n}.25") for n, row in enumerate(good_rows())],
             "such as 0.25: measurements",
@@ -248,7 +257,7 @@ def test_broken_unicode_in_a_data_frame_is_a_problem(folder):
 def test_repeated_rows_stay_on_one_side(folder):
     rows = [row for row in good_rows() for _ in range(3)]
     dataset = from_table(write(folder, rows), options=SMALL)
-    sides = [set(examples.texts) for examples in dataset.splits.values()]
+    sides = [set(examples.raw["text"]) for examples in dataset.splits.values()]
     assert sum(map(len, sides)) == 30
     assert dataset.notes == []
 
@@ -295,3 +304,141 @@ def test_arguments_without_sense_are_errors(folder):
         from_table(path, validation=1.5)
     with pytest.raises(ValueError, match=r"(?s)`image_size`: .*image_size=4.*`seed`.*`folder`"):
         DatasetOptions(image_size=4, seed=-1, folder=folder / "nowhere")
+
+
+def coins(count=30):
+    """Two pictures and two texts an item; the columns of one have other names."""
+    return pd.DataFrame(
+        {
+            "photo_front": [f"{number}.png" for number in range(count)],
+            "back": [f"{number + 1}.png" for number in range(count)],
+            "title": [f"coin number {number}" for number in range(count)],
+            "note": [f"found in {1900 + number}" for number in range(count)],
+            "label": [f"class{number % 2}" for number in range(count)],
+        }
+    )
+
+
+COIN_INPUTS = {
+    "front": {"kind": "image", "column": "photo_front", "size": 8},
+    "back": {"kind": "image", "size": 16},
+    "title": {"kind": "text", "length": 2},
+    "note": {"kind": "text", "vocabulary_size": 4},
+}
+
+
+def read_coins(frame, folder, inputs=COIN_INPUTS, **options):
+    return from_table(frame, inputs=inputs, options=DatasetOptions(folder=folder, **options))
+
+
+def test_two_pictures_and_two_texts_of_one_table(folder):
+    frame = coins()
+    frame.loc[3, ["back", "note"]] = ""
+    dataset = read_coins(frame, folder)
+    assert list(dataset.modalities) == list(COIN_INPUTS)
+    assert [modality.name for modality in dataset.modalities.values()] == list(COIN_INPUTS)
+    train = dataset.splits["train"]
+    assert {name: values.shape[1:] for name, values in train.inputs.items()} == {
+        "front": (8, 8, 3),
+        "back": (16, 16, 3),
+        "title": (2,),
+        "note": (3,),
+    }
+    assert list(train.raw) == ["title", "note"]
+    assert len(dataset.modalities["note"].vocabulary) == 4
+    # Each row has its own pictures and texts.
+    for examples in dataset.splits.values():
+        for row, title in enumerate(examples.raw["title"]):
+            number = int(title.split()[-1])
+            front = np.asarray(Image.open(folder / f"{number}.png"))
+            np.testing.assert_array_equal(examples.inputs["front"][row], front)
+            assert examples.labels[row] == number % 2
+            lacks = number == 3
+            assert examples.inputs["back"][row].any() != lacks
+            assert examples.raw["note"][row] == ("" if lacks else f"found in {1900 + number}")
+    assert repr(dataset).count("absent in 1") == 2
+    assert read_coins(frame, folder).fingerprint() == dataset.fingerprint()
+
+
+def test_the_short_form_is_two_inputs_by_name(folder):
+    path = write(folder, good_rows())
+    by_name = {
+        "image": {"kind": "image", "size": 8},
+        "text": {"kind": "text", "column": "text", "vocabulary_size": 5},
+    }
+    short = from_table(path, options=DatasetOptions(image_size=8, vocabulary_size=5))
+    assert from_table(path, inputs=by_name).fingerprint() == short.fingerprint()
+
+
+def test_rows_are_the_same_only_if_all_their_inputs_are(folder):
+    frame = pd.concat([coins(20)] * 2, ignore_index=True)
+    other_back = frame.assign(back=[f"{number}.png" for number in range(10, 50)])
+    numbers = {
+        name: [
+            [int(title.split()[-1]) for title in examples.raw["title"]]
+            for examples in read_coins(table, folder).splits.values()
+        ]
+        for name, table in (("same", frame), ("other", other_back))
+    }
+    assert sum(len(set(side)) for side in numbers["same"]) == 20  # repeated rows stay together
+    assert sum(len(set(side)) for side in numbers["other"]) > 20
+
+
+def test_problems_of_inputs_by_name_are_in_one_error(folder):
+    frame = coins().astype(object)
+    frame.loc[2, "photo_front"] = "nowhere.png"
+    frame.loc[2, "back"] = "neither.png"
+    frame.loc[4, "note"] = "x" * 100_001
+    frame.loc[5, ["photo_front", "back", "title", "note"]] = ""
+    with pytest.raises(DataError) as caught:
+        read_coins(frame, folder)
+    assert caught.value.num_problems == 4
+    lines = str(caught.value).splitlines()
+    for line, start in zip(
+        lines[2:],
+        [
+            "    row 2: picture 'nowhere.png': there is no such file",
+            "    row 2: picture 'neither.png': there is no such file",
+            "    row 4: text: 100,001 characters",
+            "    row 5: neither a picture nor a text with words",
+            "Correct the 3 rows",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(start)
+    pictures = {name: COIN_INPUTS[name] for name in ("front", "back")}
+    frame = coins()
+    frame.loc[5, ["photo_front", "back"]] = ""
+    with pytest.raises(DataError, match="row 5: it lacks a picture, and there is no other input"):
+        read_coins(frame, folder, pictures)
+    with pytest.raises(DataError, match="no row has a picture; .* the input 'back'"):
+        read_coins(coins().assign(back=""), folder, pictures)
+
+
+def test_a_pair_may_be_of_two_pictures(folder):
+    pictures = {name: COIN_INPUTS[name] for name in ("front", "back")}
+    frame = coins()
+    frame["back"] = [f"{number + 30}.png" for number in range(30)]
+    dataset = read_coins(frame, folder, pictures, task="retrieval")
+    assert dataset.task.name == "retrieval" and "30 items" in repr(dataset)
+
+
+def test_columns_of_inputs_by_name_are_missed(folder):
+    with pytest.raises(TableError, match=r"'photo_front'\?\); no column 'titel' \(did you"):
+        read_coins(
+            coins(),
+            folder,
+            {"front": {"kind": "image"}, "title": {"kind": "text", "column": "titel"}},
+        )
+
+
+def test_new_tensors_do_not_cost_memory_of_their_own(folder, monkeypatch):
+    read = []
+    image = KINDS["image"]
+    monkeypatch.setattr(
+        image, "read", lambda *a, _read=image.read, **b: read.append(_read(*a, **b)) or read[-1]
+    )
+    table = write(folder, good_rows(20))
+    other = write(folder, good_rows(10, first=40), "other.csv")
+    dataset = from_table(table, test=other, options=SMALL)
+    assert dataset.splits["test"].inputs["image"] is read[1][0]

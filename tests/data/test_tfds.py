@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from mmkd_tf.data.builders import find_builder
 from mmkd_tf.data.features import find_features
-from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.options import DatasetOptions, named_inputs
 from mmkd_tf.data.rows import DataError
-from mmkd_tf.data.tfds import from_tfds
+from mmkd_tf.data.tfds import find_builder, from_tfds
 
 SMALL = DatasetOptions(image_size=8)
 CLASSES = ["zebra", "ant"]
@@ -77,7 +76,7 @@ def test_own_splits_and_values(tiny):
         assert sorted(values) == list(range(first, first + len(values)))
         examples = dataset.splits[split]
         assert examples.labels.tolist() == [value % 2 for value in values]
-        assert examples.texts == [f"Nº {value}" for value in values]
+        assert examples.raw["text"] == [f"Nº {value}" for value in values]
         assert examples.inputs["image"].shape == (len(values), 8, 8, 3)
 
 
@@ -136,14 +135,14 @@ def test_unfit_features_are_errors_before_anything_is_prepared(tiny, tmp_path):
     with pytest.raises(ValueError) as caught:
         from_tfds(tiny(sizes={"train": 20}), image="depth", text="captions", label="labels")
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("`image`: the name of an Image of 8 or 16 bit. Received: image='de")
+    assert lines[0].startswith("`image`: the name of a feature with pictures. Received: image='de")
     assert lines[0].endswith("dtype=float32). Try image='image' or image='grey' or image=None.")
-    assert lines[1].startswith("`text`: the name of a Text. Received: text='captions', which is Se")
+    assert lines[1].startswith("`text`: the name of a feature with texts. Received: text='caption")
     assert lines[1].endswith("Try text='words/text' or text=None.")
     assert lines[2].endswith("Received: label='labels'. Try label='label'.")
     assert "  label: ClassLabel, 2 classes" in lines
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="`image`, `text`: one of them at least"):
+    with pytest.raises(ValueError, match="`image`, `text`: a column for one of them at least"):
         from_tfds(tiny(sizes={"train": 20}), image=None, text=None)
 
 
@@ -164,11 +163,9 @@ def test_public_datasets_by_name():
 def test_our_own_datasets_by_name(name):
     builder = find_builder(name)
     assert builder.name == name
-    assert set(find_features(builder, {"image": "image", "text": "text", "label": "label"})) == {
-        "image",
-        "text",
-        "label",
-    }
+    inputs = named_inputs(None, image="image", text="text", options=SMALL)
+    features, label = find_features(builder, inputs, "label")
+    assert list(features) == ["image", "text"] and len(label.class_names) > 8
 
 
 def test_unknown_names_are_errors():
@@ -192,3 +189,32 @@ def test_a_failed_download_is_explained(tiny):
 def test_arguments_without_sense_are_errors(tiny):
     with pytest.raises(ValueError, match="`test`: a fraction above 0"):
         from_tfds(tiny(sizes={"train": 20}), text=None, test=0)
+
+
+def test_two_pictures_and_nested_texts_by_name(tiny):
+    inputs = {
+        "front": {"kind": "image", "column": "image", "size": 8},
+        "grey": {"kind": "image", "size": 9},
+        "words": {"kind": "text", "column": "words/text"},
+    }
+    dataset = from_tfds(tiny(sizes={"train": 20, "test": 6}), inputs=inputs)
+    assert list(dataset.modalities) == list(inputs)
+    for examples in dataset.splits.values():
+        front, grey = (examples.inputs[name][:, 0, 0, 0].tolist() for name in ("front", "grey"))
+        assert front == grey and examples.labels.tolist() == [value % 2 for value in front]
+        assert examples.raw["words"] == [f"Nº {value}" for value in front]
+
+
+def test_unfit_features_of_inputs_by_name(tiny):
+    inputs = {
+        "front": {"kind": "image", "column": "depth"},
+        "grey": {"kind": "image"},
+        "words": {"kind": "text"},
+    }
+    with pytest.raises(ValueError) as caught:
+        from_tfds(tiny(sizes={"train": 20}), inputs=inputs)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("`inputs`, 'front': the name of a feature with pictures. Received")
+    assert lines[0].endswith("dtype=float32). Try column='image' or column='grey'.")
+    assert lines[1].startswith("`inputs`, 'words': the name of a feature with texts. Received: col")
+    assert lines[1].endswith("column='words'. Try column='words/text'.")

@@ -51,23 +51,25 @@ def read(tmp_path):
 
 def test_a_sequence_is_several_labels(read):
     dataset = read("tags")
-    assert dataset.task == "multi_label" and dataset.class_names == TAGS
+    assert dataset.task.name == "multi_label" and dataset.class_names == TAGS
     labels = np.concatenate([part.labels for part in dataset.splits.values()])
-    numbers = [int(text.split()[1]) for part in dataset.splits.values() for text in part.texts]
+    numbers = [
+        int(text.split()[1]) for part in dataset.splits.values() for text in part.raw["text"]
+    ]
     expected = [[number >> index & 1 for index in range(3)] for number in numbers]
     np.testing.assert_array_equal(labels, expected)
 
 
 def test_words_with_a_separator(read):
     dataset = read("words", label_separator=";")
-    assert dataset.task == "multi_label" and dataset.class_names == ["dry", "new", "warm"]
+    assert dataset.task.name == "multi_label" and dataset.class_names == ["dry", "new", "warm"]
 
 
 def test_a_number_is_a_target_if_asked(read):
     dataset = read("price", task="regression")
-    assert dataset.task == "regression" and dataset.class_names == ["price"]
+    assert dataset.task.name == "regression" and dataset.class_names == ["price"]
     for part in dataset.splits.values():
-        expected = [[int(text.split()[1]) / 4] for text in part.texts]
+        expected = [[int(text.split()[1]) / 4] for text in part.raw["text"]]
         np.testing.assert_allclose(part.labels, expected)
     with pytest.raises(ValueError, match="or a number of any kind with task='regression'"):
         read("price")

@@ -103,12 +103,12 @@ def test_refuses_weights_of_teachers(weights, problem):
 @pytest.mark.parametrize("weights", [{"teacher": 2.0}, "confidence"], ids=str)
 def test_refuses_arguments_that_would_have_no_effect(weights):
     alone = Distiller(student=classifier(5), teacher=classifier(9))
-    with pytest.raises(ValueError, match="`teacher_weights`: None where no term listens to sev"):
+    with pytest.raises(ValueError, match="`teacher_weights`: None where no term has sev"):
         alone.compile(teacher_weights=weights)
     with pytest.raises(ValueError, match=r"`loss_weights`: none.*Received: loss_weights=\[2.0\]"):
         alone.compile(loss_weights=[2.0])
     both = Distiller(student=classifier(5), teacher={"a": classifier(9), "b": classifier(9)})
-    with pytest.raises(ValueError, match="`teacher_weights`: None where no term listens to sev"):
+    with pytest.raises(ValueError, match="`teacher_weights`: None where no term has sev"):
         both.compile(terms=[SoftTargets(teacher="a")], teacher_weights="label_loss")
     with pytest.raises(ValueError, match="`on_wrong_teacher`: one of.*Received: 'ignore'"):
         both.compile(on_wrong_teacher="ignore")

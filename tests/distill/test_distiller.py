@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from mmkd_tf import losses
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint
 from mmkd_tf.distill.schedules import Constant, Cosine, Linear, WarmUp
@@ -36,6 +37,7 @@ def data():
 
 def distiller(student=None, teacher=None, **arguments):
     model = Distiller(student=student or classifier(5), teacher=teacher or classifier(9, seed=7))
+    arguments = {"terms": [SoftTargets()], "hard_label_weight": 0.1, **arguments}
     model.compile(keras.optimizers.SGD(0.1), **arguments)
     return model
 
@@ -73,7 +75,19 @@ def expected_parts(model, x, y, temperature):
     return cross_entropy, temperature**2 * (np.exp(p) * (p - q)).sum(-1)
 
 
-def test_the_default_is_a_tenth_of_labels_and_nine_tenths_of_soft_targets(data):
+def test_the_default_is_that_of_a_run(data):
+    x, y = data
+    model = distiller()
+    model.compile(keras.optimizers.SGD(0.1))
+    hard, _ = expected_parts(model, x, y, temperature=4.0)
+    soft = losses.dist_loss(teacher_logits=model.teacher(x), student_logits=model.student(x))
+    history = model.fit(x, y, batch_size=32, verbose=0).history
+    assert history["hard_label_loss"][0] == pytest.approx(hard.mean(), rel=1e-4)
+    assert history["soft_target_loss"][0] == pytest.approx(np.mean(soft), rel=1e-4)
+    assert history["loss"][0] == pytest.approx(hard.mean() + 0.2 * np.mean(soft), rel=1e-4)
+
+
+def test_the_published_form_adds_softened_divergence_to_the_labels(data):
     x, y = data
     model = distiller()
     hard, soft = expected_parts(model, x, y, temperature=4.0)

@@ -7,13 +7,10 @@ import tensorflow as tf
 from keras import layers
 
 from mmkd_tf import losses
-from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.feature_terms import Hint, Relation
-from mmkd_tf.distill.forward import multi_output, output_shapes
-from mmkd_tf.distill.modality_term import ModalityTerm
-from mmkd_tf.distill.reduction import mean_over_batch
-from mmkd_tf.distill.teachers import Teachers
-from mmkd_tf.distill.teaching import Teaching
+from mmkd_tf.distill.distiller import Distiller, mean_over_batch
+from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
+from mmkd_tf.distill.teacher_signals import TeacherSignals
+from mmkd_tf.distill.teachers import Teachers, multi_output, output_shapes
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.models.fusion import Presence
 
@@ -145,7 +142,7 @@ def step_of_all_terms():
         )
         if layer is not None:
             projections[f"{term.name}/teacher"] = layer
-    teaching = Teaching(terms, projections)
+    teaching = TeacherSignals(terms, projections)
 
     def step(x, labels):
         said, gradients = teachers(x), {}

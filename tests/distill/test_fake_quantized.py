@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from mmkd_tf.distill.fake_quantized import FakeQuantized, round_activations, round_weights
+from mmkd_tf.distill.quantization_aware import FakeQuantized, round_activations, round_weights
 
 
 def gradient(function, values):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from mmkd_tf.distill.forward import multi_output, output_shapes
+from mmkd_tf.distill.teachers import multi_output, output_shapes
 
 X = {"image": np.random.default_rng(0).normal(size=(3, 4)).astype("float32")}
 

@@ -5,7 +5,7 @@ from keras import layers
 
 from mmkd_tf import losses
 from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.modality_term import ModalityTerm
+from mmkd_tf.distill.feature_terms import ModalityTerm
 from mmkd_tf.models.fusion import Presence
 
 RNG = np.random.default_rng(0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.distill.projections import Projection, at_positions, common_positions
+from mmkd_tf.distill.feature_terms import Projection, at_positions, common_positions
 
 
 def drawn(*shape, seed=0):

@@ -6,7 +6,8 @@ from keras import layers, ops
 
 from mmkd_tf.distill import Distiller, Hint, SoftTargets
 from mmkd_tf.distill.quantization_aware import keep_rounded_weights, quantization_aware
-from mmkd_tf.models.fusion import Attention, Concatenation, Presence
+from mmkd_tf.models import Attention, Concatenation
+from mmkd_tf.models.fusion import Presence
 
 FLOAT = {"weight_bits": 16, "embedding_bits": 16, "activation_bits": None}
 

@@ -8,10 +8,14 @@ from keras import layers
 
 from mmkd_tf.data.batches import training_batches
 from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.distill import soft_targets as maker
 from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.soft_targets import SoftTargetCache, cache_batches, cache_soft_targets
-from mmkd_tf.distill.targets import maker
-from mmkd_tf.distill.targets.outputs import TeacherOutputs
+from mmkd_tf.distill.soft_targets import (
+    SoftTargetCache,
+    TeacherOutputs,
+    cache_batches,
+    cache_soft_targets,
+)
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models import build_teacher
@@ -31,8 +35,8 @@ def make_dataset(seed=0, count=70):
         splits={"train": examples(count), "validation": examples(2), "test": examples(2)},
         class_names=["a", "b", "c"],
         modalities={
-            "image": Image(8),
-            "text": Text(["<pad>", "<unk>", *map(str, range(10))], length=4),
+            "image": Image(height=8),
+            "text": Text(vocabulary=["<pad>", "<unk>", *map(str, range(10))], length=4),
         },
     )
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from mmkd_tf.data.teacher_names import named_teachers
+from mmkd_tf.data.batches import named_teachers
 from mmkd_tf.distill.feature_terms import Hint
 from mmkd_tf.distill.teachers import Teachers
 from mmkd_tf.distill.terms import SoftTargets

@@ -27,8 +27,8 @@ def dataset():
         splits={"train": examples(48, 0), "validation": examples(16, 1), "test": examples(16, 2)},
         class_names=["red", "green", "blue"],
         modalities={
-            "image": Image(16),
-            "text": Text(["<pad>", "<unk>", "r", "g", "b"], length=2),
+            "image": Image(height=16),
+            "text": Text(vocabulary=["<pad>", "<unk>", "r", "g", "b"], length=2),
         },
     )
 

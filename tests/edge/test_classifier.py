@@ -3,6 +3,7 @@ import subprocess
 import sys
 import zipfile
 from io import BytesIO
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,7 +12,8 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image
 
-from mmkd_tf.edge import Classifier, Prediction
+from mmkd_tf.edge import Classifier, Prediction, Regressor, register_reader
+from mmkd_tf.edge.examples import READERS
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
 from mmkd_tf.export.text_bytes import text_reader
@@ -22,14 +24,14 @@ import importlib.abc, sys
 
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "keras"):
+        if name.split(".")[0] in ("tensorflow", "keras", "pydantic"):
             raise ImportError(name + " is blocked")
 
 sys.meta_path.insert(0, Block())
 from mmkd_tf.edge import Classifier
 answer = Classifier(sys.argv[1]).predict(image=sys.argv[2], text="a RED 茶")
 print(answer.label, answer.probability)
-assert not {"tensorflow", "keras"} & set(sys.modules)
+assert not {"tensorflow", "keras", "pydantic"} & set(sys.modules)
 """
 
 IMPORTED = """
@@ -65,14 +67,20 @@ print(refused, equal)
 """
 
 
-def write_model(path, function, specs, class_names, vocabulary=None):
+def described(kind, **files):
+    """What `add_metadata` asks of an input: here of any kind, with any files."""
+    files = {name.replace("_", "."): "\n".join(lines) for name, lines in files.items()}
+    return SimpleNamespace(kind=kind, file_description=lambda dtype: {}, files=lambda: files)
+
+
+def write_model(path, function, specs, class_names, modalities=None):
     """Writes a function of tensors as a .tflite file with labels."""
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [tf.function(function, input_signature=specs).get_concrete_function()], tf.Module()
     )
     content = converter.convert()
     path.write_bytes(
-        add_metadata(content, name="a", class_names=class_names, vocabulary=vocabulary)
+        add_metadata(content, name="a", class_names=class_names, modalities=modalities)
     )
     return path
 
@@ -244,7 +252,7 @@ def test_import_leaves_the_rest_for_later():
     )
     modules = run.stdout.split()
     assert "mmkd_tf.edge.classifier" in modules
-    assert not {"PIL", "ai_edge_litert", "tensorflow", "keras"} & set(modules)
+    assert not {"PIL", "ai_edge_litert", "tensorflow", "keras", "pydantic"} & set(modules)
 
 
 def test_representations(classifier):
@@ -349,6 +357,108 @@ def test_refuses_other_signatures(tmp_path):
         Classifier(path)
 
 
+def test_inputs_of_any_name_are_read_by_their_kind(tmp_path):
+    """Sums of both pictures, and ids of both titles, tell the inputs apart."""
+
+    def answer(front, back, title, title_of_bytes):
+        pictures = [tf.reduce_sum(tf.cast(x, tf.float32), [1, 2, 3]) for x in (front, back)]
+        texts = [tf.reduce_sum(tf.cast(x, tf.float32), 1) for x in (title, title_of_bytes)]
+        return {"values": tf.stack(pictures + texts, axis=1)}
+
+    specs = [
+        tf.TensorSpec([1, 2, 3, 3], tf.uint8, name="front"),
+        tf.TensorSpec([1, 1, 1, 3], tf.float32, name="back"),
+        tf.TensorSpec([1, 4], tf.int32, name="title"),
+        tf.TensorSpec([1, 8], tf.uint8, name="title_of_bytes"),
+    ]
+    words = ["<pad>", "<unk>", "red", "cup"]
+    modalities = {
+        "front": described("image"),
+        "back": described("image"),
+        "title": described("text", vocab_txt=words),
+        "title_of_bytes": described("text", vocab_txt=["another"]),
+    }
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [tf.function(answer, input_signature=specs).get_concrete_function()], tf.Module()
+    )
+    path = tmp_path / "a.tflite"
+    arguments = {"class_names": list("fbto"), "modalities": modalities, "task": "regression"}
+    path.write_bytes(add_metadata(converter.convert(), name="a", **arguments))
+    regressor = Regressor(path)
+    assert set(regressor.inputs) == set(modalities)
+    pixels = np.full([2, 3, 3], 2, "uint8")
+    found = regressor.predict(front=pixels, title="Red cups, cup!", title_of_bytes="AB")
+    assert found == {"f": 36.0, "b": 0.0, "t": 6.0, "o": 131.0}
+    found = regressor.predict_batch([{"back": 3 * pixels, "front": None}, {"title": "cup"}])
+    assert [list(one.values()) for one in found] == [[0, 18, 0, 0], [0, 0, 3, 0]]
+    with pytest.raises(ValueError) as caught:
+        regressor.predict(front="missing.png", title_of_bytes=5, image=pixels)
+    starts = ["`front`: a picture", "`title_of_bytes`: a str", "`image`: nothing, since this model"]
+    lines = str(caught.value).split("\n")
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+    with pytest.raises(ValueError, match="neither a picture nor a word") as caught:
+        regressor.predict(title=" ")
+    assert all(f"`{name}`" in str(caught.value) for name in regressor.inputs)
+
+
+class SeriesReader:
+    """Reads lists of numbers."""
+
+    noun, items, absent = "series", "lists", "Nothing but zeros counts as absent."
+
+    def __init__(self, name, shape, dtype, description, files):
+        if len(shape) != 1 or dtype != np.float32:
+            raise ValueError("series are float32 [batch, length]")
+        assert (description["kind"], files) == ("series", {"unit.txt": "mV"})
+        self.trial = np.zeros(shape, dtype)
+
+    def __call__(self, value):
+        return np.asarray(value, np.float32)
+
+
+def test_other_kinds_can_be_registered(tmp_path, monkeypatch):
+    path = tmp_path / "a.tflite"
+    spec = tf.TensorSpec([1, 2], tf.float32, name="heart")
+    modalities = {"heart": described("series", unit_txt=["mV"])}
+    write_model(path, lambda heart: {"probabilities": heart}, [spec], ["a", "b"], modalities)
+    with pytest.raises(ValueError, match=r"'heart' of float32 \[1, 2\] \(of kind 'series'"):
+        Classifier(path)
+    monkeypatch.setattr("mmkd_tf.edge.examples.READERS", dict(READERS))
+    register_reader("series", SeriesReader)
+    assert Classifier(path).predict(heart=[0.25, 0.75]).probabilities == {"b": 0.75, "a": 0.25}
+    with pytest.raises(ValueError, match="Received: no series.*Nothing but zeros"):
+        Classifier(path).predict(heart=[0, 0])
+    with pytest.raises(ValueError, match="`kind`: one that has no reader yet"):
+        register_reader("series", SeriesReader)
+
+
+def test_the_task_of_a_file_is_only_shown(tmp_path):
+    spec = tf.TensorSpec([1, 2, 3, 3], tf.uint8, name="image")
+    path = write_model(tmp_path / "a.tflite", channel_shares, [spec], ["r", "g", "b"])
+    content = path.read_bytes()
+    size = json.loads(zipfile.ZipFile(path).read("mmkd.json"))["model_bytes"]
+    for task, threshold, shown, labels in (
+        ("guessing", None, "3 classes", ("b",)),
+        ("multi_label", None, "3 labels", ("b",)),  # a file from before thresholds were told
+        ("guessing", 0.2, "3 labels", ("b", "g")),
+    ):
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            files = {name: archive.read(name).decode() for name in archive.namelist()}
+        described = json.loads(files["mmkd.json"]) | {"format": 2, "task": task}
+        if threshold is not None:
+            described["outputs"]["probabilities"]["threshold"] = threshold
+        files["mmkd.json"] = json.dumps(described)
+        with path.open("wb") as file:
+            file.write(content[:size])
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+        classifier = Classifier(path)
+        assert classifier.task == task and repr(classifier) == f"Classifier(image -> {shown})"
+        pixels = np.broadcast_to(np.array([1, 3, 6], "uint8"), [2, 3, 3])
+        assert classifier.predict(image=pixels).labels == labels
+
+
 @pytest.mark.parametrize("class_names", [["r", "g"], ["r", "g", "b", "x"], ["r", "g", "g"]])
 def test_refuses_labels_that_do_not_fit(tmp_path, class_names):
     spec = tf.TensorSpec([1, 2, 3, 3], tf.uint8, name="image")
@@ -372,9 +482,11 @@ def test_refuses_a_vocabulary_that_does_not_fit(tmp_path, vocabulary, message):
 
     spec = tf.TensorSpec([1, 5], tf.int32, name="text")
     path = tmp_path / "a.tflite"
-    write_model(path, embed, [spec], list("abcd"), ["<pad>", "<unk>", "a", "b"])
+    text = described("text", vocab_txt=["<pad>", "<unk>", "a", "b"])
+    write_model(path, embed, [spec], list("abcd"), {"text": text})
     assert Classifier(path).predict(text="b").label == "d"
-    write_model(path, embed, [spec], list("abcd"), vocabulary)
+    text = described("text", vocab_txt=vocabulary)
+    write_model(path, embed, [spec], list("abcd"), {"text": text})
     with pytest.raises(ValueError, match=f"`path`: .*{message}"):
         Classifier(path)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from mmkd_tf.edge.examples import ExampleReader, text_bytes
+from mmkd_tf.edge.examples import ExampleReader
+from mmkd_tf.edge.tokenizer import text_bytes
 
 INPUTS = {
     "image": ((1, 2, 3, 3), np.dtype("float32")),
@@ -11,7 +12,7 @@ INPUTS = {
 
 @pytest.fixture
 def reader():
-    return ExampleReader(INPUTS, vocabulary=["<pad>", "<unk>", "red", "cup"])
+    return ExampleReader(INPUTS, files={"vocab.txt": "<pad>\n<unk>\nred\ncup"})
 
 
 def test_tensors_have_the_model_s_form(reader):
@@ -34,7 +35,7 @@ def test_problems_beyond_twenty_are_counted(reader):
 
 
 def test_a_text_without_a_vocabulary_is_refused():
-    reader = ExampleReader(INPUTS, vocabulary=None)
+    reader = ExampleReader(INPUTS)
     with pytest.raises(ValueError, match="exported without a vocabulary"):
         reader([{"text": "red"}])
 

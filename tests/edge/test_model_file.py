@@ -123,7 +123,6 @@ def test_author_and_licence(student_file, write):
     "changes",
     [
         {"format": 3},
-        {"format": 2, "task": "unheard of"},
         {"format": 3, "inputs": "in another form"},
         {"inputs": {"text": {"shape": [1, 4], "tokenizer_rules": 2}}},
     ],

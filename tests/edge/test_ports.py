@@ -1,4 +1,4 @@
-"""Tests the Kotlin and Swift sources in docs/android and docs/ios, which apps copy.
+"""Tests the Kotlin and Swift sources in examples/android and examples/ios, which apps copy.
 
 Their tables are always compared with the tokenizer's. What needs no phone is compiled and run where
 there is a compiler: `pip install --no-deps kotlin-jupyter-kernel`, which brings one along and needs
@@ -21,15 +21,16 @@ from mmkd_tf.edge.model_file import read_model_file
 from mmkd_tf.edge.picture import read_picture
 from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
 
-DOCS = Path(__file__).parents[2] / "docs"
-VECTORS = json.loads((DOCS / "tokenizer_vectors.json").read_text(encoding="ascii"))
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+VECTORS = json.loads((ROOT / "docs" / "tokenizer_vectors.json").read_text(encoding="ascii"))
 # Without Classifier, which needs the phone's pictures and interpreter.
 PORTABLE = ("Tokenizer", "ModelFile", "Pixels")
 
 
 def table(source, name):
     """Gives the numbers that a source file has in the array `name`."""
-    text = (DOCS / source).read_text(encoding="utf-8")
+    text = (EXAMPLES / source).read_text(encoding="utf-8")
     body = re.search(rf"\b(?:val|let) {name}\b.*?[(\[]\n(.*?)\n *[)\]]\n", text, re.DOTALL)[1]
     return [int(number, 0) for number in re.findall(r"-?\w+", body)]
 
@@ -56,7 +57,7 @@ def test_the_tables_are_the_tokenizers(source, separators, singles, fold_runs):
 
 def build_kotlin(folder):
     """Compiles the port; gives the command that runs it, or skips the test."""
-    sources = [*(DOCS / "android" / f"{name}.kt" for name in PORTABLE), *own("Main.kt")]
+    sources = [*(EXAMPLES / "android" / f"{name}.kt" for name in PORTABLE), *own("Main.kt")]
     package = importlib.util.find_spec("run_kotlin_kernel")
     runtime = []
     if package and shutil.which("java"):
@@ -79,7 +80,7 @@ def build_swift(folder):
     """Compiles the port; gives the command that runs it, or skips the test."""
     if not shutil.which("swiftc"):
         pytest.skip("no swiftc")
-    sources = [*(DOCS / "ios" / f"{name}.swift" for name in PORTABLE), *own("main.swift")]
+    sources = [*(EXAMPLES / "ios" / f"{name}.swift" for name in PORTABLE), *own("main.swift")]
     subprocess.run(["swiftc", "-O", "-o", folder / "port", *sources], check=True)
     return [folder / "port"]
 

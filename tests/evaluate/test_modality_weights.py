@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
-from mmkd_tf.evaluate.modality_weights import modality_weights
-from mmkd_tf.models import fusion, fusion_weights
+from mmkd_tf.evaluate.robustness import modality_weights
+from mmkd_tf.models import Concatenation, WeightedSum, fusion_weights
 
 INPUTS = {
     "image": np.array([[1.0], [2.0], [0.0], [3.0]], np.float32),
@@ -32,7 +32,7 @@ def model(layer):
 
 
 def test_sums_up_the_weights_of_the_complete_examples():
-    weighing = model(fusion.WeightedSum(4, by_example=True))
+    weighing = model(WeightedSum(4, by_example=True))
     found = modality_weights(weighing, dataset())
     each = fusion_weights(weighing, {name: x[:2] for name, x in INPUTS.items()})
     assert list(found) == ["image", "text"]
@@ -44,18 +44,18 @@ def test_sums_up_the_weights_of_the_complete_examples():
 
 
 def test_has_classes_only_where_examples_have_one():
-    found = modality_weights(model(fusion.WeightedSum(4)), dataset("multi_label"))
+    found = modality_weights(model(WeightedSum(4)), dataset("multi_label"))
     assert set(found["text"]) == {"mean", "low", "high"}
 
 
 def test_nothing_where_the_fusion_has_no_weights_or_no_example_is_complete():
-    assert modality_weights(model(fusion.Concatenation()), dataset()) is None
+    assert modality_weights(model(Concatenation()), dataset()) is None
     blank = {**INPUTS, "text": np.zeros_like(INPUTS["text"])}
-    assert modality_weights(model(fusion.WeightedSum(4)), dataset(inputs=blank)) is None
+    assert modality_weights(model(WeightedSum(4)), dataset(inputs=blank)) is None
 
 
 def test_a_model_of_one_modality_has_nothing_to_weigh():
     inputs = {"text": keras.Input([1], name="text")}
     presence = {"text": keras.ops.ones_like(inputs["text"])}
-    one = keras.Model(inputs, fusion.WeightedSum(4)(inputs, presence))
+    one = keras.Model(inputs, WeightedSum(4)(inputs, presence))
     assert modality_weights(one, dataset()) is None

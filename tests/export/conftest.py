@@ -63,7 +63,7 @@ def vocabulary():
 
 @pytest.fixture(scope="session")
 def modalities():
-    return {"image": Image(SIZE), "text": Text(VOCABULARY, LENGTH)}
+    return {"image": Image(height=SIZE), "text": Text(vocabulary=VOCABULARY, length=LENGTH)}
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def test_takes_one_output_in_a_dict():
         (lambda: image_model(name="image-1"), "inputs named as their modalities"),
         (lambda: image_model(keys="picture"), "inputs named as their modalities"),
         (lambda: image_model(channels=1), r"`image` of shape \[batch, height, width, 3\]"),
-        (lambda: image_model(outputs=1), "logits of shape.*with two classes or more"),
+        (lambda: image_model(outputs=1), "logits of shape.*with 2 classes or more"),
         (lambda: image_model(outputs=4), "one for each of the model's 4 outputs"),
         (lambda: keras.Sequential([layers.Dense(3)]), "without symbolic inputs"),
     ],

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 from mmkd_tf.edge.interpreter import TensorRunner
-from mmkd_tf.export.convert import Reader, convert
+from mmkd_tf.export.convert import Reader, convert, explain, portable
+from mmkd_tf.models.fusion import Presence
 
 
 def probabilities(model, inputs):
@@ -88,3 +91,121 @@ def test_what_tflite_lacks_is_named(examples, capfd):
     with pytest.raises(NotImplementedError, match=r"Igamma in the layers \['odd_layer'\]"):
         convert(model, {"text": examples["text"]})
     assert "Igamma" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_changes_layers_within_layers_and_restores_them(lower):
+    policy = keras.DTypePolicy("mixed_bfloat16")
+    wrapper = layers.Bidirectional(layers.LSTM(4, use_cudnn="auto", dtype=policy), dtype=policy)
+    inputs = keras.Input([5, 3])
+    model = keras.Model(inputs, wrapper(inputs))
+    lstm = wrapper.forward_layer
+    before = dict(vars(lstm))
+    with pytest.raises(KeyError), portable(model, lower=lower):
+        assert lstm.compute_dtype == wrapper.compute_dtype == "float32"
+        assert lstm.use_cudnn is False
+        assert ("inner_loop" in vars(lstm)) == lower
+        raise KeyError
+    assert vars(lstm) == before
+    assert lstm.compute_dtype == wrapper.compute_dtype == "bfloat16"
+    assert lstm.use_cudnn == "auto"
+
+
+def operators(layer, spec):
+    with portable(layer, lower=True):
+        graph = tf.function(layer, input_signature=[spec]).get_concrete_function().graph
+    return {operation.type for operation in graph.get_operations()}
+
+
+@pytest.mark.parametrize("shape", [[2, 3], [2], [2, 2, 2]])
+def test_lowered_embedding_equals_keras(shape):
+    layer = layers.Embedding(5, 3, mask_zero=True)
+    ids = np.arange(np.prod(shape)).reshape(shape) % 5
+    expected = layer(ids)
+    with portable(layer, lower=True):
+        np.testing.assert_array_equal(layer(tf.constant(ids)), expected)
+        open_sizes = tf.function(
+            layer, input_signature=[tf.TensorSpec([None] * len(shape), "int32")]
+        )
+        np.testing.assert_array_equal(open_sizes(tf.constant(ids, tf.int32)), expected)
+    assert "SelectV2" in {
+        operation.type
+        for operation in tf.function(layer).get_concrete_function(ids).graph.get_operations()
+    }
+    assert not {"SelectV2", "Less"} & operators(layer, tf.TensorSpec(shape, "int32"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
+@pytest.mark.parametrize("shape", [[3, 4], [3, 2, 2, 2]])
+def test_lowered_presence_equals_keras(dtype, shape):
+    values = np.zeros(shape, dtype)
+    values[1].flat[1] = 1
+    values[2].flat[:2] = [1, 255 if dtype == "uint8" else -1]  # the sum is no measure of the latter
+    layer = Presence()
+    expected = layer(values)
+    np.testing.assert_array_equal(expected, [[0], [1], [1]])
+    with portable(layer, lower=True):
+        np.testing.assert_array_equal(layer(tf.constant(values)), expected)
+
+
+def test_other_layers_are_left_alone():
+    class Mine(layers.Embedding):
+        def call(self, ids):
+            return super().call(ids) + 1
+
+    layer = Mine(5, 3)
+    expected = layer(np.array([[1, 2]]))
+    with portable(layer, lower=True):
+        np.testing.assert_array_equal(layer(np.array([[1, 2]])), expected)
+
+
+@pytest.fixture(scope="module")
+def two_layers():
+    text = keras.Input([3], name="text")
+    x = layers.Dense(2, name="text_dense")(layers.Dense(2, name="dense")(text))
+    return keras.Model(text, x)
+
+
+def a_function(scope, operator):
+    node = SimpleNamespace(name=f"model/{scope}/inner/{operator}", op=operator)
+    graph = SimpleNamespace(node=[node], library=SimpleNamespace(function=[]))
+    return SimpleNamespace(graph=SimpleNamespace(as_graph_def=lambda: graph))
+
+
+@pytest.mark.parametrize(
+    ("operator", "choice"),
+    [
+        ("StringSplitV2", "Texts become token ids before the model"),
+        ("LookupTableFindV2", "Tables are looked up before the model"),
+        ("DenseBincount", "Instead of CategoryEncoding"),
+        ("TensorListReserve", "sequences whose length is known"),
+        ("Igamma", "write them with other operations of keras.ops"),
+    ],
+)
+def test_says_what_else_there_is(two_layers, operator, choice):
+    text = f"error: 'tf.{operator}' op is neither a custom op nor a flex op\n'tf.Placeholder' op"
+    message = explain(two_layers, a_function("text_dense", operator), text)
+    assert f"Received: {operator} in the layers ['text_dense']. " in message
+    assert choice in message
+
+
+def test_names_from_the_summary_of_the_converter(two_layers):
+    text = "TF Select ops: Erfinv\nFlex ops: FlexErfinv, FlexAngle\nDetails:"
+    message = explain(two_layers, a_function("dense", "Angle"), text)
+    assert "Received: Angle, Erfinv in the layers ['dense']" in message
+
+
+def test_finds_layers_in_the_bodies_of_loops(two_layers):
+    @tf.function
+    def loop():
+        with tf.name_scope("dense"):
+            return tf.while_loop(lambda i: i < 3, lambda i: [tf.bitwise.invert(i)], [0])
+
+    message = explain(two_layers, loop.get_concrete_function(), "'tf.Invert' op")
+    assert "Received: Invert in the layers ['dense']" in message
+
+
+def test_quotes_the_converter_where_it_names_no_operator(two_layers):
+    message = explain(two_layers, None, "x" * 5000 + " out of luck")
+    assert message.endswith("x out of luck")
+    assert len(message) < 2000

@@ -18,6 +18,8 @@ from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
 from mmkd_tf.export.text_bytes import text_reader
 from mmkd_tf.export.tflite_tables import write_tables
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.text import Text
 
 
 class Reader:
@@ -64,23 +66,23 @@ def plain(model, examples):
 
 
 @pytest.fixture(scope="module")
-def content(plain, class_names, vocabulary):
+def content(plain, class_names, modalities):
     return add_metadata(
         plain,
         name="student",
         class_names=class_names,
-        vocabulary=vocabulary,
+        modalities=modalities,
         author="Zoë 茶",
         licence="Apache-2.0",
     )
 
 
 @pytest.fixture(scope="module")
-def of_bytes(model, examples, class_names, vocabulary):
+def of_bytes(model, examples, class_names, vocabulary, modalities):
     """A file of any batch size that takes texts as bytes."""
     reader = text_reader(vocabulary, length=6, num_bytes=40, batch_size=None)
     plain = convert(model, examples, batch_size=None, readers={"text": reader})
-    return add_metadata(plain, name="student", class_names=class_names, vocabulary=vocabulary)
+    return add_metadata(plain, name="student", class_names=class_names, modalities=modalities)
 
 
 def model_tables(content):
@@ -150,7 +152,9 @@ def test_size_is_width_then_height(class_names):
     image = keras.Input([8, 12, 3], name="image")
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(image)))
     plain = convert(model, {"image": np.zeros([1, 8, 12, 3], "float32")})
-    root = metadata(add_metadata(plain, name="m", class_names=class_names))
+    modalities = {"image": Image(height=8, width=12)}
+    content = add_metadata(plain, name="m", class_names=class_names, modalities=modalities)
+    root = metadata(content)
     size = root.many(3)[0].many(2)[0].one(3).one(1).one(1)
     assert [size.number(0, Uint32Flags), size.number(1, Uint32Flags)] == [12, 8]
 
@@ -188,8 +192,9 @@ def test_files_are_a_zip_archive(content, class_names, vocabulary, tmp_path):
     assert description["model_crc32"] == zlib.crc32(model)
 
 
-def test_what_is_not_given_is_not_promised(plain, class_names):
-    content = add_metadata(plain, name="student", class_names=class_names)
+def test_what_is_not_given_is_not_promised(plain, class_names, modalities):
+    known = modalities | {"text": Text(vocabulary=None, length=6)}
+    content = add_metadata(plain, name="student", class_names=class_names, modalities=known)
     root = metadata(content)
     assert (root.text(4), root.text(5), root.text(7)) == (None, None, "1.0.0")
     inputs = {tensor.text(0): tensor for tensor in root.many(3)[0].many(2)}
@@ -247,12 +252,44 @@ def test_weights_stay_equal(plain, content):
 def test_only_other_tasks_than_one_class_are_named(content, model, examples, class_names):
     described = description(content)
     assert described["format"] == 1 and "task" not in described
-    outputs = {"multi_label": {"probabilities": {"range": [0, 1]}}, "regression": {"values": {}}}
+    outputs = {
+        "multi_label": {"probabilities": {"range": [0, 1], "threshold": 0.5}},
+        "regression": {"values": {}},
+    }
     for task, output in outputs.items():
         plain = convert(model, examples, task=task)
         described = description(add_metadata(plain, name="m", class_names=class_names, task=task))
         assert (described["format"], described["task"]) == (2, task)
         assert described["outputs"] == output
+
+
+def test_inputs_called_otherwise_than_their_kind(class_names):
+    front, back = (keras.Input([8, 8, 3], dtype="uint8", name=name) for name in ("front", "back"))
+    title = keras.Input([4], dtype="int32", name="title")
+    series = keras.Input([2, 2], name="series")
+    parts = [keras.ops.cast(part, "float32") for part in (front, back, title, series)]
+    x = layers.Concatenate()([layers.Flatten()(part) for part in parts])
+    model = keras.Model([front, back, title, series], layers.Dense(3)(x))
+    zeros = {tensor.name: np.zeros([1, *tensor.shape[1:]], tensor.dtype) for tensor in model.inputs}
+    modalities = {
+        "front": Image("front", height=8),
+        "back": Image("back", height=8),
+        "title": Text("title", vocabulary=["<pad>", "<unk>", "a"], length=4),
+    }
+    content = add_metadata(
+        convert(model, zeros), name="m", class_names=class_names, modalities=modalities
+    )
+    described = description(content)
+    assert described["format"] == 2 and "task" not in described
+    kinds = {name: entry.get("kind") for name, entry in described["inputs"].items()}
+    assert kinds == {"front": "image", "back": "image", "title": "text", "series": None}
+    assert described["files"] == ["labels.txt", "title.vocab.txt"]
+    inputs = {tensor.text(0): tensor for tensor in metadata(content).many(3)[0].many(2)}
+    assert inputs["back"].one(3).number(0, Uint8Flags) == 2  # ImageProperties
+    (words,) = inputs["title"].many(6)
+    assert (words.text(0), words.number(2, Uint8Flags)) == ("title.vocab.txt", 5)
+    assert largest_and_smallest(inputs["title"]) == [2, 0]
+    assert inputs["series"].text(1) == "numbers of shape [1, 2, 2]"
 
 
 def test_a_second_time_replaces_the_first(content):
@@ -275,7 +312,6 @@ def test_refuses_what_does_not_fit(plain):
             plain,
             name="",
             class_names=["a", "b\nc", "d"],
-            vocabulary=["<pad>", "<unk>", "e\nf"],
             author=7,
             licence="",
         )
@@ -284,7 +320,6 @@ def test_refuses_what_does_not_fit(plain):
         "`author`: a text that is not empty. Received: author=7.",
         "`licence`: a text that is not empty. Received: licence=''.",
         "`class_names`: texts of one line each, as the file holds one a line. Received: ['b\\nc'].",
-        "`vocabulary`: texts of one line each, as the file holds one a line. Received: ['e\\nf'].",
     ]
     tables = model_tables(plain)
     tables.signatureDefs = []

@@ -3,8 +3,16 @@ import numpy as np
 import pytest
 from keras import layers
 
-from mmkd_tf.export.logits import keras_logits
-from mmkd_tf.export.parity import compare, difference
+from mmkd_tf.export.parity import (
+    check_logits,
+    compare,
+    difference,
+    keras_logits,
+    run_batches,
+    run_both_ways,
+    sizes_to_try,
+    without,
+)
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +183,73 @@ def test_nan_for_an_absent_modality_is_refused():
             inputs=inputs,
             exact=True,
         )
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_examples", "expected"),
+    [
+        (1, 50, (1,)),
+        (8, 50, (8,)),
+        (None, 500, (32, 3, 1)),
+        (None, 96, (32, 5, 1)),
+        (None, 12, (12, 5, 1)),
+        (None, 1, (1, 3)),  # the rest of three is one
+    ],
+)
+def test_sizes(batch_size, num_examples, expected):
+    assert sizes_to_try(batch_size, num_examples=num_examples) == expected
+
+
+def test_batches_are_as_large_as_asked_for_and_come_in_order():
+    seen = []
+
+    def run(tensors):
+        seen.append(len(tensors["x"]))
+        assert tensors["x"].flags.c_contiguous
+        return tensors["x"] + tensors["y"]
+
+    inputs = {"x": np.arange(7.0)[:, None], "y": np.ones([7, 1])}
+    found = run_both_ways(run, inputs, 3)
+    np.testing.assert_array_equal(found, np.arange(1.0, 8)[:, None])
+    assert seen == [3, 3, 1, 3, 3, 1]
+    assert run_batches(run, inputs, 7).shape == (7, 1)
+
+
+def test_answers_that_depend_on_the_order_are_refused():
+    calls = iter(range(100))
+    with pytest.raises(RuntimeError, match="in batches of 2, so it keeps a state"):
+        run_both_ways(lambda tensors: tensors["x"] + next(calls), {"x": np.zeros([4, 1])}, 2)
+
+
+def test_one_modality_is_absent():
+    inputs = {"x": np.ones([60, 2], "uint8"), "y": np.ones([60, 3])}
+    found = without(inputs, "x")
+    assert found["x"].shape == (50, 2) and found["x"].dtype == np.uint8 and not found["x"].any()
+    np.testing.assert_array_equal(found["y"], np.ones([50, 3]))
+
+
+def test_logits_come_in_order():
+    series = keras.Input([4], name="series")
+    model = keras.Model(series, layers.Dense(3)(series))
+    values = np.random.default_rng(0).normal(size=(50, 4)).astype("float32")
+    kernel, bias = model.get_weights()
+    found = keras_logits(model, {"series": values})
+    np.testing.assert_allclose(found, values @ kernel + bias, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        ([[0.2, np.nan]], "NaN or infinity in Keras itself on some examples"),
+        ([[np.inf, 0.0]], "NaN or infinity in Keras itself on some examples"),
+        ([[0.2, 0.8], [1.0, 0.0]], "rows that sum to 1, as after a softmax"),
+    ],
+)
+def test_unfit_values_are_refused(logits, message):
+    with pytest.raises(ValueError, match=message):
+        check_logits(np.array(logits), case="some examples")
+
+
+def test_logits_pass():
+    check_logits(np.array([[0.2, 0.8], [1.5, 0.0]]), case="some examples")
+    check_logits(np.array([[1.2, -0.2]]), case="some examples")

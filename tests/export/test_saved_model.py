@@ -10,9 +10,9 @@ from keras import layers
 from PIL import Image as PillowImage
 
 from mmkd_tf.edge.picture import read_picture
-from mmkd_tf.export import parity, serving
-from mmkd_tf.export.decode import decode_picture
+from mmkd_tf.export import parity
 from mmkd_tf.export.saved_model import export_saved_model
+from mmkd_tf.modalities import image as image_module
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 
@@ -105,7 +105,10 @@ def test_one_modality_as_float(class_names, tmp_path):
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(image)))
     examples = {"image": np.random.default_rng(0).uniform(0, 255, (4, 8, 12, 3))}
     path = tmp_path / "made" / "student"
-    modalities = {"image": Image(8, 12), "text": Text(["<pad>", "<unk>", "x"], 3)}
+    modalities = {
+        "image": Image(height=8, width=12),
+        "text": Text(vocabulary=["<pad>", "<unk>", "x"], length=3),
+    }
     export_saved_model(
         model, path, class_names=class_names, modalities=modalities, examples=examples
     )
@@ -150,11 +153,13 @@ def test_difference_leaves_nothing(model, class_names, modalities, examples, tmp
 def test_another_reading_of_pictures_leaves_nothing(
     model, class_names, modalities, examples, tmp_path, monkeypatch
 ):
+    decode_picture = image_module.decode_picture
+
     def negative(content, *, height, width):
         return 255 - decode_picture(content, height=height, width=width)
 
-    monkeypatch.setattr(serving, "decode_picture", negative)
-    with pytest.raises(RuntimeError, match="on pictures and texts as they are"):
+    monkeypatch.setattr(image_module, "decode_picture", negative)
+    with pytest.raises(RuntimeError, match="on raw image and text"):
         export_saved_model(
             model,
             tmp_path / "student",
@@ -166,7 +171,7 @@ def test_another_reading_of_pictures_leaves_nothing(
 
 
 def test_refuses_modalities_that_do_not_fit(model, class_names, examples, tmp_path):
-    wrong = {"image": Image(32), "text": Text(["<pad>", "<unk>", "x"], 3)}
+    wrong = {"image": Image(height=32), "text": Text(vocabulary=["<pad>", "<unk>", "x"], length=3)}
     with pytest.raises(ValueError) as caught:
         export_saved_model(
             model, tmp_path / "a", class_names=["a"], modalities=wrong, examples=examples

@@ -169,7 +169,6 @@ def test_default_size_has_room_for_as_many_words_as_the_model_reads():
     assert default_num_bytes(["<pad>", "<unk>", "x" * 1000], 1000) == 32_768
     reader = text_reader(["<pad>", "<unk>", "abcde"], length=10)
     assert reader.spec.shape.as_list() == [1, 96]
-    assert reader.spec.name == "text"
 
 
 def test_refuses_what_does_not_fit():

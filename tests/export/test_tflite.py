@@ -7,7 +7,7 @@ from keras import layers
 
 from mmkd_tf.edge import Classifier
 from mmkd_tf.export import parity
-from mmkd_tf.export.quantize import LEVELS
+from mmkd_tf.export.quantization import LEVELS
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 
 
@@ -221,9 +221,20 @@ def test_refuses_a_vocabulary_that_has_no_use(class_names, tmp_path, vocabulary)
         [keras.Input([8, 8, 3], name="image"), layers.Flatten(), layers.Dense(3)]
     )
     inputs = {"image": np.zeros([2, 8, 8, 3])}
-    with pytest.raises(ValueError, match="None for a model without an input `text`"):
+    with pytest.raises(ValueError, match="None for a model that does not read one text"):
         export_tflite(
             model, tmp_path / "a", class_names=class_names, examples=inputs, vocabulary=vocabulary
+        )
+
+
+def test_refuses_words_of_several_lines(model, class_names, examples, vocabulary, tmp_path):
+    with pytest.raises(ValueError, match="`vocabulary`: words without line breaks"):
+        export_tflite(
+            model,
+            tmp_path / "a",
+            class_names=class_names,
+            examples=examples,
+            vocabulary=[*vocabulary, "e\nf"],
         )
 
 
@@ -304,7 +315,7 @@ def test_batches_are_proved_too(model, class_names, vocabulary, examples, tmp_pa
 
 
 def test_bytes_need_a_vocabulary(model, class_names, examples, tmp_path):
-    with pytest.raises(ValueError, match="'bytes' only for a model with an input `text`, and with"):
+    with pytest.raises(ValueError, match="'bytes' only for a model that reads a text, and with"):
         export_tflite(
             model, tmp_path / "a", class_names=class_names, examples=examples, text_input="bytes"
         )

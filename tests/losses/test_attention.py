@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmkd_tf.losses.attention import attention_transfer_loss
+from mmkd_tf.losses.features import attention_transfer_loss
 
 
 def attention_map(features):

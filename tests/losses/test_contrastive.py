@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.losses.contrastive import contrastive_loss
+from mmkd_tf.losses.features import contrastive_loss
 
 
 def unit(features):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.losses.correlations import dist_loss
+from mmkd_tf.losses.classes import dist_loss
 
 
 def softmax(logits):

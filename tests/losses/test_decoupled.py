@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.losses.decoupled import decoupled_loss
+from mmkd_tf.losses.classes import decoupled_loss
 from mmkd_tf.losses.logits import soft_target_loss
 
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.losses.independent import sigmoid_soft_target_loss, squared_loss
-from mmkd_tf.losses.logits import soft_target_loss
+from mmkd_tf.losses.logits import sigmoid_soft_target_loss, soft_target_loss, squared_loss
 
 
 def sigmoid_reference(teacher_logits, student_logits, temperature):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.losses.norms import directions, lengths, relative
+from mmkd_tf.losses.features import directions, lengths, relative
 
 
 def value_and_gradient(function, point):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.losses.similarities import pkt_loss, similarity_preserving_loss
+from mmkd_tf.losses.relations import pkt_loss, similarity_preserving_loss
 
 LOSSES = [similarity_preserving_loss, pkt_loss]
 

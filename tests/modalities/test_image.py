@@ -12,7 +12,7 @@ def pictures():
 
 
 def test_augmentation_belongs_to_the_seed_not_to_the_batch(pictures):
-    image = Image(16)
+    image = Image(height=16)
     seeds = np.array([[0, 1], [1, 1], [2, 1], [3, 1]], "int32")
     together = image.augment(pictures, seeds).numpy()
     for row in range(4):
@@ -25,7 +25,7 @@ def test_augmentation_belongs_to_the_seed_not_to_the_batch(pictures):
 
 def test_an_absent_picture_stays_absent():
     absent = np.zeros([1, 16, 16, 3], np.uint8)
-    assert not Image(16).augment(absent, np.array([[5, 6]], "int32")).numpy().any()
+    assert not Image(height=16).augment(absent, np.array([[5, 6]], "int32")).numpy().any()
 
 
 def test_augmentation_mirrors_about_half_and_keeps_the_colours():
@@ -35,19 +35,19 @@ def test_augmentation_mirrors_about_half_and_keeps_the_colours():
     picture[:, 8:, 2] = 200
     batch = np.repeat(picture[np.newaxis], 200, axis=0)
     seeds = np.stack([np.arange(200), np.zeros(200)], 1).astype("int32")
-    changed = Image(16).augment(batch, seeds).numpy()
+    changed = Image(height=16).augment(batch, seeds).numpy()
     mirrored = changed[:, 8, 1, 2] > changed[:, 8, 1, 0]
     assert 0.35 < mirrored.mean() < 0.65
     assert (changed[..., 0].max((1, 2)) > 150).all() and (changed[..., 2].max((1, 2)) > 150).all()
 
 
 def test_other_sizes_are_resized(pictures):
-    assert Image(8, 12).to_tensor(pictures).shape == (4, 8, 12, 3)
-    np.testing.assert_array_equal(Image(16).to_tensor(pictures), pictures)
+    assert Image(height=8, width=12).to_tensor(pictures).shape == (4, 8, 12, 3)
+    np.testing.assert_array_equal(Image(height=16).to_tensor(pictures), pictures)
 
 
 def test_encoders_give_named_features_and_the_student_is_20_times_smaller(pictures):
-    image = Image(16)
+    image = Image(height=16)
     inputs = image.input()
     teacher = keras.Model(inputs, image.teacher_encoder(inputs))
     student = keras.Model(inputs, image.student_encoder(inputs))
@@ -59,7 +59,36 @@ def test_encoders_give_named_features_and_the_student_is_20_times_smaller(pictur
 
 def test_refuses_a_tiny_size():
     with pytest.raises(ValueError, match="`height`, `width`: at least 8"):
-        Image(4)
+        Image(height=4)
+
+
+def test_the_student_may_have_smaller_pictures(pictures):
+    image = Image("front", height=16)
+    assert image.for_student(pictures) is None and image.for_student(pictures, size=16) is None
+    own = image.for_student(pictures, size=8)
+    assert (own.name, own.height, own.width) == ("front", 8, 8)
+    with pytest.raises(ValueError, match="`front.size`: at most that of the teachers' pictures, 1"):
+        image.for_student(pictures, size=32)
+    with pytest.raises(ValueError, match=r"(?s)`front.size`: a whole number, at least 8.*size=4"):
+        image.for_student(pictures, size=4)
+    with pytest.raises(ValueError, match="`student.size`: at most `size`, 16"):
+        Image.Options(size=16, student={"size": 32})
+
+
+def test_pictures_are_written_as_files_that_give_them_again(pictures):
+    image = Image(height=16)
+    pictures[1] = 0
+    files = image.encode(pictures)
+    assert files[1] == b"" and files[0].startswith(b"\x89PNG")
+    np.testing.assert_array_equal(image.decode(files), pictures)
+    np.testing.assert_array_equal(image.decode(image.encode(pictures.astype("float32"))), pictures)
+
+
+def test_a_models_input_of_this_shape_is_a_picture():
+    image = Image.of_tensor(keras.Input([16, 24, 3], name="front"))
+    assert (image.name, image.height, image.width) == ("front", 16, 24)
+    for shape in ([16, 24, 1], [None, None, 3], [16]):
+        assert Image.of_tensor(keras.Input(shape)) is None
 
 
 def test_draws_are_uniform_and_independent():

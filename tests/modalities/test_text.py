@@ -17,7 +17,7 @@ EDGES = sorted(
     }
 )
 WORDS = ["<pad>", "<unk>", *sorted({w for c in [*EDGES, *map(chr, FOLD)] for w in split_words(c)})]
-TEXT = Text(WORDS, length=12)
+TEXT = Text(vocabulary=WORDS, length=12)
 
 any_character = st.characters(exclude_categories=["Cs"])
 texts = st.lists(
@@ -48,22 +48,28 @@ def test_every_code_point_alone():
 
 
 def test_bytes_that_are_no_utf8_are_separators():
-    text = Text(["<pad>", "<unk>", "a", "b"], length=3)
+    text = Text(vocabulary=["<pad>", "<unk>", "a", "b"], length=3)
     np.testing.assert_array_equal(text.to_tensor([b"a\xffb"]), [[2, 3, 0]])
 
 
 def test_an_empty_batch_keeps_its_shape():
-    assert Text(["<pad>", "<unk>"], length=5).to_tensor(np.array([], str)).shape == (0, 5)
+    assert Text(vocabulary=["<pad>", "<unk>"], length=5).to_tensor(np.array([], str)).shape == (
+        0,
+        5,
+    )
 
 
 def test_length_is_what_most_training_texts_need():
-    assert Text.from_texts(["a b c"] * 99 + ["a"]).length == 3
-    assert Text.from_texts(["word " * 500]).length == 32
-    assert Text.from_texts(["", ""]).length == 1
+    def length(*texts):
+        return Text.fit("title", texts, Text.Options()).length
+
+    assert length(*["a b c"] * 99, "a") == 3
+    assert length("word " * 500) == 32
+    assert length("", "") == 1
 
 
 def test_augmentation_belongs_to_the_seed_and_keeps_padding():
-    text = Text(["<pad>", "<unk>", "a"], length=50)
+    text = Text(vocabulary=["<pad>", "<unk>", "a"], length=50)
     batch = np.array([[2] * 40 + [0] * 10] * 4, "int32")
     seeds = np.array([[7, 1], [7, 1], [7, 2], [8, 1]], "int32")
     changed = text.augment(batch, seeds).numpy()
@@ -78,8 +84,51 @@ def test_augmentation_belongs_to_the_seed_and_keeps_padding():
 def test_student_encoder_is_20_times_smaller_at_any_vocabulary(vocabulary_size):
     import keras
 
-    text = Text(["<pad>", "<unk>", *map(str, range(vocabulary_size))], length=8)
+    text = Text(vocabulary=["<pad>", "<unk>", *map(str, range(vocabulary_size))], length=8)
     inputs = text.input()
     teacher = keras.Model(inputs, text.teacher_encoder(inputs)).count_params()
     student = keras.Model(inputs, text.student_encoder(inputs)).count_params()
     assert teacher >= 20 * student
+
+
+def test_cells_become_strings_and_their_problems_are_named():
+    cells = ["a", None, float("nan"), 7, b"caf\xc3\xa9", "x" * 100_001, "half \ud800"]
+    texts, problems = Text.read(iter(cells), Text.Options())
+    assert texts[:5] == ["a", "", "", "7", "café"]
+    assert problems == {
+        5: "text: 100,001 characters, more than 100,000; shorten it",
+        6: "text 'half \\ud800': not valid Unicode",
+    }
+    assert Text.absent(texts[:5]).tolist() == [False, True, True, False, False]
+
+
+def test_the_student_may_have_fewer_words_and_a_shorter_text():
+    values = ["red cup", "red lamp"]
+    text = Text.fit("title", values, Text.Options(length=4))
+    assert text.for_student(values) is None
+    assert text.for_student(values, length=4, vocabulary_size=None) is None
+    own = text.for_student(values, length=2, vocabulary_size=3)
+    assert (own.name, own.length, own.vocabulary) == ("title", 2, ["<pad>", "<unk>", "red"])
+    with pytest.raises(ValueError) as error:
+        text.for_student(values, length=0, vocabulary_size=2.5, size=8)
+    for words in ("`title.length`: a whole number, at least 1", "=2.5", "`title.size`: no such"):
+        assert words in str(error.value)
+
+
+def test_ids_are_written_as_a_text_that_gives_them_again():
+    text = Text(vocabulary=["<pad>", "<unk>", "x", "cup"], length=4)
+    ids = np.array([[2, 1, 3, 0], [0, 0, 0, 0]])
+    assert text.encode(ids) == ["x xx cup", ""]
+    np.testing.assert_array_equal(text.decode(text.encode(ids)), ids)
+
+
+def test_without_a_vocabulary_it_describes_a_model_but_reads_no_text():
+    import keras
+
+    text = Text.of_tensor(keras.Input([7], dtype="int32", name="title"))
+    assert (text.name, text.length, text.files()) == ("title", 7, {})
+    assert text.describe() == "7 token ids"
+    with pytest.raises(ValueError, match="`vocabulary`: .*'title'"):
+        text.to_tensor(["a"])
+    assert Text.of_tensor(keras.Input([7], name="speed")) is None
+    assert Text.of_tensor(keras.Input([8, 8, 3], dtype="uint8")) is None

@@ -5,7 +5,7 @@ import pytest
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 
-TEXT = Text(["<pad>", "<unk>", *map(str, range(10))], length=4)
+TEXT = Text(vocabulary=["<pad>", "<unk>", *map(str, range(10))], length=4)
 IDS = np.array([[3, 4, 0, 0], [5, 0, 0, 0], [0, 0, 0, 0]], "int32")
 
 
@@ -35,7 +35,7 @@ def test_words_follow_a_summary_that_is_the_encoders_features(role):
 
 
 def test_patches_follow_their_mean():
-    model, encoder = tokens(Image(32), "student")
+    model, encoder = tokens(Image(height=32), "student")
     pictures = np.random.default_rng(0).integers(0, 256, [2, 32, 32, 3]).astype("uint8")
     values, presence = map(np.asarray, model([pictures, np.ones([2, 1], "float32")]))
     assert values.shape == (2, 1 + 4, 96) and presence.shape == (2, 1)
@@ -44,6 +44,6 @@ def test_patches_follow_their_mean():
 
 
 def test_the_teachers_patches_cost_no_weights_more():
-    model, encoder = tokens(Image(32), "teacher")
+    model, encoder = tokens(Image(height=32), "teacher")
     assert model.count_params() == encoder.count_params()
     assert model.get_layer("image_features").output.shape == (None, 128)

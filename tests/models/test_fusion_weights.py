@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from mmkd_tf.models import Attention, Concatenation, document_teacher, fusion_weights
+from mmkd_tf.models import Attention, Concatenation, baseline_teacher, fusion_weights
 from mmkd_tf.models.fusion import Presence
 
 RNG = np.random.default_rng(0)
@@ -37,4 +37,4 @@ def test_the_model_is_asked_whose_fusion_it_is_where_several_share_it():
 
 def test_none_where_nothing_is_weighed():
     assert fusion_weights(model(Concatenation()), X) is None
-    assert fusion_weights(document_teacher(2), {}) is None
+    assert fusion_weights(baseline_teacher(2), {}) is None

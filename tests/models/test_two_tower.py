@@ -4,24 +4,22 @@ import keras
 import numpy as np
 import pytest
 
-from mmkd_tf.distill.matching import MatchingLoss
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
+from mmkd_tf.models import Concatenation
+from mmkd_tf.models.builder import build_student, build_teacher
 from mmkd_tf.models.seeding import seeded
-from mmkd_tf.models.two_tower import (
-    LogitScale,
-    build_two_tower_student,
-    build_two_tower_teacher,
-    tower,
-)
+from mmkd_tf.models.two_tower import LogitScale, tower
+from mmkd_tf.tasks.retrieval import MatchingLoss
 
-BUILDERS = [build_two_tower_teacher, build_two_tower_student]
+BUILDERS = [build_teacher, build_student]
 
 
 def data(num_words=50, *names):
     words = ["<pad>", "<unk>", *map(str, range(num_words))]
-    modalities = {"image": Image(16), "text": Text(words, length=6)}
-    return SimpleNamespace(modalities={name: modalities[name] for name in names or modalities})
+    modalities = {"image": Image(height=16), "text": Text(vocabulary=words, length=6)}
+    modalities = {name: modalities[name] for name in names or modalities}
+    return SimpleNamespace(modalities=modalities, task="retrieval")
 
 
 def inputs(batch=3):
@@ -59,7 +57,7 @@ def test_gives_two_embeddings_of_length_one_the_first_at_the_learned_scale(build
 
 @pytest.mark.parametrize("name", ["image", "text"])
 def test_an_absent_modality_gives_zeros_and_finite_gradients(name):
-    model = build_two_tower_student(data(), embedding_dim=8)
+    model = build_student(data(), embedding_dim=8)
     batch = inputs()
     batch[name][1] = 0
     half = dict(zip(("image", "text"), halves(model(batch)), strict=True))[name]
@@ -98,7 +96,7 @@ def test_the_scale_stays_between_1_and_100(start, rate, end):
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another():
-    model = build_two_tower_teacher(data(), embedding_dim=8)
+    model = build_teacher(data(), embedding_dim=8)
     a, b, c = (seeded(model, seed=seed)(inputs()) for seed in (1, 1, 2))
     np.testing.assert_array_equal(a, b)
     assert np.abs(np.asarray(a) - np.asarray(c)).max() > 1e-3
@@ -107,7 +105,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another():
 def test_lengths_are_exact_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = build_two_tower_student(data(), embedding_dim=8)
+        model = build_student(data(), embedding_dim=8)
         pairs = model(inputs())
     finally:
         keras.config.set_dtype_policy("float32")
@@ -115,6 +113,20 @@ def test_lengths_are_exact_under_mixed_precision():
     np.testing.assert_allclose(np.linalg.norm(halves(pairs)[1], axis=1), 1, rtol=1e-6)
 
 
-def test_refuses_one_modality_and_no_width_in_one_error():
-    with pytest.raises(ValueError, match=r"(?s)two modalities.*\['text'\].*`embedding_dim`"):
-        build_two_tower_teacher(data(50, "text"), embedding_dim=0)
+def test_refuses_one_input_and_no_width_in_one_error():
+    with pytest.raises(ValueError, match=r"(?s)two inputs.*\['text'\].*`embedding_dim`"):
+        build_teacher(data(50, "text"), embedding_dim=0)
+
+
+def test_two_pictures_may_belong_together_and_two_of_three_inputs():
+    pictures = {name: Image(name, height=16) for name in ("front", "back")}
+    there = SimpleNamespace(modalities={**data().modalities, **pictures}, task="retrieval")
+    model = build_student(there, inputs=["front", "back"], embedding_dim=8)
+    batch = {name: inputs()["image"] for name in pictures}
+    assert model(batch).shape == (3, 16)
+    assert list(tower(model, "back").input) == ["back"]
+
+
+def test_refuses_a_fusion():
+    with pytest.raises(ValueError, match="`fusion`: none for retrieval.*Received: Concatenation"):
+        build_teacher(data(), fusion=Concatenation())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmkd_tf.config import RunConfig
+from mmkd_tf.config import make_config
 
 
 def fabricated(*, datasets=("emoji",), recipes=("default",), seeds=5, splits=("validation",)):
@@ -159,7 +159,7 @@ def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
         "peak_memory_mib": 1234.0,
         "versions": {"python": "3.12.1", "mmkd-tf": "0.1.0"},
         "seed": 3,
-        "config": RunConfig(seed=3, epochs=7, author="<i>me</i>").model_dump(),
+        "config": make_config({"seed": 3, "epochs": 7, "author": "<i>me</i>"}).model_dump(),
     }
 
 

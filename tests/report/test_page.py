@@ -3,7 +3,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from mmkd_tf.config import make_config
+from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
+from mmkd_tf.report.summary import summary
 
 VOID = {"meta"}
 
@@ -56,13 +59,77 @@ def test_all_sections_are_there_with_their_figures(fabricate_run):
     assert f"distilled student {accuracy:.3f} 0.611 0.622 0.033 3,000" in comparison
     assert "25% of the gap to the teacher was closed" in comparison
     assert "points either way (95 %)" in comparison and "87.5%" in comparison
-    assert "student_small.tflite dynamic 60 0.123 0.012 99.5% 99.1% 0.790" in page.section("files")
+    assert (
+        "student_small.tflite dynamic 60.0 0.123 0.800 0.800 0.012 99.5% 99.1% 0.790"
+        in page.section("files")
+    )
     assert "can't be made: ValueError: a < b" in page.section("files")
     assert "all 210 30" in page.section("data")
     making = page.section("made")
     assert "saw the training examples 7 times" in making and "Seed 3" in making
     assert "together 3.5" in making and "mmkd-tf 0.1.0" in making
-    assert "epochs 7 Passes over the training rows" in making
+    assert "training.epochs 7 Passes over the training rows" in making
+
+
+def test_a_table_has_a_heading_for_each_row_and_figures_to_the_right(fabricate_run):
+    page = Page(report_page(fabricate_run()))
+    cells = [kind for name, kind in page.attributes if name in ("scope", "class")]
+    # Of the comparison: the titles, then a model with its bar and its figures.
+    start = cells.index("scroll") + 1
+    assert cells[start : start + 10] == ["col", *["col", "figure"] * 4, "col"]
+    assert cells[start + 11 : start + 18] == ["row", "figure", "bar", *["figure"] * 4]
+
+
+@pytest.mark.parametrize(("share", "width"), [(0.5, "50.0%"), (1.2, "100.0%"), (-1, "0.0%")])
+def test_a_bar_stays_within_its_cell(fabricate_run, share, width):
+    results = fabricate_run()
+    results["student"]["test"]["accuracy"] = share
+    for each in results["student"]["test"]["per_class"]:
+        each["recall"] = 0.25
+    found = re.findall(r'"bar" style="--share: (.*?)"', report_page(results))
+    assert found[2] == width and found[3:] == ["25.0%"] * 3
+
+
+def test_inputs_of_any_name_and_of_both_forms_are_shown(fabricate_run):
+    results = fabricate_run()
+    results["dataset"]["modalities"] = {
+        "front photo": "uint8 RGB, 16 x 16 pixels",
+        "teacher/front photo": "uint8 RGB, 32 x 32 pixels",
+        "back": "uint8 RGB, 16 x 16 pixels",
+    }
+    results["dataset"]["inputs"] = {"front photo": {"kind": "image"}, "back": {"kind": "image"}}
+    results["config"] = make_config(
+        {"inputs": {name: {"kind": "image"} for name in ("front photo", "back")}}
+    ).model_dump()
+    page = Page(report_page(results))
+    data = page.section("data")
+    assert "front photo uint8 RGB, 16 x 16" in data
+    assert "teacher's front photo uint8 RGB, 32 x 32" in data
+    making = page.section("made")
+    assert "They read: the teacher front photo (uint8 RGB, 32 x 32 pixels), back" in making
+    assert "inputs.back.size 64 Picture height" in making
+    card = model_card(results)
+    assert "predict(**{'front photo': \"picture.png\", 'back': \"picture.png\"})" in card
+    assert card.count("A picture is stretched") == 1 and "vocabulary and" not in card
+
+
+def test_results_of_earlier_runs_lack_keys_and_have_flat_settings(fabricate_run):
+    results = fabricate_run()
+    for key in ("robustness", "peak_memory_mib", "versions", "gap_closed"):
+        del results[key]
+    del results["dataset"]["notes"], results["student"]["agreement_with_teacher"]
+    results["exports"] = [{k: v for k, v in results["exports"][0].items() if k != "ladder"}]
+    results["config"] = {"data": "emoji", "teacher": "fusion", "epochs": 7, "temperature": 3.5}
+    results["config"] |= {"student_modalities": ["text"], "text_input": "bytes"}
+    page = Page(report_page(results))
+    making = page.section("made")
+    assert "training examples 7 times" in making and "temperature 3.5" in making
+    assert "training.epochs 7 Passes" in making and "data.source emoji" in making
+    assert "names the same class" not in page.section("help")
+    card = model_card(results)
+    assert "Inputs: text: UTF-8 bytes, of which the file makes 4 token ids." in card
+    assert 'classifier.predict(text="a few words")' in card
+    assert "student.tflite" in summary(results)
 
 
 def test_robustness_has_a_table_and_a_curve_for_each_damage(fabricate_run):

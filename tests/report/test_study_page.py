@@ -1,5 +1,8 @@
 import re
 
+import pytest
+
+from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.study_page import study_page, study_text
 
 
@@ -75,3 +78,71 @@ def test_the_text_is_aligned(fabricate):
     table = [line for line in lines if line.startswith(("dataset", "emoji  "))]
     assert len(table) == 3
     assert len({len(line) for line in table}) == 1
+
+
+def absent(without):
+    mean = {"accuracy": 0.75}
+    models = {"student_alone": {"mean": mean, "without": without}}
+    trained = {"student_alone": {"parameters": 10, "seconds": [1.0]}}
+    left = {"dataset": "items", "model": "recipe-dist", "modality": "image", "accuracy": 0.45}
+    left |= {"made_for_it": "pictures", "made_for_it_accuracy": 0.5, "share": 0.9}
+    cost = {"dataset": "items", "model": "student_alone", "without_dropout": "spared"}
+    cost |= {"mean_difference": -0.004, "interval": (-0.012, 0.003)}
+    rows = {"left": [left], "cost": [cost]} if without else {"left": [], "cost": []}
+    return {
+        "datasets": {
+            "items": {"models": trained, "splits": {"test": {"models": models, "comparisons": {}}}}
+        },
+        "recipes": {},
+        "ranking": [],
+        "failed": {},
+        "absence": {"test": rows},
+    }
+
+
+def test_shows_what_is_lost_and_what_it_costs():
+    results = absent({"image": 0.4, "text": 0.5})
+    shown = study_page(results, figure="study.png")
+    assert "| dataset | model | complete | without image | without text |" in shown
+    assert "| items | student alone | 0.750 | 0.400 | 0.500 |" in shown
+    assert "| items | distilled: dist | image | pictures | 0.450 | 0.500 | 0.900 |" in shown
+    assert "| items | student alone | spared | -0.4 | -1.2 to +0.3 |" in shown
+    assert "0.900" in study_text(results)
+
+
+def test_says_nothing_of_models_with_one_modality():
+    page = study_page(absent({}), figure="study.png")
+    assert "lack" not in page and "left" not in page
+
+
+def test_older_studies_lack_absence(fabricate):
+    results = fabricate()
+    del results["absence"]
+    for model in results["datasets"]["emoji"]["splits"]["validation"]["models"].values():
+        del model["without"]
+    assert "without" not in study_page(results, figure="f").lower()
+
+
+def test_other_tasks_are_compared_by_their_own_figures(fabricate):
+    results = fabricate(datasets=("emoji", "prices"))
+    prices = results["datasets"]["prices"]
+    prices["task"] = "regression"
+    for model in prices["splits"]["validation"]["models"].values():
+        scores = model["accuracy"]
+        del model["accuracy"], model["cross_entropy"], model["macro_f1"]
+        model |= {"r2": scores, "mean_absolute_error": [12.345] * 5}
+        model["mean"] = {"r2": 0.5, "mean_absolute_error": 12.345}
+    page = study_page(results, figure="f")
+    assert "| dataset | model | parameters | R2 | mean absolute error | s |" in page
+    assert "| prices | teacher | 39,017 | 0.500 | 12.35 | 50 |" in page
+    assert "| dataset | model | parameters | accuracy | cross-entropy | macro F1 | s |" in page
+    axes = study_figure(results).axes
+    assert [each.get_ylabel() for each in axes] == ["accuracy", "R2"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_too_long_for_the_terminal(fabricate, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    results = fabricate(datasets=("emoji", "a-dataset-of-a-long-name"), recipes=("a", "long-name"))
+    assert max(map(len, study_text(results).splitlines())) <= width
+    assert "a-dataset-of-a-long-name" in study_text(results) or width == 80

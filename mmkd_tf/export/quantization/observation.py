@@ -1,79 +1,53 @@
-"""Runs a float model on examples and notes what quantisation must know of its tensors."""
+"""Runs models on examples: which values their tensors take, and what rounding shifts."""
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.edge.interpreter import SIGNATURE
-from mmkd_tf.export.quantization.tflite_graph import Operator, code_of, constant
+from mmkd_tf.export.quantization.graph import (
+    WEIGHTED,
+    code_of,
+    constant,
+    consumers,
+    set_constant,
+    write_used,
+)
+from mmkd_tf.export.tflite_tables import read_tables
 
 _MAX_EXAMPLES = 512
-_MAX_COLUMNS = 1024
-_MAX_PATCHES_A_SIDE = 16
-
-WEIGHTED = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CONNECTED)
+_MAX_EXAMPLES_OF_MEANS = 64
+_MAX_STEPS = 2**20
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What was seen of a model's main graph.
-
-    Attributes:
-        ranges: By index of a float tensor that is no constant, its smallest and largest value.
-        moments: By index of a tensor of weights, the sum of `outer(inputs, inputs)` over what
-            the weights were multiplied with: `[columns, columns]`, for depthwise convolutions
-            `[channels, columns, columns]`. Weights with very many columns have none.
-    """
-
-    ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
-    moments: dict[int, np.ndarray] = field(default_factory=dict)
-
-
-def observe(
+def observe_ranges(
     model: schema.ModelT, content: bytes, examples: Mapping[str, np.ndarray]
-) -> Observation:
-    """Runs up to 512 of the examples, evenly chosen, through a float model.
+) -> dict[str, tuple[float, float]]:
+    """Runs up to 512 of the examples through a float model, as objects and packed.
 
-    Args:
-        model: The model as objects.
-        content: The same, packed.
-        examples: By input name, examples in the form that the file takes, along the first axis.
+    Returns:
+        By name of a float tensor of the main graph that is no constant, its smallest and largest
+        value.
     """
-    graph, found = model.subgraphs[0], Observation()
-    floats = [
-        index
-        for index, tensor in enumerate(graph.tensors)
+    tensors, found = model.subgraphs[0].tensors, {}
+    floats = {
+        index: tensor.name.decode()
+        for index, tensor in enumerate(tensors)
         if tensor.type == schema.TensorType.FLOAT32 and constant(model, tensor) is None
-    ]
-    weighted = [
-        operator
-        for operator in graph.operators
-        if code_of(model, operator) in WEIGHTED
-        and constant(model, graph.tensors[operator.inputs[1]]) is not None
-    ]
+    }
     for value_of in runs(content, examples, limit=_MAX_EXAMPLES):
-        for index in floats:
+        for index, name in floats.items():
             value = value_of(index)
             if value is not None and value.size and np.isfinite(value).all():
-                low, high = found.ranges.get(index, (np.inf, -np.inf))
-                found.ranges[index] = (min(low, value.min()), max(high, value.max()))
-        for operator in weighted:
-            value = value_of(operator.inputs[0])
-            if value is not None and value.size:
-                _add_moments(model, graph, operator, value, found.moments)
+                low, high = found.get(name, (np.inf, -np.inf))
+                found[name] = (min(low, value.min()), max(high, value.max()))
     return found
 
 
 def runs(content: bytes, examples: Mapping[str, np.ndarray], *, limit: int) -> Iterator:
-    """Runs a model on examples and lets its inner tensors be read.
-
-    Args:
-        content: A TFLite model.
-        examples: As `observe` takes them.
-        limit: Largest number of examples, which are chosen evenly.
+    """Runs a model on up to `limit` examples, evenly chosen, and lets its tensors be read.
 
     Yields:
         After each run a function of the index of a tensor in the main graph that gives its
@@ -106,42 +80,67 @@ def runs(content: bytes, examples: Mapping[str, np.ndarray], *, limit: int) -> I
         yield value_of
 
 
-def _add_moments(model, graph, operator, value, moments):
-    """Adds the second moments of what an operator's weights are multiplied with."""
-    weights = int(operator.inputs[1])
-    shape = graph.tensors[weights].shape
-    code = code_of(model, operator)
-    if np.prod(shape[1:3] if code == Operator.DEPTHWISE_CONV_2D else shape[1:]) > _MAX_COLUMNS:
-        return
-    if code == Operator.FULLY_CONNECTED:
-        columns = value.reshape(-1, shape[1])
-    else:
-        columns = _patches(value, shape[1:3], operator.builtinOptions)
-    columns = columns.astype(np.float64)
-    if code == Operator.DEPTHWISE_CONV_2D:
-        columns = columns.reshape(len(columns), -1, value.shape[3])
-        columns = columns.repeat(shape[3] // value.shape[3], axis=2)
-        columns = columns.transpose(2, 0, 1)  # [channels, patches, columns]
-    else:
-        columns = columns.reshape(len(columns), -1)
-    moments[weights] = moments.get(weights, 0) + columns.swapaxes(-1, -2) @ columns
+def correct_biases(quantized: bytes, unrounded: bytes, examples: Mapping[str, np.ndarray]) -> bytes:
+    """Shifts the biases of integer layers until their mean outputs are those of the float model.
 
+    Rounded weights and activations shift what a layer gives by a constant, which the next layers
+    would carry on. Layers are corrected from the first to the last, each with those before it
+    corrected already. What has float weights, or weights that are turned back into floats, stays
+    as it is. Tensors have the same names in the float model `unrounded`.
 
-def _patches(value, kernel, options):
-    """What a convolution's kernel meets: `[positions, height, width, channels]`.
-
-    At most 256 positions an example, on a regular grid. Dilated kernels are looked at as if they
-    were not: close pixels are alike.
+    References:
+        Nagel, van Baalen, Blankevoort, Welling: Data-Free Quantization Through Weight
+        Equalization and Bias Correction, 2019.
     """
-    strides = (options.strideH, options.strideW)
-    if options.padding == schema.Padding.SAME:
-        pads = [(0, 0)]
-        for size, length, stride in zip(value.shape[1:3], kernel, strides, strict=True):
-            missing = max((-(-size // stride) - 1) * stride + length - size, 0)
-            pads.append((missing // 2, missing - missing // 2))
-        value = np.pad(value, [*pads, (0, 0)])
-    windows = np.lib.stride_tricks.sliding_window_view(value, kernel, axis=(1, 2))
-    windows = windows[:, :: strides[0], :: strides[1]]
-    every = -(-max(windows.shape[1:3]) // _MAX_PATCHES_A_SIDE)
-    windows = windows[:, ::every, ::every].transpose(0, 1, 2, 4, 5, 3)
-    return windows.reshape(-1, *windows.shape[3:])
+    model = read_tables(quantized)
+    graph = model.subgraphs[0]
+    layers = _integer_layers(model)
+    if not layers:
+        return quantized
+    places = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
+    original = read_tables(unrounded).subgraphs[0].tensors
+    where = {tensor.name: index for index, tensor in enumerate(original)}
+    names = [graph.tensors[layer.outputs[0]].name for layer in layers]
+    wanted = _means(unrounded, original, [where[name] for name in names], examples)
+    for layer, name, mean in zip(layers, names, wanted, strict=True):
+        (found,) = _means(write_used(model), graph.tensors, [places[name]], examples)
+        bias = graph.tensors[layer.inputs[2]]
+        values = np.asarray(model.buffers[bias.buffer].data, np.uint8)
+        if bias.type == schema.TensorType.INT32:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                steps = np.rint((found - mean) / bias.quantization.scale)
+            # A channel without weights has no scale, and nothing that could be put right.
+            steps = np.where(np.abs(steps) < _MAX_STEPS, steps, 0).astype(np.int32)
+            set_constant(model, bias, values.view(np.int32) - steps)
+        else:
+            shift = (found - mean).astype(np.float32)
+            set_constant(model, bias, values.view(np.float32) - shift)
+    return write_used(model)
+
+
+def _integer_layers(model: schema.ModelT) -> list[schema.OperatorT]:
+    """Finds layers of the main graph with integer weights and a bias of their own."""
+    graph = model.subgraphs[0]
+    readers = consumers(graph)
+    return [
+        operator
+        for operator in graph.operators
+        if code_of(model, operator) in WEIGHTED
+        and graph.tensors[operator.inputs[1]].type != schema.TensorType.FLOAT32
+        and len(operator.inputs) > 2
+        and operator.inputs[2] >= 0
+        and len(readers[int(operator.inputs[2])]) == 1
+    ]
+
+
+def _means(content, tensors, indices, examples):
+    """Gives the mean of each tensor over examples and positions, `[channels]` each."""
+    sums, count = [0.0] * len(indices), 0
+    for value_of in runs(content, examples, limit=_MAX_EXAMPLES_OF_MEANS):
+        count += 1
+        for position, index in enumerate(indices):
+            value, stored = value_of(index).astype(np.float64), tensors[index].quantization
+            if tensors[index].type != schema.TensorType.FLOAT32:
+                value = (value - stored.zeroPoint[0]) * stored.scale[0]
+            sums[position] += value.reshape(-1, value.shape[-1]).mean(axis=0)
+    return [total / count for total in sums]

@@ -6,8 +6,13 @@ from enum import Enum
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from mmkd_tf.export.quantization.observation import WEIGHTED
-from mmkd_tf.export.quantization.tflite_graph import Operator, code_of, constant, consumers
+from mmkd_tf.export.quantization.graph import (
+    WEIGHTED,
+    Operator,
+    code_of,
+    constant,
+    consumers,
+)
 
 # Below this number of weights, half precision costs few bytes and 8 bits much accuracy.
 _SMALL = 2**11
@@ -59,7 +64,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Scheme:
-    """What a level of the ladder does.
+    """What a level does.
 
     Attributes:
         weight_bits: 16, which makes all weights half precision and nothing else, or 8.
@@ -78,10 +83,6 @@ def plan(model: schema.ModelT, scheme: Scheme) -> list[list[Treatment | None]]:
     """Says for each operator of each graph how it is treated; None leaves it as it is.
 
     Gate arithmetic of recurrent layers is float in any case, as errors add up over the steps.
-
-    Args:
-        model: A float model.
-        scheme: What to do.
     """
     inside = _integer_operators(model, scheme) if scheme.integer else set()
     treatments = []

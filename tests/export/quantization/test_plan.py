@@ -4,8 +4,8 @@ import pytest
 from keras import layers
 
 from mmkd_tf.export.convert import convert
+from mmkd_tf.export.quantization.graph import Operator, code_of
 from mmkd_tf.export.quantization.plan import Arithmetic, Scheme, Treatment, plan
-from mmkd_tf.export.quantization.tflite_graph import Operator, code_of
 from mmkd_tf.export.tflite_tables import read_tables
 
 HALF = Treatment(Arithmetic.FLOAT, 16)

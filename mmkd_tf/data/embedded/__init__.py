@@ -1,0 +1,1 @@
+"""Datasets that come with the package, prepared by TensorFlow Datasets without a download."""

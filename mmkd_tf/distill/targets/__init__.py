@@ -1,1 +1,0 @@
-"""What lies behind `soft_targets.py`: a teacher's outputs asked for, kept and read again."""

@@ -1,1 +1,0 @@
-"""Damage: what happens to pictures and texts out there, at graded strengths."""

@@ -1,0 +1,237 @@
+"""Statistics: what distillation gains over seeds, and how far that can be chance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmkd_tf.tasks.task import Task
+
+# The fewest for which a verdict is given.
+LEAST_SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one trained model says of a split.
+
+    Attributes:
+        task: What it answers.
+        labels: As the task has them, `[n, ...]`.
+        outputs: float `[n, num_outputs]`, before any activation.
+    """
+
+    task: Task
+    labels: np.ndarray
+    outputs: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """The headline figure."""
+        return self.task.score(labels=self.labels, outputs=self.outputs)
+
+    @property
+    def example_scores(self) -> np.ndarray | None:
+        """Score of each example, float64 `[n]`; None where the headline is no mean of such."""
+        return self.task.example_scores(labels=self.labels, outputs=self.outputs)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The distilled student against the student alone, paired by seed.
+
+    Attributes:
+        differences: Headline figure of the distilled student, such as its accuracy, less that of
+            the student alone, by seed.
+        mean_difference: Their mean.
+        interval: 95 % interval of the mean over seeds; see `compare`. None for one seed.
+        interval_with_examples: The same over seeds and examples; wider. None for one seed, and
+            where the headline figure is no mean over examples.
+        gap_closed: Share of the way from the student alone to the teacher, by mean figures;
+            None where the teacher is no better than the student alone.
+        verdict: Whether distillation helped, in plain words.
+    """
+
+    differences: list[float]
+    mean_difference: float
+    interval: tuple[float, float] | None
+    interval_with_examples: tuple[float, float] | None
+    gap_closed: float | None
+    verdict: str
+
+
+def scores(predictions: Sequence[Predictions]) -> dict[str, list[float]]:
+    """Measures one model that was trained with several seeds.
+
+    Args:
+        predictions: One for each seed, at least one.
+
+    Returns:
+        The values by seed of each of the task's `study_scores`.
+
+    Raises:
+        ValueError: If there are no examples, shapes do not fit or outputs are not finite.
+    """
+    found = [p.task.study_scores(labels=p.labels, outputs=p.outputs) for p in predictions]
+    return {key: [figures[key] for figures in found] for key in found[0]}
+
+
+def gap_closed(*, teacher: float, student_alone: float, student: float) -> float | None:
+    """Share of the way from the student alone to the teacher that distillation went.
+
+    Args:
+        teacher: Headline figure of the teacher, such as its accuracy.
+        student_alone: That of the student trained without the teacher.
+        student: That of the distilled student.
+
+    Returns:
+        1 at the teacher's figure, 0 where distillation gained nothing, below 0 where it
+        hurt; None where the teacher is no better than the student alone: there is no gap.
+    """
+    gap = teacher - student_alone
+    return (student - student_alone) / gap if gap > 0 else None
+
+
+def compare(
+    *,
+    teacher: Sequence[Predictions],
+    student_alone: Sequence[Predictions],
+    student: Sequence[Predictions],
+    rng: np.random.Generator,
+    num_resamples: int = 10_000,
+) -> Comparison:
+    """Compares the distilled student with the student alone, seed by seed.
+
+    The intervals are percentile bootstraps of the mean difference. `interval` resamples the
+    seeds: it speaks of the randomness of training (and of the split, where the seed makes it),
+    not of the choice of the examples, and with five seeds it is optimistic: it is above zero
+    whenever all five differences are. `interval_with_examples` resamples the examples as well, in
+    the same places for all seeds if there are equally many, because seeds may share a test split.
+
+    Args:
+        teacher: The teacher's predictions, one for each seed.
+        student_alone: Those of the student trained without the teacher, in the same order.
+        student: Those of the distilled student, in the same order.
+        rng: Draws the resamples.
+        num_resamples: Number of resamples, at least 10,000.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: If the numbers of seeds differ, there is none, the labels of a seed differ
+            between the models, or there are too few resamples.
+    """
+    _check(teacher, student_alone, student, num_resamples)
+    pairs = list(zip(student, student_alone, strict=True))
+    by_example = student[0].example_scores is not None
+    if by_example:
+        per_example = [s.example_scores - a.example_scores for s, a in pairs]
+        differences = np.array([values.mean() for values in per_example])
+    else:
+        differences = np.array([s.score - a.score for s, a in pairs])
+    interval = with_examples = None
+    if len(differences) > 1:
+        drawn = rng.integers(len(differences), size=(num_resamples, len(differences)))
+        interval = _interval(differences[drawn].mean(axis=1))
+        if by_example:
+            resampled = _resample_examples(per_example, num_resamples, rng)
+            with_examples = _interval(np.take_along_axis(resampled, drawn, axis=1).mean(axis=1))
+    mean = float(differences.mean())
+    models = {"teacher": teacher, "student_alone": student_alone, "student": student}
+    closed = gap_closed(**{name: _mean_score(seeds) for name, seeds in models.items()})
+    return Comparison(
+        differences=differences.tolist(),
+        mean_difference=mean,
+        interval=interval,
+        interval_with_examples=with_examples,
+        gap_closed=closed,
+        verdict=_verdict(mean, interval, closed, seeds=len(differences), task=student[0].task),
+    )
+
+
+def rank_recipes(comparisons: Mapping[str, Mapping[str, Comparison]]) -> list[tuple[str, float]]:
+    """Ranks recipes by what they gain on average over the datasets.
+
+    Args:
+        comparisons: By dataset and recipe, the comparisons on validation.
+
+    Returns:
+        Recipe and mean difference of the headline figure, best first; recipes that a dataset
+        lacks are left out.
+    """
+    by_dataset = list(comparisons.values())
+    common = [r for r in (by_dataset or [{}])[0] if all(r in recipes for recipes in by_dataset)]
+    means = {r: float(np.mean([c[r].mean_difference for c in by_dataset])) for r in common}
+    return sorted(means.items(), key=lambda item: -item[1])
+
+
+def _mean_score(predictions: Sequence[Predictions]) -> float:
+    # Rounded, so that equal figures in another order do not leave a gap of 1e-17.
+    return round(float(np.mean([p.score for p in predictions])), 12)
+
+
+def _check(teacher, student_alone, student, num_resamples):
+    sizes = {len(teacher), len(student_alone), len(student)}
+    problems = []
+    if len(sizes) > 1 or 0 in sizes:
+        problems.append(
+            "`teacher`, `student_alone`, `student`: one entry a seed, at least one. Received: "
+            f"{len(teacher)}, {len(student_alone)} and {len(student)} entries."
+        )
+    unequal = [
+        seed
+        for seed, (t, a, s) in enumerate(zip(teacher, student_alone, student, strict=False))
+        if not (np.array_equal(t.labels, a.labels) and np.array_equal(a.labels, s.labels))
+    ]
+    if unequal:
+        problems.append(
+            "`teacher`, `student_alone`, `student`: predictions on the same examples. Received: "
+            f"different labels in the entries {unequal}."
+        )
+    if num_resamples < 10_000:
+        problems.append(
+            f"`num_resamples`: at least 10,000. Received: num_resamples={num_resamples}."
+        )
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _resample_examples(per_example, num_resamples, rng) -> np.ndarray:
+    """Mean differences by seed, `[num_resamples, seeds]`, each of a new draw of the examples."""
+    shared = len({len(values) for values in per_example}) == 1
+    blocks = [np.stack(per_example)] if shared else [values[None] for values in per_example]
+    columns = []
+    for block in blocks:
+        # Drawing examples is drawing the few patterns that occur, as often as they do.
+        patterns, counts = np.unique(block, axis=1, return_counts=True)
+        num_examples = block.shape[1]
+        drawn = rng.multinomial(num_examples, counts / num_examples, size=num_resamples)
+        columns.append(drawn @ patterns.T / num_examples)
+    return np.concatenate(columns, axis=1)
+
+
+def _interval(means: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(means, [2.5, 97.5]).round(12)
+    return float(low), float(high)
+
+
+def _verdict(mean, interval, closed, *, seeds: int, task: Task) -> str:
+    points = f"{100 * mean:+.1f} points of {task.words.headline}"
+    if interval is None:
+        return f"Can't be told from one seed: {points}."
+    low, high = interval
+    points += f" (95 % over {seeds} seeds: {100 * low:+.1f} to {100 * high:+.1f})"
+    # With fewer seeds such an interval leaves out zero far too often where there is no effect.
+    if seeds < LEAST_SEEDS:
+        return f"Can't be told from {seeds} seeds: {points}. Use at least {LEAST_SEEDS}."
+    if low > 0:
+        share = (
+            "the teacher was no better than the student alone: there was no gap to close"
+            if closed is None
+            else f"{closed:.0%} of the gap to the teacher was closed"
+        )
+        return f"Distillation helped: {points}; {share}."
+    if high < 0:
+        return f"Distillation did not help: {points}."
+    return f"Can't be told from {seeds} seeds: {points}."

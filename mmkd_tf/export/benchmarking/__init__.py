@@ -1,1 +1,0 @@
-"""What lies behind benchmark.py: the files, their processes, rounds and results."""

@@ -1,0 +1,128 @@
+"""Exports a trained model as a SavedModel, a TFLite file and a small one, each tried out."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mmkd_tf.config import ExportSettings
+from mmkd_tf.edge.encoder import Encoder
+from mmkd_tf.edge.index import Index
+from mmkd_tf.edge.interpreter import TensorRunner
+from mmkd_tf.edge.model_file import SMALL
+from mmkd_tf.edge.tokenizer import text_bytes
+from mmkd_tf.export.contract import MAX_EXAMPLES
+from mmkd_tf.export.parity import difference, keras_logits
+from mmkd_tf.export.saved_model import export_saved_model
+from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
+from mmkd_tf.modalities.text import Text
+from mmkd_tf.models.inputs import input_names
+from mmkd_tf.models.two_tower import tower
+
+
+def export_all(
+    model: keras.Model,
+    dataset,
+    settings: ExportSettings,
+    path: Path,
+    *,
+    name: str = "student",
+    quantize: str = "auto",
+    batch_size: int | None = 1,
+) -> list[dict]:
+    """Writes a SavedModel, a TFLite file in float32 and a small one, each compared with Keras.
+
+    Of a task whose models are two towers these are written of each tower, `_<input>` being added
+    to their names, and the training texts as an index, `<name>_<input>s.npz`.
+
+    Args:
+        model: What to export.
+        dataset: A `mmkd_tf.data.dataset.Dataset`. Training serves to calibrate, validation to
+            compare and to choose; on test the TFLite files are measured once they are made.
+        settings: How files are made.
+        path: The folder for the files.
+        name: How their names begin.
+        quantize: Of the small file, as in `export_tflite`.
+        batch_size: Of the TFLite files; None for any.
+
+    Returns:
+        A dict for each file, with the keys of `mmkd_tf.export.Export`, and `test_accuracy` and
+        `test_top1_agreement`, None for the SavedModel.
+    """
+    shared = {"dataset": dataset, "settings": settings, "batch_size": batch_size}
+    if not dataset.task.is_pairwise:
+        labels = {split: examples.labels for split, examples in dataset.splits.items()}
+        return _export(model, labels, path / name, quantize, **shared)
+    made = []
+    for one, modality in dataset.modalities.items():
+        (other,) = (each for each in dataset.modalities if each != one)
+        # What a picture is to find is the texts as Keras encodes them, and the other way round.
+        sought = {
+            split: keras_logits(tower(model, other), {other: dataset.splits[split].inputs[other]})
+            for split in ("validation", "test")
+        }
+        file = path / f"{name}_{one}"
+        made += _export(tower(model, one), sought, file, quantize, **shared)
+        if isinstance(modality, Text):
+            texts = list(dict.fromkeys(dataset.splits["train"].raw[one]))
+            index = Index()
+            index.add(texts, Encoder(f"{file}.tflite").encode(texts))
+            index.save(f"{file}s.npz")
+    return made
+
+
+def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> list[dict]:
+    """Exports a model with one output; `labels` are those of validation and test."""
+    names = input_names(model)
+    modalities = {key: dataset.modalities[key] for key in names}
+    reads_text = any(isinstance(modality, Text) for modality in modalities.values())
+    training = dataset.splits["train"].inputs
+    shared = {
+        "class_names": dataset.class_names,
+        "examples": dataset.splits["validation"].inputs,
+        "modalities": modalities,
+    }
+    options = TFLiteOptions(
+        batch_size=batch_size,
+        calibration={key: training[key][:MAX_EXAMPLES] for key in names},
+        max_accuracy_loss=settings.max_accuracy_loss,
+        author=settings.author,
+        licence=settings.licence,
+        task=dataset.task,
+    )
+    saved = export_saved_model(model, f"{file}_saved_model", task=dataset.task, **shared)
+    made = [{**asdict(saved), "test_accuracy": None, "test_top1_agreement": None}]
+    test = dataset.splits["test"]
+    logits = keras_logits(model, {key: test.inputs[key] for key in names})
+    for end, level in (("", None), (SMALL, quantize)):
+        export = export_tflite(
+            model,
+            f"{file}{end}.tflite",
+            labels=labels["validation"],
+            quantize=level,
+            text_input=settings.text_input if reads_text else "ids",
+            options=options,
+            **shared,
+        )
+        answers = _answers(Path(export.file), test, modalities)
+        found = difference(
+            logits=logits, probabilities=answers, task=dataset.task, labels=labels["test"]
+        )
+        measured = {
+            "test_accuracy": dataset.task.file_score(labels=labels["test"], answers=answers),
+            "test_top1_agreement": found.top1_agreement,
+        }
+        made.append({**asdict(export), **measured})
+    return [{**values, "file": Path(values["file"]).name} for values in made]
+
+
+def _answers(file: Path, examples, modalities) -> np.ndarray:
+    """Runs a TFLite file on examples, on texts as they are if it takes bytes."""
+    runner = TensorRunner(file.read_bytes())
+    inputs = {name: examples.inputs[name] for name in runner.inputs}
+    for name, (shape, dtype) in runner.inputs.items():
+        if isinstance(modalities[name], Text) and dtype == np.uint8:
+            rows = [text_bytes(text or "", num_bytes=shape[1]) for text in examples.raw[name]]
+            inputs[name] = np.stack(rows)
+    return runner(inputs)

@@ -1,1 +1,0 @@
-"""What lies behind convert.py and recurrent.py: layers as TFLite runs them well."""

@@ -1,1 +1,0 @@
-"""What lies behind text_bytes.py: tables of characters and words for a graph."""

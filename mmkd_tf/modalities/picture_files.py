@@ -1,0 +1,161 @@
+"""Reads picture files: of many rows in threads, and inside a TensorFlow graph."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from mmkd_tf.edge.picture import PictureError, read_picture
+from mmkd_tf.modalities.cells import cell_text, is_missing, quote
+
+# A decoded photograph takes up to 200 MB: no more threads than this, however many cores.
+MAX_THREADS = 8
+READ_AT_ONCE = 256
+
+
+def read_pictures(
+    cells: Iterable, *, size: int, folder: Path | None = None, allow_outside: bool = False
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Reads the picture of each row.
+
+    Args:
+        cells: For each row a path, the bytes of a picture file, a dict with one of them under
+            `bytes` or `path`, a Pillow image or an array; missing or empty if it has no picture.
+            May be a generator: few are held at a time.
+        size: Height and width of the result in pixels.
+        folder: Folder that paths are relative to.
+        allow_outside: Whether paths may lead out of the folder.
+
+    Returns:
+        uint8 `[rows, size, size, 3]`, zeros where there is no picture, and by index of a row what
+        is wrong with its picture.
+    """
+    home = None if folder is None else folder.resolve()
+
+    def read(cell) -> np.ndarray | str:
+        try:
+            source = _source(cell, home, allow_outside)
+            if source is None:
+                return np.zeros([size, size, 3], np.uint8)
+            return read_picture(source, height=size, width=size)
+        except TypeError:
+            return f"picture: neither a path nor a picture but a {type(cell).__name__}"
+        except (OSError, RuntimeError, ValueError) as error:
+            name = f" {quote(cell)}" if isinstance(cell, (str, os.PathLike)) else ""
+            return f"picture{name}: {getattr(error, 'reason', error)}"
+
+    chunks, problems, num_rows = [np.zeros([0, size, size, 3], np.uint8)], {}, 0
+    cells = iter(cells)
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        while chunk := list(islice(cells, READ_AT_ONCE)):
+            pixels = np.zeros([len(chunk), size, size, 3], np.uint8)
+            for index, result in enumerate(pool.map(read, chunk)):
+                if isinstance(result, str):
+                    problems[num_rows + index] = result
+                else:
+                    pixels[index] = result
+            chunks.append(pixels)
+            num_rows += len(chunk)
+    return np.concatenate(chunks), problems
+
+
+def _source(cell, home: Path | None, allow_outside: bool):
+    """Gives what `read_picture` takes, or None if the cell is empty."""
+    if isinstance(cell, dict):  # as Hugging Face's datasets write pictures to Parquet files
+        content = cell.get("bytes")
+        cell = cell.get("path") if content is None else content
+    if not isinstance(cell, (str, os.PathLike)):
+        return None if is_missing(cell) else cell
+    text = cell_text(cell)
+    if not text:
+        return None
+    if "://" in text:
+        raise PictureError("it is an address, not a file; download it first", received=text)
+    path = Path(text) if home is None else home / text
+    if home is not None and not allow_outside and not path.resolve().is_relative_to(home):
+        raise PictureError(
+            f"it leads out of the folder '{home}'; move it there or set allow_outside=True",
+            received=text,
+        )
+    if home is not None and not path.exists():
+        raise PictureError(f"there is no such file in '{home}'", received=text)
+    return path
+
+
+def resized(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Stretches pictures, bilinear with antialiasing; uint8."""
+    values = tf.image.resize(tf.cast(pictures, tf.float32), (height, width), antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
+
+
+def decode_picture(content: tf.Tensor, *, height: int, width: int) -> tf.Tensor:
+    """Decodes JPEG, PNG, WebP, GIF (first frame) or BMP (24 or 32 bit), stretched to a size.
+
+    What TensorFlow decodes, within two levels of what `mmkd_tf.edge.picture` gives. Transparency
+    of PNG and WebP becomes white. A photograph's EXIF orientation is not honoured here, while
+    `mmkd_tf.edge.picture` honours it: turn such files upright beforehand. Neither is transparency
+    of GIF; bitmaps with a palette and other formats are errors. A picture that is all black gets
+    values of 1, since zeros mean an absent picture.
+
+    Args:
+        content: string scalar, the bytes of a file; empty for an absent picture.
+        height: Rows of the result in pixels.
+        width: Columns of the result in pixels.
+
+    Returns:
+        uint8 `[height, width, 3]`, all zeros for an absent picture.
+    """
+
+    def present():
+        pixels = resized(_decoded(content), height, width)
+        black = tf.cast(tf.reduce_all(pixels == 0), tf.uint8)
+        return tf.ensure_shape(pixels + black, [height, width, 3])
+
+    def absent():
+        return tf.zeros([height, width, 3], tf.uint8)
+
+    return tf.cond(tf.strings.length(content) > 0, present, absent)
+
+
+def _decoded(content: tf.Tensor) -> tf.Tensor:
+    """Gives uint8 `[h, w, 3]`; an unknown format is an error of `tf.io.decode_image`."""
+    head = tf.strings.substr(content, 0, 26) + 26 * b"\0"
+
+    def has(magic: bytes, at: int = 0):
+        return tf.strings.substr(head, at, len(magic)) == magic
+
+    def png():
+        # Of grey with 1 to 4 bits TensorFlow would make the opacity 1 of 255.
+        depth_and_colours = tf.io.decode_raw(tf.strings.substr(head, 24, 2), tf.uint8)
+        is_coarse_grey = (depth_and_colours[0] < 8) & (depth_and_colours[1] == 0)
+        return tf.cond(
+            is_coarse_grey,
+            lambda: tf.io.decode_png(content, channels=3),
+            lambda: _on_white(tf.io.decode_png(content, channels=4)),
+        )
+
+    return tf.case(
+        [
+            # Less exact by default: more than two levels from Pillow.
+            (
+                has(b"\xff\xd8\xff"),
+                lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+            ),
+            (has(b"\x89PNG"), png),
+            (has(b"WEBP", at=8), lambda: _on_white(tf.io.decode_webp(content)[0])),
+            (has(b"BM"), lambda: tf.io.decode_bmp(content)[..., :3]),
+        ],
+        default=lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+    )
+
+
+def _on_white(pixels: tf.Tensor) -> tf.Tensor:
+    """Lays uint8 RGBA on white; RGB has no opacity and stays."""
+    pixels = tf.cast(pixels, tf.float32)
+    opacity = tf.concat([pixels, tf.fill(tf.shape(pixels[..., :1]), 255.0)], axis=-1)[..., 3:4]
+    mixed = (pixels[..., :3] * opacity + 255 * (255 - opacity)) / 255
+    return tf.cast(tf.round(mixed), tf.uint8)

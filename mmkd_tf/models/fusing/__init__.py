@@ -1,1 +1,0 @@
-"""What lies behind `mmkd_tf.models.fusion`: one file a way of fusing."""

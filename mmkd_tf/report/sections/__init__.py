@@ -1,1 +1,0 @@
-"""Sections of a run's page: functions of the results to HTML."""

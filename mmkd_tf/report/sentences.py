@@ -1,0 +1,161 @@
+"""Sentences about the results of a run, the same at the terminal, on the page and on the card."""
+
+from collections.abc import Mapping
+
+from mmkd_tf.config import full_names
+from mmkd_tf.modalities import KINDS
+from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
+from mmkd_tf.modalities.text import Text
+from mmkd_tf.report.tables import figure
+from mmkd_tf.tasks import DEFAULT_TASK, find_task
+from mmkd_tf.tasks.task import Task
+
+MODELS = {"teacher": "teacher", "student_alone": "student alone", "student": "distilled student"}
+LEVELS = (
+    "The smallest level that is accepted on validation was taken. Sizes are without labels and "
+    "vocabulary."
+)
+LATENCY = "Latency: median, one thread, one example, on the machine of the run"
+
+
+def task_of(values: Mapping) -> Task:
+    """The task that results, or figures of an exported file, are of; older ones do not say."""
+    return find_task(values.get("task", DEFAULT_TASK))
+
+
+def setting(results: Mapping, name: str) -> object:
+    """A setting of a run by its full name, such as `training.epochs`; None if it is not there."""
+    return full_names(results.get("config", {})).get(name)
+
+
+def kinds(results: Mapping) -> dict[str, type[Modality] | None]:
+    """The kind of each input; None if it is not known here. Older results name inputs by kind."""
+    dataset = results["dataset"]
+    said = dataset.get("inputs", {})
+    return {
+        name: KINDS.get(said.get(name, {}).get("kind", name))
+        for name in student_inputs(dataset["modalities"])
+    }
+
+
+def read_by_student(results: Mapping) -> dict[str, str]:
+    """What the student's file reads, in words, by input."""
+    read = _student_tensors(results)
+    if setting(results, "export.text_input") == "bytes":
+        for name, kind in kinds(results).items():
+            if name in read and kind is not None and issubclass(kind, Text):
+                read[name] = f"UTF-8 bytes, of which the file makes {read[name]}"
+    return read
+
+
+def _student_tensors(results: Mapping) -> dict[str, str]:
+    names = setting(results, "student.inputs")
+    held = student_inputs(results["dataset"]["modalities"])
+    return {name: words for name, words in held.items() if names is None or name in names}
+
+
+def purpose(results: Mapping) -> str:
+    """What the student is for, without a full stop."""
+    inputs = " and ".join(read_by_student(results))
+    return task_of(results).purpose(inputs, len(results["dataset"]["class_names"]))
+
+
+def gain(results: Mapping) -> str:
+    """Says plainly whether distillation helped."""
+    task = task_of(results)
+    alone, student = (results[name]["test"][task.headline] for name in ("student_alone", "student"))
+    if task.has_one_class:
+        num_test = results["dataset"]["sizes"]["test"]
+        examples = round((student - alone) * num_test)
+        verb = "gained" if examples > 0 else "did not help:"
+        text = f"Distillation {verb} {100 * (student - alone):+.1f} points of accuracy ("
+        text += f"{examples:+d} of {num_test:,} test examples)."
+    else:
+        verb = "gained" if student > alone else "did not help:"
+        text = f"Distillation {verb} {student - alone:+.3f} of {task.words.headline}."
+    if results.get("gap_closed") is None:
+        return text + " The teacher was no better than the student alone: no gap to close."
+    return f"{text} {results['gap_closed']:.0%} of the gap to the teacher was closed."
+
+
+def chance(results: Mapping) -> str:
+    """Says how far a figure on this test split can be off by the draw of its examples."""
+    task, num_test = task_of(results), results["dataset"]["sizes"]["test"]
+    if not task.has_one_class:
+        return f"One seed on {num_test:,} test examples: a small difference can be chance."
+    accuracy = results["student"]["test"][task.headline]
+    margin = 196 * (accuracy * (1 - accuracy) / num_test) ** 0.5
+    return (
+        f"One seed on {num_test:,} test examples: each accuracy is known to about "
+        f"{margin:.1f} points either way (95 %)."
+    )
+
+
+def agreement(results: Mapping) -> str:
+    """Says how far the student does what its teacher does; nothing if it was not measured."""
+    measured = results["student"].get("agreement_with_teacher")
+    return "" if measured is None else task_of(results).agreement_sentence(measured)
+
+
+def taught(results: Mapping) -> str:
+    """Says what the models learnt from, and what each side read where it is not the same."""
+    truth = task_of(results).words.truth
+    names = ("soft_target_loss", "soft_target_weight", "temperature")
+    details = {name: setting(results, f"distillation.{name}") for name in names}
+    softened = ", ".join(
+        f"{name.removeprefix('soft_target_')} {value}"
+        for name, value in details.items()
+        if value is not None
+    )
+    weight = setting(results, "distillation.hard_label_weight")
+    text = (
+        f"The teacher and the student alone learnt from the {truth}; the distilled student from "
+        f"the {truth}{'' if weight is None else f' (weight {weight})'} and from the teacher's soft "
+        f"targets{f' ({softened})' if softened else ''}."
+    )
+    own, teachers = _student_tensors(results), teacher_inputs(results["dataset"]["modalities"])
+    if own != teachers:
+        sides = (
+            f"the {side} {', '.join(f'{name} ({words})' for name, words in read.items())}"
+            for side, read in (("teacher", teachers), ("students", own))
+        )
+        text += f" They read: {'; '.join(sides)}."
+    return text
+
+
+def compared_on(exports: list[dict]) -> str:
+    """How many validation examples exported files were compared on."""
+    return " or ".join(f"{count:,}" for count in sorted({made["num_examples"] for made in exports}))
+
+
+def damaged(results: Mapping) -> str:
+    """Says which examples were looked at with inputs absent or damaged, and how many."""
+    measured = results["robustness"]
+    split, number = measured["split"], measured["num_examples"]
+    total = results["dataset"]["sizes"][split]
+    text = f"the {number:,} {split} examples"
+    if number < total:
+        text = f"{number:,} of the {total:,} {split} examples, chosen at random"
+    if "teacher" not in measured["clean"]:
+        text += " (students alone, since their inputs have other sizes than the teacher's)"
+    return text
+
+
+def damage_title(name: str) -> str:
+    """What a kind of damage is called."""
+    return "JPEG" if name == "jpeg" else name.replace("_", " ")
+
+
+def means_under_damage(results: Mapping) -> str:
+    """The distilled student's mean figure under each kind of damage; empty without any."""
+    return ", ".join(
+        f"{damage_title(name)} {figure(found['relative']['student'])}"
+        for name, found in results["robustness"]["damage"].items()
+        if "student" in found["relative"]
+    )
+
+
+def study_task(results: Mapping, dataset: str) -> Task:
+    """The task that a dataset of a study is of."""
+    values = results["datasets"][dataset]
+    return task_of(values if "task" in values else results)

@@ -1,0 +1,187 @@
+"""Settings: the groups that a run is told, each handed alone to what needs it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+
+from mmkd_tf.tasks import TASKS
+
+AUTO = "auto"
+
+
+def _rates(value):
+    """Both forms are checked here, since a union would complain of each."""
+    rates = value.values() if isinstance(value, dict) else [value]
+    names = list(value) if isinstance(value, dict) else []
+    numbers = (type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates)
+    if not all(isinstance(name, str) for name in names) or not all(numbers):
+        raise ValueError(
+            "a number from 0 (never) to 1, for all or by input, such as {image: 0.1, text: 0.3}"
+        )
+    return value
+
+
+def _share_or_table(value):
+    """A flag gives a share as text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[Fraction | str, BeforeValidator(_share_or_table)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LearningRate = Annotated[float, Field(gt=0, lt=10)]
+Rates = Annotated[float | dict[str, float], BeforeValidator(_rates)]
+FusionName = Literal[
+    "concatenation",
+    "weighted_sum",
+    "weighted_sum_by_example",
+    "attention",
+    "gated",
+    "low_rank_tensor",
+    "film",
+    "cross_attention",
+]
+
+
+class DataSettings(BaseModel, extra="forbid", frozen=True):
+    """Where the examples come from and how they are divided."""
+
+    source: str = Field(
+        "emoji", description="A CSV or Parquet table, or a TensorFlow Datasets name."
+    )
+    label: str | list[str] = Field("label", description="Column of labels, or of targets.")
+    task: str = Field(AUTO, description="What is learned; by default the label column decides.")
+    label_separator: str = Field("|", min_length=1, description="Between the labels of a cell.")
+    validation: Share = Field(0.15, description="A share of the rows, or a table.")
+    test: Share = Field(0.15, description="A share of the rows, or a table.")
+    skip_bad_rows: bool = Field(False, description="Go on without rows that can't be used.")
+    allow_outside: bool = Field(False, description="Allow files outside the table's folder.")
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if value not in (AUTO, *TASKS):
+            raise ValueError(f"one of {', '.join([AUTO, *TASKS])}")
+        return value
+
+
+class TeacherSettings(BaseModel, extra="forbid", frozen=True):
+    """The large models."""
+
+    architecture: Literal["fusion", "baseline"] = Field(
+        "fusion", description="Encoders and a fusion, or the teacher of the written method."
+    )
+    fusion: FusionName = Field("concatenation", description="How the inputs are merged.")
+    embedding_dim: int = Field(
+        64, ge=1, le=4096, description="Of pairs, numbers that stand for one input."
+    )
+    modality_dropout: Rates = Field(
+        0.1, description="How often it is trained without an input, for all or by name."
+    )
+    experts: bool = Field(
+        False, description="Teach also by a teacher of each input that the student reads."
+    )
+    learning_rate: LearningRate = Field(2e-3, description="Its highest.")
+
+
+class StudentSettings(BaseModel, extra="forbid", frozen=True):
+    """The small models: the student, and the same alone."""
+
+    inputs: list[str] | None = Field(
+        None, description="What the students read; by default all that the data has."
+    )
+    fusion: FusionName | None = Field(
+        None, description="How the inputs are merged; by default as in the teacher."
+    )
+    modality_dropout: Rates = Field(
+        0.1, description="How often they are trained without an input, for all or by name."
+    )
+    learning_rate: LearningRate = Field(4e-3, description="Their highest.")
+
+
+class DistillationSettings(BaseModel, extra="forbid", frozen=True):
+    """What the student learns from its teacher, beside the labels. All but the last weigh terms.
+
+    No recipe stands out on validation (studies/recipes). The default asks for the order of the
+    teacher's probabilities and leaves the student its own certainty.
+    """
+
+    soft_target_loss: str = Field(
+        AUTO,
+        description="What the student imitates: of classes the teacher's probabilities "
+        "(divergence), those of standardised logits, label and other classes apart (decoupled), or "
+        "their correlation (dist, the default); of several labels sigmoid; of numbers squared; of "
+        "pairs affinity.",
+    )
+    temperature: float | None = Field(
+        None, gt=0, le=1000, description="Softening of the teacher; by default 4, of pairs 1."
+    )
+    hard_label_weight: Weight | None = Field(
+        None, description="Weight of the labels; by default 1."
+    )
+    soft_target_weight: Weight | None = Field(
+        None, description="Weight of the teacher's soft targets; by default 0.2, of pairs 1."
+    )
+    modality_hint_weight: Weight = Field(
+        0.0, description="Weight of each encoder's features imitating the teacher's encoder."
+    )
+    relation_weight: Weight = Field(
+        0.0, description="Weight of the distances between a batch's fused features."
+    )
+    on_wrong_teacher: Literal["keep", "skip", "correct"] = Field(
+        "keep", description="What becomes of training examples that the teacher gets wrong."
+    )
+    views: int | None = Field(
+        None,
+        ge=1,
+        description="Differently augmented views on which the teacher is asked, shown in turn; by "
+        "default one an epoch, as many as a bound on disk allows.",
+    )
+
+    @field_validator("soft_target_loss")
+    @classmethod
+    def _known_loss(cls, value: str) -> str:
+        known = [
+            AUTO,
+            *dict.fromkeys(n for task in TASKS.values() for n in task.soft_target_losses),
+        ]
+        if value not in known:
+            raise ValueError(f"one of {', '.join(known)}")
+        return value
+
+    @model_validator(mode="after")
+    def _something_to_learn(self):
+        names = ("hard_label_weight", "soft_target_weight", "modality_hint_weight")
+        names += ("relation_weight",)
+        if all(getattr(self, name) == 0 for name in names):
+            listed = ", ".join(f"`distillation.{name}`" for name in names)
+            raise ValueError(f"{listed}: one must be above 0.")
+        return self
+
+
+class TrainingSettings(BaseModel, extra="forbid", frozen=True):
+    """How each model is trained."""
+
+    epochs: int = Field(32, ge=1, description="Passes over the training rows, for each model.")
+    batch_size: int = Field(32, ge=1, description="Examples in a training step.")
+    weight_decay: Weight = Field(1e-3, description="Decoupled weight decay.")
+    augment: bool = Field(True, description="Change inputs at random in training.")
+
+
+class ExportSettings(BaseModel, extra="forbid", frozen=True):
+    """How files are made for phones."""
+
+    text_input: Literal["ids", "bytes"] = Field(
+        "ids", description="What TFLite files take as text: token ids, or UTF-8 bytes."
+    )
+    max_accuracy_loss: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Accuracy that the smallest file may lose; 0.005 is half a point.",
+    )
+    author: str | None = Field(None, description="Who made the model; kept in exported files.")
+    licence: str | None = Field(None, description="The model's licence; kept in exported files.")

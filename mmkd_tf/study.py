@@ -1,0 +1,243 @@
+"""The study: the same student alone and distilled, over datasets, seeds and recipes."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.distill.soft_target_files import SoftTargetCache
+from mmkd_tf.processes import default_jobs, run_groups
+from mmkd_tf.report.figures import study_figure
+from mmkd_tf.report.progress import Reporter
+from mmkd_tf.report.study_page import study_page
+from mmkd_tf.run import (
+    check_settings,
+    keep_soft_targets,
+    load_dataset,
+    predict,
+    student_terms,
+    train_model,
+    untrained,
+)
+from mmkd_tf.run_folder import RunFolder, whole_file
+from mmkd_tf.study_config import StudyConfig, teacher_settings
+from mmkd_tf.study_results import summarize
+from mmkd_tf.study_units import SOFT_TARGETS_FOLDER, Outcome, Unit
+from mmkd_tf.tasks.task import Task
+
+RESULTS_FILE, PAGE_FILE, FIGURE_FILE = "study.json", "study.md", "study.png"
+
+
+def run_study(
+    study: StudyConfig,
+    output: Path,
+    *,
+    jobs: int | None = None,
+    test: bool = False,
+    reporter: Reporter | None = None,
+) -> dict:
+    """Trains what is missing, compares, writes `study.json`, `study.md` and `study.png`.
+
+    Args:
+        study: What to compare.
+        output: Folder of the study; made if needed. What it holds already is not trained again.
+        jobs: How many seeds to train at once; by default what the machine can hold.
+        test: Whether to look at the test split too. The recipe is to be chosen before.
+        reporter: Tells a person what happens.
+
+    Returns:
+        What `study.json` holds.
+
+    Raises:
+        ValueError: If the folder holds models of other settings or data, a dataset can't be
+            used, or nothing could be trained.
+    """
+    reporter = reporter or Reporter()
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"`--jobs`: 1 or more. Received: jobs={jobs}.")
+    units = make_units(study, output)
+    _check_same_settings(units)
+    tasks = _check_data(units[: len(study.datasets)], reporter)
+    missing = [unit for unit in units if unit.missing]
+    num_jobs = min(jobs or default_jobs(len(missing)), max(1, len(missing)))
+    num_models = sum(len(unit.missing) for unit in missing)
+    reporter.say(
+        f"{len(study.datasets)} datasets x {study.seeds} seeds: {num_models} models to train, "
+        f"{num_jobs} at once"
+    )
+    failed = {}
+    if missing:
+        failed = run_groups(_by_teacher(missing), _train_unit, jobs=num_jobs, say=reporter.say)
+    shutil.rmtree(Path(output) / SOFT_TARGETS_FOLDER, ignore_errors=True)
+    results = summarize(study, units, tasks, test=test, failed=failed)
+    if not results["datasets"]:
+        raise ValueError("nothing could be trained:\n" + "\n".join(failed.values()))
+    folder = RunFolder(output)
+    folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    folder.write_text(PAGE_FILE, study_page(results, figure=FIGURE_FILE))
+    if study.recipes:  # it shows pairs of students
+        with whole_file(Path(output) / FIGURE_FILE) as unfinished:
+            study_figure(results).savefig(unfinished, format="png", dpi=150)
+    return results
+
+
+def make_units(study: StudyConfig, output: Path) -> list[Unit]:
+    """Lists the units of work: the first seed of all datasets, then the second, and so on."""
+    units, teachers = [], {}
+    for seed in range(study.seeds):
+        for dataset in study.datasets:
+            path = Path(output) / dataset / f"seed-{seed}"
+            config = study.run_config(dataset, seed)
+            unit = Unit(
+                dataset=dataset,
+                seed=seed,
+                path=path,
+                config=config,
+                recipes={name: study.run_config(dataset, seed, name) for name in study.recipes},
+                teacher_path=teachers.setdefault(json.dumps(teacher_settings(config)), path),
+            )
+            units.append(unit)
+    return units
+
+
+def _by_teacher(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Groups units by teacher, in their order."""
+    groups = {}
+    for unit in units:
+        groups.setdefault(unit.teacher_path, []).append(unit)
+    return list(groups.values())
+
+
+def _check_same_settings(units: Sequence[Unit]) -> None:
+    lines = [line for unit in units for line in unit.changed_settings()]
+    if lines:
+        shown = lines[:20] + [f"- and {len(lines) - 20} more"] * (len(lines) > 20)
+        raise ValueError(
+            "`--output`: a new folder, or one with the same settings. Received: one that was begun "
+            "with others:\n" + "\n".join(shown) + "\nGive a changed recipe another name, or choose "
+            "another folder."
+        )
+
+
+def _check_data(units: Sequence[Unit], reporter: Reporter) -> dict[str, Task]:
+    """Reads each dataset once, so that what is wrong with one is found before any training.
+
+    It also prepares TensorFlow datasets, which several processes must not do at once.
+
+    Returns:
+        By dataset, what its models answer.
+    """
+    tasks = {}
+    for unit in units:
+        dataset = load_dataset(unit.config)
+        for config in (unit.config, *unit.recipes.values()):
+            check_settings(config, dataset.task)
+        reporter.say(f"{unit.dataset}: {repr(dataset).splitlines()[0]}")
+        unit.path.mkdir(parents=True, exist_ok=True)
+        unit.folder.check_same_data(dataset.fingerprint())
+        tasks[unit.dataset] = dataset.task
+    return tasks
+
+
+def _train_unit(unit: Unit) -> None:
+    """What a process of its own does."""
+    train_unit(unit, Reporter().say)
+
+
+def train_unit(unit: Unit, say: Callable[[str], None]) -> None:
+    """Trains the models that are missing; all students begin with the same weights.
+
+    Args:
+        unit: What to train.
+        say: Told each model that is done, in one line.
+
+    Raises:
+        ValueError: If the data can't be used or the folder was begun with other settings or data.
+    """
+    unit.begin()
+    dataset = load_dataset(unit.config)
+    unit.folder.check_same_data(dataset.fingerprint())
+    teaching, problems = {}, []
+    for name in unit.missing:
+        try:
+            outcome = _train(unit, name, dataset, teaching)
+        except ValueError as error:
+            if name in unit.teachers:
+                raise
+            problems.append(f"{name}: {error}")
+        else:
+            score = outcome.predictions("validation", dataset.task).score
+            headline = dataset.task.words.headline
+            say(f"{unit}: {name}, validation {headline} {score:.3f}, {outcome.seconds:.0f} s")
+    if problems:
+        raise ValueError("\n".join(problems))
+    unit.folder.finish()
+
+
+def _ask_teachers(unit: Unit, recipe: str, dataset: Dataset) -> dict[str, SoftTargetCache]:
+    """Keeps what a unit's teachers say to the student of a recipe, and of all like it."""
+    config = unit.recipes[recipe]
+    terms = [term for each in unit.recipes.values() for term in student_terms(each, dataset)]
+    teachers = {name: unit.folder.load_model(name) for name in unit.teachers}
+    return keep_soft_targets(teachers, dataset, config, terms=terms, folder=unit.soft_targets_path)
+
+
+def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
+    """Trains a model of a unit and writes its outcome.
+
+    `teaching` holds kept outputs of teachers, by number of views; all recipes share them.
+    """
+    if name == "teacher" and unit.take_teacher():
+        return unit.outcome(name)
+    files, role, config = unit.folder, name, unit.config
+    if name.startswith("recipe-"):
+        role, recipe = "student", name.removeprefix("recipe-")
+        config = unit.recipes[recipe]
+    models = untrained(config, dataset)
+    # A teacher without an outcome was interrupted between the two.
+    saved = files.load_model(name) if name in unit.teachers else None
+    if saved is not None:
+        models[name] = saved
+    else:
+        if role == "student":
+            views = config.distillation.views
+            if views not in teaching:
+                teaching[views] = _ask_teachers(unit, recipe, dataset)
+            models |= teaching[views]
+        start = time.monotonic()
+        try:
+            train_model(role, models, dataset, config, backup=files.state / name)
+        finally:
+            files.add_seconds(name, time.monotonic() - start)
+    outcome = _outcome(role, models[role], dataset, files.seconds().get(name, 0.0))
+    if role in unit.teachers and saved is None:
+        files.save_model(role, models[role])
+    unit.save_outcome(name, outcome)
+    return outcome
+
+
+def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) -> Outcome:
+    outputs = predict(role, model, dataset)
+    for split, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"the training diverged: it gives NaN or infinity on {split}. Lower the learning "
+                "rate, or the weight of the teacher."
+            )
+    can_lack = len(model.input) > 1 and not dataset.task.is_pairwise
+    names = list(model.input) if can_lack else []
+    without = {name: predict(role, model, dataset.without(name)) for name in names}
+    return Outcome(
+        outputs=outputs,
+        labels={split: dataset.splits[split].labels for split in outputs},
+        without={
+            split: {name: values[split] for name, values in without.items()} for split in outputs
+        },
+        parameters=model.count_params(),
+        seconds=seconds,
+    )

@@ -1,1 +1,0 @@
-"""The study: the same student alone and distilled, over datasets, seeds and recipes."""

@@ -1,0 +1,201 @@
+"""StudyConfig: what a study compares, from flags and a YAML file, checked at once."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+
+from mmkd_tf.config import RunConfig, full_names, grouped, problems_of, read_yaml, setting_names
+from mmkd_tf.data.table import table_name
+from mmkd_tf.run import TABLE_SUFFIXES
+from mmkd_tf.tasks.task import SoftTargetDefaults
+
+# A recipe may set these alone. Whatever else differed between two recipes would change the data,
+# the teacher or the student alone, and so what the recipe is compared with.
+RECIPE_GROUP = "distillation."
+_TABLES = ("data.source", "data.validation", "data.test")
+
+# Datasets and recipes are names of folders and files too.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class StudyConfig(BaseModel, extra="forbid", frozen=True):
+    """What `mmkd-tf study` compares; each field is also a key of its YAML file.
+
+    A dataset's settings take precedence over `settings`, a recipe's over both. They may be written
+    in each form that `mmkd_tf.config.full_names` knows.
+    """
+
+    seeds: int = Field(5, ge=1, le=1000, description="Number of seeds: 0, 1, and so on.")
+    settings: dict[str, Any] = Field({}, description="Settings of every run.")
+    datasets: dict[Name, dict[str, Any]] = Field(
+        {"emoji": {}}, min_length=1, description="By name, settings; `data` is the name if not set."
+    )
+    recipes: dict[Name, dict[str, Any]] = Field(
+        {"default": {}},
+        description="By name, settings of the distilled student; none for students alone.",
+    )
+
+    def run_config(self, dataset: str, seed: int, recipe: str | None = None) -> RunConfig:
+        """Gives the settings of one run.
+
+        Args:
+            dataset: A name in `datasets`.
+            seed: The seed.
+            recipe: A name in `recipes`; None for teacher and student alone.
+        """
+        own = (self.settings, self.datasets[dataset], self.recipes[recipe] if recipe else {})
+        return RunConfig(**grouped({"data.source": dataset}, *own, {"seed": seed}))
+
+
+def make_study(given: Mapping, path: Path | None = None) -> StudyConfig:
+    """Makes a study's config of a YAML file and of flags.
+
+    Args:
+        given: What the flags say, None where they say nothing: `data`, a table or a TensorFlow
+            dataset in place of the file's datasets; `seeds`; `settings`, which take precedence
+            over the file's `settings` and `datasets`.
+        path: A YAML file with keys of `StudyConfig`. Tables that it names are looked for in its
+            own folder.
+
+    Returns:
+        The checked config, settings by their full names; tables have absolute paths.
+
+    Raises:
+        ValueError: If the file can't be read as YAML or anything in it is wrong; all is listed.
+    """
+    values = _read(path)
+    problems = []
+    if given.get("data") is not None:
+        if "datasets" in values:
+            problems.append("`DATA`: the YAML file names `datasets` already; leave one out.")
+        values["datasets"] = {_name(given["data"]): {"data": given["data"]}}
+    if given.get("seeds") is not None:
+        values["seeds"] = given["seeds"]
+    try:
+        study = StudyConfig(**values)
+    except ValidationError as error:
+        raise _unusable(problems + problems_of(error)) from None
+    folder = Path(path).parent if path else Path()
+    near = folder if given.get("data") is None else Path()
+    flags = _resolved(given.get("settings") or {}, Path())
+    study = study.model_copy(
+        update={
+            "settings": _resolved(study.settings, folder) | flags,
+            "datasets": {n: _resolved(own, near) | flags for n, own in study.datasets.items()},
+            "recipes": {name: full_names(own) for name, own in study.recipes.items()},
+        }
+    )
+    problems += _wrong_settings(study)
+    if problems:
+        raise _unusable(problems)
+    return study
+
+
+def _read(path: Path | None) -> dict:
+    given = read_yaml(path, StudyConfig)
+    values = {key: value for key, value in given.items() if value is not None}
+    # `emoji:` with nothing behind it means: as it is.
+    for part in ("datasets", "recipes"):
+        if isinstance(values.get(part), dict):
+            values[part] = {name: own or {} for name, own in values[part].items()}
+    return values
+
+
+def _wrong_settings(study: StudyConfig) -> list[str]:
+    """Lists what is wrong with the settings of datasets and recipes, each problem once."""
+    owners = {"settings.": study.settings}
+    owners |= {f"datasets.{name}.": own for name, own in study.datasets.items()}
+    recipes = {f"recipes.{name}.": own for name, own in study.recipes.items()}
+    problems = [
+        f"`{place}seed`: `seeds` sets it; leave it out."
+        for place, own in (owners | recipes).items()
+        if "seed" in own
+    ]
+    known = set(setting_names()) - {"seed"}
+    problems += [
+        f"`{place}{name}`: concerns more than the distilled student, so that recipes could not be "
+        "compared; put it into `settings` or `datasets`."
+        for place, own in recipes.items()
+        for name in own
+        if (name in known or name.startswith("inputs")) and not name.startswith(RECIPE_GROUP)
+    ]
+    for dataset, own in study.datasets.items():
+        for place, changed in {"": {}, **recipes}.items():
+            layers = {place: changed, f"datasets.{dataset}.": own, "settings.": study.settings}
+            try:
+                RunConfig(**grouped({"data.source": dataset}, *reversed(layers.values())))
+            except ValidationError as error:
+                problems += [_placed(line, layers) for line in problems_of(error)]
+    return list(dict.fromkeys(problems))
+
+
+def _placed(line: str, layers: Mapping[str, Mapping]) -> str:
+    """Says of a problem who set the value that is wrong."""
+    name = line.split("`")[1]
+    mine = (place for place, own in layers.items() if any(_overlap(name, each) for each in own))
+    return f"`{next(mine, '')}{line[1:]}"
+
+
+def _overlap(name: str, other: str) -> bool:
+    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
+
+
+def _resolved(settings: Mapping, folder: Path) -> dict:
+    """Makes the paths of tables absolute; other data are names of TensorFlow datasets."""
+    resolved = full_names(settings)
+    for name in _TABLES:
+        value = resolved.get(name)
+        if isinstance(value, str):
+            path = folder / value
+            if path.suffix.lower() in TABLE_SUFFIXES or path.is_file():
+                resolved[name] = str(path.resolve())
+    return resolved
+
+
+def _name(data: str) -> str:
+    """Names a dataset of the command line as a folder can be named."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", table_name(data)).lstrip("_.-")[:64] or "data"
+
+
+def _unusable(problems: list[str]) -> ValueError:
+    return ValueError(
+        "The study is not usable:\n"
+        + "\n".join(f"- {line}" for line in problems)
+        + f"\nA study has {', '.join(StudyConfig.model_fields)}; settings are "
+        + f"{', '.join(setting_names())}, inputs.NAME.OPTION; a recipe may set those that begin "
+        + f"with {RECIPE_GROUP}"
+    )
+
+
+def shared_settings(config: RunConfig) -> dict:
+    """The settings of data, teacher and student alone; of tables only the file's name.
+
+    Where a table lies says nothing of what it holds; the checksum of the data does.
+    """
+    settings = config.model_dump(exclude={"distillation"})
+    for name in ("source", "validation", "test"):
+        if isinstance(settings["data"][name], str):
+            settings["data"][name] = Path(settings["data"][name]).name
+    return settings
+
+
+def recipe_settings(config: RunConfig) -> dict:
+    """The settings of the distilled student alone, the weight of the labels filled in."""
+    settings = config.distillation.model_dump()
+    if settings["hard_label_weight"] is None:
+        settings["hard_label_weight"] = SoftTargetDefaults.hard_label_weight
+    return settings
+
+
+def teacher_settings(config: RunConfig) -> dict:
+    """What a teacher follows from: equal for two runs whose students alone differ."""
+    settings = config.model_dump(exclude={"distillation": True, "student": True})
+    del settings["teacher"]["experts"]
+    settings["inputs"] = {
+        name: {key: value for key, value in options.items() if key != "student"}
+        for name, options in settings["inputs"].items()
+    }
+    return settings

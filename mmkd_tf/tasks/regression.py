@@ -1,0 +1,287 @@
+"""Regression: one or several numbers an example."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from mmkd_tf import losses
+from mmkd_tf.modalities.cells import quote
+from mmkd_tf.tasks.labels import NUMBER, check_inputs, check_rows_left, label_text, read_each
+from mmkd_tf.tasks.outputs import TIE, check_outputs, table_problems
+from mmkd_tf.tasks.splits import numbered, quantile_bins, stratified_split
+from mmkd_tf.tasks.task import MISSING, SoftTargetDefaults, Task, Words
+
+_LARGEST = float(np.finfo(np.float32).max)
+# Below this share of the greatest value, float32 does not tell the values apart well enough.
+_SMALLEST_SPREAD = 1e-6
+# A value counts as Keras' if it is nearer than this many standard deviations.
+_NEAR = 0.1
+# The share of a value by which float32 may round it, beside 1e-4 of a standard deviation.
+_ROUNDING = 1e-2
+
+
+class Regression(Task):
+    """Numbers. Labels: float32 `[n, num_targets]` in their own units; outputs: the same."""
+
+    name = "regression"
+    headline = "r2"
+    output = "values"
+    output_range = None
+    soft_target_losses = {"squared": (losses.squared_loss, {})}
+    unfit_soft_targets = (
+        losses.soft_target_loss,
+        losses.dist_loss,
+        losses.decoupled_loss,
+        losses.sigmoid_soft_target_loss,
+    )
+    takes_numbers = True
+    ignored_settings = {
+        "distillation.on_wrong_teacher": "where no class is the right one",
+        "distillation.temperature": "whose outputs are no probabilities",
+        "teacher.architecture": "since the written method's teacher gives classes",
+        "teacher.embedding_dim": "whose models are no two towers",
+        "data.label_separator": "whose label cells hold one number",
+    }
+    words = Words(
+        columns=(
+            ("R2", "r2", ".3f"),
+            ("mean absolute error", "mean_absolute_error", ".4g"),
+            ("root mean squared error", "root_mean_squared_error", ".4g"),
+        ),
+        per_output="per_target",
+        output_columns=(
+            ("R2", "r2", ".3f"),
+            ("mean absolute error", "mean_absolute_error", ".4g"),
+            ("root mean squared error", "root_mean_squared_error", ".4g"),
+            ("standard deviation", "standard_deviation", ".4g"),
+        ),
+        headline="R2",
+        same="near Keras",
+        meaning="R2: the share of the variance that is explained, 1 is perfect, 0 as good as the "
+        "mean. Errors are in the targets' own units. All are means over the targets.",
+        output_title="Target by target",
+        output_meaning="The standard deviation of the test values is what errors are to be "
+        "compared with.",
+        truth="numbers",
+        limits="It gives numbers for any input, and none about how sure it is of them.",
+    )
+
+    def label_columns(self, label):
+        """One or several, in a list or between commas."""
+        names = label.split(",") if isinstance(label, str) else map(str, label)
+        names = [name.strip() for name in names] if isinstance(label, str) else list(names)
+        if not names or not all(names) or len(set(names)) < len(names):
+            raise ValueError(f"`label`: names of columns, each once. Received: label={label!r}.")
+        return names
+
+    def read_labels(self, cells, *, separator, names):
+        return read_each(cells, lambda *row: tuple(map(_number, row, names)))
+
+    def output_names(self, columns):
+        return list(columns)
+
+    def check(self, tables, *, held_out, names):
+        train = tables["train"]
+        known = [label for label in train.labels if label != MISSING]
+        general = check_rows_left(tables)
+        if general or not known:
+            return {}, list(names), general or [f"{train.source}: no numbers to learn."]
+        general = _check_spread(train.source, known, names)
+        return {}, list(names), general + check_inputs(train)
+
+    def divide(self, labels, contents, *, fractions, seed):
+        """By how great the numbers are, see `quantile_bins`."""
+        groups = numbered(contents)
+        bins = quantile_bins(np.array(labels), groups)
+        return stratified_split(bins, groups=groups, fractions=fractions, seed=seed)
+
+    def training_problems(self, labels, names):
+        return _check_spread("the rows left for training", labels, names)
+
+    def label_array(self, labels, names):
+        return np.array(labels, np.float32).reshape(len(labels), len(names))
+
+    def target_statistics(self, labels):
+        targets = labels.astype(np.float64)
+        return targets.mean(axis=0), targets.std(axis=0)
+
+    def loss(self, statistics=None):
+        """In units of the training targets' standard deviation.
+
+        So the loss is about 1 at the start whatever the targets' units, and one target does not
+        drown another.
+
+        Raises:
+            ValueError: If there are no statistics.
+        """
+        if statistics is None:
+            raise ValueError(
+                "`statistics`: the training targets' means and standard deviations, as "
+                "`Dataset.target_statistics` gives them. Received: None."
+            )
+        return ScaledSquaredError(statistics[1].tolist())
+
+    def metrics(self):
+        return [keras.metrics.MeanAbsoluteError(name="mean_absolute_error")]
+
+    def fits(self, loss):
+        kinds = keras.losses.MeanSquaredError | keras.losses.MeanAbsoluteError
+        kinds |= ScaledSquaredError | keras.losses.Huber | keras.losses.LogCosh
+        return isinstance(loss, kinds)
+
+    def soft_targets(self, loss=None):
+        options = {"scale": loss.scale} if isinstance(loss, ScaledSquaredError) else {}
+        return SoftTargetDefaults(losses.squared_loss, temperature=None, options=options)
+
+    def head(self, outputs, statistics):
+        """Layers see targets of mean 0 and deviation 1, people see their own units."""
+        if statistics is None:
+            return outputs
+        mean, deviation = (values.tolist() for values in statistics)
+        rescaling = keras.layers.Rescaling(deviation, offset=mean, dtype="float32", name="values")
+        return rescaling(outputs)
+
+    def measure(self, *, labels, outputs, names, inputs=()):
+        """Measures a model; means over the targets, whatever their units.
+
+        Returns:
+            `r2`, at most 1, 0 is as good as always saying the mean; `mean_absolute_error`;
+            `root_mean_squared_error`; `per_target`, a list of `name`, the same three, and
+            `standard_deviation` of the labels, which is the error of their mean.
+        """
+        labels, values = check_outputs(labels, outputs, len(names), argument="values")
+        by_target = {
+            "mean_absolute_error": np.abs(labels - values).mean(axis=0),
+            "root_mean_squared_error": np.sqrt(np.square(labels - values).mean(axis=0)),
+            "r2": r2_scores(labels=labels, values=values),
+            "standard_deviation": labels.std(axis=0),
+        }
+        return {key: float(by_target[key].mean()) for _, key, _ in self.words.columns} | {
+            "per_target": [
+                {"name": name, **{key: float(column[i]) for key, column in by_target.items()}}
+                for i, name in enumerate(names)
+            ]
+        }
+
+    def score(self, *, labels, outputs):
+        return float(np.mean(r2_scores(labels=labels, values=outputs)))
+
+    def agreement(self, *, teacher_outputs, student_outputs):
+        """Mean R2 of the student's values for the teacher's."""
+        return self.score(labels=teacher_outputs, outputs=student_outputs)
+
+    def comparable(self, outputs, answers, labels=None):
+        """Values in standard deviations of the labels; without labels, of Keras' outputs."""
+        outputs, answers = outputs.astype(np.float64), answers.astype(np.float64)
+        size = np.abs(outputs).max(axis=0)
+        spread = (outputs if labels is None else np.asarray(labels, np.float64)).std(axis=0)
+        unit = np.where(spread > TIE * size, spread, np.maximum(1.0, size))
+        far = np.abs(outputs - outputs.mean(axis=0)) / unit
+        scale = max(1.0, far.max(), (_ROUNDING * size / unit).max())
+        return outputs / unit, answers / unit, scale
+
+    def same_answers(self, expected, found):
+        """Share of the values that are nearer than a tenth of a standard deviation."""
+        return float(np.mean(np.abs(expected - found) <= _NEAR))
+
+    def label_problems(self, labels, num_outputs):
+        return table_problems(labels, num_outputs, task=self, values="numbers")
+
+    def purpose(self, inputs, num_outputs):
+        return f"A model that tells {_numbers(num_outputs)} from {inputs}"
+
+    def examples_have(self, num_outputs):
+        return f", each with {_numbers(num_outputs)}"
+
+    def agreement_sentence(self, agreement):
+        return f"Its values explain those of its teacher with an R2 of {agreement:.3f}."
+
+    def describe(self, labels, names):
+        """Lines with each training target's mean, standard deviation and range."""
+        train = labels["train"]
+        columns = (names, *self.target_statistics(train), train.min(0), train.max(0))
+        return [f"{len(names)} targets"] + [
+            f"{name}: mean {mean:.4g}, standard deviation {std:.4g}, {low:.4g} to {high:.4g}"
+            for name, mean, std, low, high in zip(*columns, strict=True)
+        ]
+
+
+@keras.saving.register_keras_serializable("mmkd_tf")
+class ScaledSquaredError(keras.losses.Loss):
+    """Mean over targets of `((labels - outputs) / scale)**2`.
+
+    Args:
+        scale: A number above 0 for each target, such as its standard deviation.
+        reduction: As in Keras.
+        name: As in Keras.
+
+    Raises:
+        ValueError: If a number is not above 0.
+    """
+
+    def __init__(
+        self,
+        scale: Sequence[float],
+        reduction: str = "sum_over_batch_size",
+        name: str = "scaled_squared_error",
+    ):
+        super().__init__(reduction=reduction, name=name)
+        self.scale = [float(number) for number in scale]
+        if not self.scale or not min(self.scale) > 0:
+            raise ValueError(f"`scale`: numbers above 0. Received: scale={list(scale)}.")
+
+    def call(self, y_true, y_pred):
+        """Gives float32 `[batch]`."""
+        return losses.squared_loss(teacher_logits=y_true, student_logits=y_pred, scale=self.scale)
+
+    def get_config(self):
+        """Mirrors `__init__`."""
+        return {"scale": self.scale, "reduction": self.reduction, "name": self.name}
+
+
+def r2_scores(*, labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Share of each target's variance that the values explain.
+
+    `1 - sum((labels - values)**2) / sum((labels - mean(labels))**2)`
+
+    Args:
+        labels: float `[n, num_targets]`.
+        values: float `[n, num_targets]`.
+
+    Returns:
+        float64 `[num_targets]`: 1 is perfect, 0 is as good as the mean, below 0 worse. Where all
+        labels are equal, 1 for values that are right and 0 for others.
+    """
+    labels, values = np.asarray(labels, np.float64), np.asarray(values, np.float64)
+    error = np.square(labels - values).sum(axis=0)
+    spread = np.square(labels - labels.mean(axis=0)).sum(axis=0)
+    ratio = np.divide(error, spread, out=(error > 0).astype(float), where=spread > 0)
+    return 1 - ratio
+
+
+def _number(cell, name: str) -> float:
+    if not (text := label_text(cell)):
+        raise ValueError(f"{name}: missing")
+    if not NUMBER.fullmatch(text):
+        raise ValueError(
+            f"{name} {quote(text)}: not a number; write it with a decimal point, and without a "
+            "unit or a separator of thousands"
+        )
+    if abs(value := float(text)) > _LARGEST:
+        raise ValueError(f"{name} {quote(text)}: too large for float32; take its logarithm")
+    return value
+
+
+def _check_spread(source: str, labels: Sequence, names: Sequence[str]) -> list[str]:
+    """Says which targets are the same, or nearly so, in all rows, so that they can't be learned."""
+    return [
+        f"{source}: {name} is {values[0]:g} in all rows or nearly so; there is nothing to learn. "
+        "Subtract what all have in common, or add rows."
+        for name, values in zip(names, np.array(labels, np.float64).T, strict=True)
+        if values.std() <= _SMALLEST_SPREAD * np.abs(values).max()
+    ]
+
+
+def _numbers(count: int) -> str:
+    return "a number" if count == 1 else f"{count:,} numbers"

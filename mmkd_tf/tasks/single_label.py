@@ -1,0 +1,304 @@
+"""Single label: one of several classes an example."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mmkd_tf import losses
+from mmkd_tf.modalities.cells import quote
+from mmkd_tf.tasks.labels import (
+    check_inputs,
+    check_rows_left,
+    is_list,
+    label_text,
+    look_like_no_classes,
+    name_classes,
+    one_line,
+    read_each,
+)
+from mmkd_tf.tasks.outputs import SMALLEST, TIE, check_finite, ratio
+from mmkd_tf.tasks.splits import numbered, stratified_split
+from mmkd_tf.tasks.task import SoftTargetDefaults, Task, Words
+
+
+class SingleLabel(Task):
+    """One of several classes. Labels: int32 `[n]`, the index of the class; outputs: logits."""
+
+    name = "single_label"
+    headline = "accuracy"
+    output = "probabilities"
+    file_format = 1
+    soft_target_losses = {
+        "dist": (losses.dist_loss, {}),
+        "divergence": (losses.soft_target_loss, {}),
+        "standardized": (losses.soft_target_loss, {"standardize": True}),
+        "decoupled": (losses.decoupled_loss, {}),
+    }
+    min_outputs = 2
+    has_one_class = True
+    counts_outputs = True
+    ignored_settings = {
+        "teacher.embedding_dim": "whose models are no two towers",
+        "data.label_separator": "whose label cells hold one label",
+    }
+    words = Words(
+        columns=(
+            ("accuracy", "accuracy", ".3f"),
+            ("macro recall", "macro_recall", ".3f"),
+            ("macro F1", "macro_f1", ".3f"),
+            ("calibration error", "expected_calibration_error", ".3f"),
+        ),
+        per_output="per_class",
+        output_columns=(
+            ("precision", "precision", ".3f"),
+            ("recall", "recall", ".3f"),
+            ("F1", "f1", ".3f"),
+            ("test examples", "support", ""),
+        ),
+        headline="accuracy",
+        same="same class",
+        meaning="Accuracy: share of the examples whose class is named. Macro recall and F1: means "
+        "over the classes, so that rare ones count as much as frequent ones. Calibration error: "
+        "how far the models' certainty is from their accuracy, 0 is best.",
+        output_title="Class by class",
+        output_meaning="Precision: of the examples that it gave this class, the share that has it. "
+        "Recall: of the examples that have it, the share that got it.",
+        truth="labels",
+        limits="It knows the classes above and nothing else: it names one of them for any input.",
+    )
+
+    def read_labels(self, cells, *, separator, names):
+        return read_each(cells, _class)
+
+    def check(self, tables, *, held_out, names):
+        labels = [label for rows in tables.values() for label in rows.labels]
+        if names is None:
+            class_of, names = name_classes(labels)
+        else:
+            class_of = {name: name for name in names}
+        train = tables["train"]
+        counts = Counter(class_of[label] for label in train.labels if label)
+        general = check_rows_left(tables) or _training_problems(train, counts)
+        if general:
+            return class_of, list(names), general
+        single = {name for name, count in counts.items() if count == 1 and held_out}
+        for rows in tables.values():
+            for index, label in enumerate(rows.labels):
+                if not label:
+                    continue
+                if class_of[label] not in counts:
+                    rows.add_problem(index, f"label {quote(label)}: no training row has it")
+                elif rows is train and class_of[label] in single:
+                    rows.add_problem(
+                        index,
+                        f"label {quote(label)}: the only row of its class, which can't be in train "
+                        f"and in {' and '.join(held_out)} too; add rows or merge classes",
+                    )
+        return class_of, list(names), general
+
+    def divide(self, labels, contents, *, fractions, seed):
+        """Class by class; rows of the same content but of another class count as different."""
+        groups = numbered(list(zip(contents, labels, strict=True)))
+        return stratified_split(labels, groups=groups, fractions=fractions, seed=seed)
+
+    def label_array(self, labels, names):
+        index_of = {name: index for index, name in enumerate(names)}
+        return np.array([index_of[label] for label in labels], np.int32)
+
+    def output_counts(self, labels, names):
+        bins = np.bincount(labels, minlength=len(names))
+        return dict(zip(names, map(int, bins), strict=True))
+
+    def fingerprint(self):
+        return b""  # the first task: data of it had none
+
+    def loss(self, statistics=None):
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def metrics(self):
+        return ["accuracy"]
+
+    def fits(self, loss):
+        return isinstance(
+            loss,
+            keras.losses.SparseCategoricalCrossentropy
+            | keras.losses.CategoricalCrossentropy
+            | keras.losses.CategoricalFocalCrossentropy,
+        )
+
+    def soft_targets(self, loss=None):
+        return SoftTargetDefaults(losses.dist_loss)
+
+    def measure(self, *, labels, outputs, names, inputs=()):
+        """Measures a classifier.
+
+        Returns:
+            `accuracy`; `macro_recall`, the mean recall of the classes that the split has;
+            `macro_f1`, the mean F1 of those that it has or the model names;
+            `expected_calibration_error`; `per_class`, a list of `name`, `precision`, `recall`,
+            `f1`, all 0 to 1, and `support`, the number of examples; `confusion_matrix`, counts
+            with a row for each label and a column for each prediction.
+        """
+        labels, logits = np.asarray(labels), np.asarray(outputs, np.float64)
+        _check_outputs(labels, logits, len(names))
+        confusion = np.zeros([len(names), len(names)], int)
+        np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
+        hits = np.diag(confusion).astype(float)
+        support, named = confusion.sum(axis=1), confusion.sum(axis=0)
+        recall, f1 = ratio(hits, support), ratio(2 * hits, support + named)
+        columns = zip(names, ratio(hits, named), recall, f1, support, strict=True)
+        return {
+            "accuracy": float(hits.sum() / len(labels)),
+            "macro_recall": float(recall[support > 0].mean()),
+            "macro_f1": float(f1[support + named > 0].mean()),
+            "expected_calibration_error": expected_calibration_error(labels=labels, logits=logits),
+            "per_class": [
+                {
+                    **{"name": name, "precision": float(p), "recall": float(r)},
+                    **{"f1": float(f), "support": int(n)},
+                }
+                for name, p, r, f, n in columns
+            ],
+            "confusion_matrix": confusion.tolist(),
+        }
+
+    def score(self, *, labels, outputs):
+        return float(np.mean(np.argmax(outputs, axis=1) == labels))
+
+    def agreement(self, *, teacher_outputs, student_outputs):
+        """Share of the examples for which both models name the same class, 0 to 1."""
+        same = np.argmax(teacher_outputs, axis=1) == np.argmax(student_outputs, axis=1)
+        return float(np.mean(same))
+
+    def study_scores(self, *, labels, outputs):
+        """Accuracy, cross-entropy in nats and macro F1."""
+        figures = super().study_scores(labels=labels, outputs=outputs)
+        log_probs = log_softmax(outputs)[np.arange(len(labels)), labels]
+        return {
+            "accuracy": figures["accuracy"],
+            "cross_entropy": float(-log_probs.mean()),
+            "macro_f1": figures["macro_f1"],
+        }
+
+    def example_scores(self, *, labels, outputs):
+        return (np.argmax(outputs, axis=1) == labels).astype(np.float64)
+
+    def activate(self, outputs, name=None):
+        return tf.nn.softmax(tf.cast(outputs, tf.float32), name=name)
+
+    def deactivate(self, answers):
+        """Undoes `activate` up to a constant in each row."""
+        return np.log(np.maximum(answers, SMALLEST))
+
+    def comparable(self, outputs, answers, labels=None):
+        """Logarithms of probabilities, in nats."""
+        logits, answers = outputs.astype(np.float64), answers.astype(np.float64)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        expected = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        scale = np.abs(logits - logits.mean(axis=1, keepdims=True)).max()
+        found = np.log(np.maximum(answers, SMALLEST))
+        return np.maximum(expected, np.log(SMALLEST)), found, max(1.0, scale)
+
+    def spread(self, expected):
+        """About the mean of an example's classes."""
+        return super().spread(expected.T)
+
+    def same_answers(self, expected, found):
+        """Share with the same first class; what Keras holds equal up to 1e-6 nats counts too."""
+        first = np.take_along_axis(expected, found.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0]
+        return float(np.mean(first >= expected.max(axis=1) - TIE))
+
+    def label_problems(self, labels, num_outputs):
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            return [
+                "`labels`: integers [n], the index of each example's class. Received: "
+                f"{labels.dtype} {list(labels.shape)}. Of one-hot rows take argmax(axis=1)."
+            ]
+        if not labels.size or 0 <= labels.min() <= labels.max() < num_outputs:
+            return []
+        return [
+            f"`labels`: from 0 to {num_outputs - 1}, for {num_outputs} class names. "
+            f"Received: from {labels.min()} to {labels.max()}."
+        ]
+
+    def output_problems(self, outputs):
+        if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+            return (
+                "`model`: logits. Received: rows that sum to 1, as after a softmax. "
+                "Give the model without it: keras.Model(model.inputs, logits), or a last Dense "
+                "layer with activation=None. The export adds the softmax."
+            )
+        return None
+
+    def purpose(self, inputs, num_outputs):
+        return f"A classifier for {inputs} into {num_outputs} classes"
+
+    def examples_have(self, num_outputs):
+        return f" in {num_outputs:,} classes"
+
+    def agreement_sentence(self, agreement):
+        return f"It names the same class as its teacher for {agreement:.1%}."
+
+
+def expected_calibration_error(
+    *, labels: np.ndarray, logits: np.ndarray, num_bins: int = 15
+) -> float:
+    """Measures how far a classifier's confidence is from its accuracy.
+
+    The examples are put into bins of equal width by the probability of the predicted class;
+    the result is the mean over the examples of `|accuracy - confidence|` of their bin.
+
+    Args:
+        labels: int `[n]`.
+        logits: float `[n, num_classes]`.
+        num_bins: Number of bins.
+
+    Returns:
+        0 (the probabilities can be taken at their word) to 1.
+
+    References:
+        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
+    """
+    log_probs = log_softmax(logits)
+    confidence = np.exp(log_probs.max(axis=1))
+    correct = log_probs.argmax(axis=1) == labels
+    # Bins are open on the left, so that a confidence of 1 falls into the last one.
+    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    gaps = np.zeros(num_bins)
+    np.add.at(gaps, bins, correct - confidence)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities in float64, over the last axis."""
+    shifted = np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _class(cell) -> str:
+    if is_list(cell):
+        raise ValueError(f"label {quote(cell)}: a list; one class, or task='multi_label'")
+    if not (text := label_text(cell)):
+        raise ValueError("label: missing")
+    return one_line(text)
+
+
+def _training_problems(train, counts: Counter) -> list[str]:
+    general = []
+    if reason := look_like_no_classes(list(counts), counts.total()):
+        general.append(f"{train.source}: the label column has {reason}.")
+    if len(counts) < 2:
+        classes = f"one class only, {quote(*counts)}" if counts else "no labels"
+        general.append(f"{train.source}: {classes}; a classifier needs two or more.")
+    return general + check_inputs(train)
+
+
+def _check_outputs(labels: np.ndarray, logits: np.ndarray, num_classes: int) -> None:
+    if logits.shape != (len(labels), num_classes) or not len(labels):
+        raise ValueError(
+            "`logits`: shape (examples, classes), at least one example. Received: logits of "
+            f"shape {logits.shape} for {len(labels)} labels and {num_classes} class names."
+        )
+    check_finite(logits, argument="logits")

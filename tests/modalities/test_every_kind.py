@@ -1,0 +1,244 @@
+"""One battery for all kinds of input: absence, seeds, names, settings."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmkd_tf.edge.tokenizer import split_words
+from mmkd_tf.modalities import KINDS, input_options, register_modality
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.modality import InputOptions, is_absent, select
+from mmkd_tf.models import build_student, build_teacher, fusion_by_name
+
+SIZE = 16
+
+
+def pictures():
+    """Present ones of every darkness: noise, ones, and a single value anywhere."""
+    rng = np.random.default_rng(0)
+    made = [rng.integers(0, 256, [SIZE, SIZE, 3]), np.ones([SIZE, SIZE, 3])]
+    made += [np.full([SIZE, SIZE, 3], 255), rng.integers(0, 2, [SIZE, SIZE, 3])]
+    for row, column, value in ((0, 0, 1), (SIZE - 1, 3, 1), (7, 8, 2), (0, SIZE - 1, 255)):
+        one = np.zeros([SIZE, SIZE, 3])
+        one[row, column, 1] = value
+        made.append(one)
+    return np.stack(made).astype("uint8")
+
+
+# By kind: present raw values, extreme ones among them; absent ones; options; a student's options.
+VALUES = {
+    "image": (
+        pictures(),
+        np.zeros([2, SIZE, SIZE, 3], "uint8"),
+        {"size": SIZE, "student": {"size": 8}},
+    ),
+    "text": (
+        ["red cup", "x", "茶", "7", "ÀÉ", "word " * 50, "a-b", "\u200bq", "a b", "unheard of"],
+        ["", " !? "],
+        {"length": 6, "student": {"length": 1, "vocabulary_size": 3}},
+    ),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def fitted(kind, name="first"):
+    """The input, the student's form of it, and raw values, the present ones first."""
+    present, absent, options = VALUES[kind]
+    options = input_options({"kind": kind, **options})
+    values = (
+        np.concatenate([present, absent])
+        if isinstance(present, np.ndarray)
+        else [*present, *absent]
+    )
+    modality = KINDS[kind].fit(name, select(values, range(len(present))), options)
+    changes = options.student.model_dump(exclude_none=True)
+    return modality, modality.for_student(values, **changes), values, len(present)
+
+
+def like(values, made):
+    """Values of a list as the kind keeps raw ones."""
+    return np.stack(made) if isinstance(values, np.ndarray) else made
+
+
+def check_presence(tensors, num_present):
+    expected = np.arange(len(tensors)) >= num_present
+    np.testing.assert_array_equal(is_absent(np.asarray(tensors)), expected)
+
+
+def test_every_kind_is_tried():
+    assert set(VALUES) == set(KINDS)
+
+
+@every_kind
+def test_what_is_there_stays_there_and_what_is_absent_stays_absent(kind):
+    modality, students, values, num_present = fitted(kind)
+    np.testing.assert_array_equal(modality.absent(values), np.arange(len(values)) >= num_present)
+    for form in (modality, students):
+        tensors = form.to_tensor(values)
+        check_presence(tensors, num_present)
+        for view in range(60):
+            seeds = np.stack([np.arange(len(values)), np.full(len(values), view)], 1)
+            check_presence(form.augment(tensors, seeds.astype("int32")), num_present)
+        check_presence(form.decode(form.encode(np.asarray(tensors))), num_present)
+
+
+@every_kind
+def test_no_damage_takes_all_of_a_value(kind):
+    modality, _, values, num_present = fitted(kind)
+    present = select(values, range(num_present))
+    assert modality.damages
+    for damage in modality.damages.values():
+        assert len(damage.amounts) == 5 and len(set(damage.levels)) == 6
+        for amount in damage.amounts:
+            for seed in range(10):
+                rng = np.random.default_rng(seed)
+                damaged = [damage.change(value, amount, rng) for value in present]
+                damaged = like(values, damaged)
+                check_presence(modality.to_tensor(damaged), num_present)
+                assert not modality.absent(damaged).any()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_drawn_value_is_there_or_not_all_the_way(data):
+    kind = data.draw(st.sampled_from(list(KINDS)))
+    modality, students, _, _ = fitted(kind)
+    if kind == "image":
+        cells = data.draw(
+            st.lists(st.tuples(st.integers(0, SIZE * SIZE * 3 - 1), st.integers(0, 4)))
+        )
+        values = np.zeros([1, SIZE, SIZE, 3], "uint8")
+        for place, value in cells:
+            values.reshape(-1)[place] = value
+        there = bool(values.any())
+    else:
+        values = [data.draw(st.text(st.characters(exclude_categories=["Cs"])))]
+        there = bool(split_words(values[0]))
+    seed = data.draw(st.integers(0, 2**31 - 1))
+    assert modality.absent(values).tolist() == [not there]
+    for form in (modality, students):
+        tensors = form.to_tensor(values)
+        check_presence(tensors, int(there))
+        check_presence(form.augment(tensors, np.array([[seed, 1]], "int32")), int(there))
+    for damage in modality.damages.values() if there else ():
+        rng = np.random.default_rng(seed)
+        damaged = [damage.change(values[0], data.draw(st.sampled_from(damage.amounts)), rng)]
+        check_presence(
+            modality.to_tensor(np.stack(damaged) if isinstance(values, np.ndarray) else damaged), 1
+        )
+
+
+@every_kind
+def test_a_view_belongs_to_its_seed(kind):
+    modality, _, values, _ = fitted(kind)
+    tensors = np.asarray(modality.to_tensor(values))
+    seeds = np.stack([np.arange(len(values)), np.full(len(values), 5)], 1).astype("int32")
+    together = np.asarray(modality.augment(tensors, seeds))
+    for row in range(len(values)):
+        alone = modality.augment(tensors[row : row + 1], seeds[row : row + 1])
+        np.testing.assert_array_equal(together[row], alone[0])
+
+
+@every_kind
+def test_equal_values_share_a_content_key(kind):
+    modality, _, values, _ = fitted(kind)
+    keys = modality.content_keys(select(values, [0, 1, 0]))
+    assert keys[0] == keys[2] != keys[1] and all(isinstance(key, bytes) for key in keys)
+
+
+@every_kind
+@pytest.mark.parametrize("fusion", ["concatenation", "cross_attention"])
+def test_two_inputs_of_one_kind_have_layers_of_their_own(kind, fusion):
+    modalities = {name: fitted(kind, name)[0] for name in ("first", "second")}
+    data = SimpleNamespace(modalities=modalities, num_classes=3)
+    tensors = np.asarray(modalities["first"].to_tensor(fitted(kind)[2]))
+    for build, role in ((build_teacher, "teacher"), (build_student, "student")):
+        model = build(data, fusion=fusion_by_name(fusion, role))
+        names = [layer.name for layer in model.layers]
+        assert len(set(names)) == len(names)
+        assert all(model.get_layer(f"{name}_features") for name in modalities)
+        own = {n.removeprefix("first") for n in names if n.startswith("first")}
+        assert own == {n.removeprefix("second") for n in names if n.startswith("second")}
+        assert model({"first": tensors, "second": tensors}).shape == (len(tensors), 3)
+
+
+@every_kind
+def test_the_default_name_is_the_kinds_and_a_models_input_tells_its_kind(kind):
+    modality = fitted(kind, kind)[0]
+    tensor = modality.input()
+    assert tensor.name == kind == modality.kind
+    found = [cls.of_tensor(tensor) for cls in KINDS.values()]
+    assert [each.kind for each in found if each is not None] == [kind]
+    assert tuple(next(filter(None, found)).input().shape) == tuple(tensor.shape)
+    assert isinstance(modality.file_description(tensor.dtype), dict)
+
+
+@every_kind
+def test_people_are_told_what_it_is(kind):
+    cls = KINDS[kind]
+    for words in (cls.noun, cls.nouns, cls.limits, cls.example, cls.missing):
+        assert isinstance(words, str) and words
+    assert fitted(kind)[0].describe()
+
+
+@every_kind
+def test_options_are_made_by_kind_and_checked(kind):
+    options = input_options({"kind": kind, "column": "c"})
+    assert type(options) is KINDS[kind].Options and options.column == "c"
+    assert input_options(options) is options
+    assert input_options(options.model_dump()) == options
+    with pytest.raises(ValueError, match="sizes"):
+        input_options({"kind": kind, "sizes": 3})
+    with pytest.raises(ValueError, match="student"):
+        input_options({"kind": kind, "student": {"sizes": 3}})
+
+
+@pytest.mark.parametrize("value", [{}, {"kind": "smell"}, {"kind": ["image"]}, "image", None])
+def test_options_of_no_known_kind_are_refused(value):
+    with pytest.raises(ValueError, match="its `kind`, one of image, text. Received"):
+        input_options(value)
+
+
+@pytest.mark.parametrize(
+    ("feature", "kinds"),
+    [
+        (tfds.features.Image(shape=(8, 8, 3)), ["image"]),
+        (tfds.features.Text(), ["text"]),
+        (tfds.features.ClassLabel(num_classes=3), []),
+        (tfds.features.Scalar(np.int64), []),
+        (tfds.features.Tensor(shape=(3,), dtype=np.float32), []),
+    ],
+)
+def test_features_of_a_tensorflow_dataset_are_known_by_kind(feature, kinds):
+    assert [kind for kind, cls in KINDS.items() if cls.fits_feature(feature)] == kinds
+
+
+def test_a_kind_of_ones_own_is_registered_once():
+    class Smell(Image):
+        kind = "smell"
+        Options = InputOptions
+
+    try:
+        assert register_modality(Smell) is Smell and register_modality(Smell) is Smell
+        assert input_options({"kind": "smell"}).kind == "smell"
+        with pytest.raises(ValueError, match="`kind`: a name that no other class has.*'smell'"):
+            register_modality(type("Scent", (Smell,), {}))
+    finally:
+        del KINDS["smell"]
+
+
+def test_layers_have_the_names_of_old_models():
+    modalities = {kind: fitted(kind, kind)[0] for kind in ("image", "text")}
+    data = SimpleNamespace(modalities=modalities, num_classes=3)
+    names = {layer.name for layer in build_teacher(data).layers}
+    expected = {f"image_{part}{i}" for part in ("conv", "norm", "relu") for i in range(4)}
+    expected |= {"image", "image_rescaling", "image_pooling", "image_features", "image_presence"}
+    expected |= {"text", "text_words", "text_dropout", "text_features", "text_presence"}
+    expected |= {"modality_dropout", "fusion", "fused_features", "fused_dropout", "logits"}
+    assert {n for n in names if not n.startswith("not_equal")} == expected
+    assert isinstance(build_teacher(data), keras.Model)

@@ -1,0 +1,132 @@
+"""What is printed at the end of a run, and what the card says of it."""
+
+import numpy as np
+import pytest
+
+from mmkd_tf.report.card import model_card
+from mmkd_tf.report.page import report_page
+from mmkd_tf.report.run_tables import outputs as outputs_table
+from mmkd_tf.report.sentences import chance, gain, task_of
+from mmkd_tf.report.summary import summary
+from mmkd_tf.report.tables import figure
+from mmkd_tf.tasks import TASKS
+
+
+def test_the_summary_has_a_line_for_each_model(fabricate_run):
+    lines = [line.split() for line in summary(fabricate_run()).splitlines()]
+    assert ["accuracy", "all", "inputs", "without", "image", "without", "text"] in lines
+    assert ["teacher", "0.900", "0.432", "0.550"] in lines
+    assert ["student", "alone", "0.700", "-", "-"] in lines
+    assert ["distilled", "student", "0.800", "0.432", "0.550"] in lines
+    said = "Mean accuracy of the distilled student under damage: blur 0.550, dropped words 0.650."
+    assert said in " ".join(summary(fabricate_run()).split())
+    assert ["Measured", "on", "the", "29", "test", "examples."] in lines
+
+
+def test_a_choice_of_the_examples_is_said_to_be_one(fabricate_run):
+    results = fabricate_run()
+    results["robustness"]["num_examples"] = 20
+    said = "20 of the 29 test examples, chosen at random"
+    for written in (summary(results), model_card(results), report_page(results)):
+        assert said in " ".join(written.split())
+
+
+def test_the_card_has_a_table(fabricate_run):
+    card = model_card(fabricate_run())
+    assert "| accuracy | all inputs | without image | without text |\n| --- | ---: |" in card
+    assert "| student alone | 0.700 | - | - |" in card
+    assert "under damage: blur 0.550, dropped words 0.650." in card
+
+
+def test_nothing_is_said_where_it_was_not_measured(fabricate_run):
+    results = fabricate_run() | {"robustness": None}
+    assert "Measured on the 29" not in summary(results)
+    assert "without image" not in summary(results) and "absent" not in model_card(results)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_too_long_for_the_terminal(fabricate_run, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    results = fabricate_run()
+    results["exports"][0]["file"] = "student_photograph_small.tflite"
+    text = summary(results)
+    assert max(map(len, text.splitlines())) <= width
+    row = next(line for line in text.splitlines() if line.startswith("teacher"))
+    assert row.split() == ["teacher", "0.886", "0.611", "0.622", "0.033", "90,000"]
+    assert "student_small.tflite" in text and "4 seconds (data 1, student alone 2)" in text
+
+
+def results_of(task, key, alone, student, gap):
+    return {
+        "task": task,
+        "dataset": {"sizes": {"test": 50}},
+        "student_alone": {"test": {key: alone}},
+        "student": {"test": {key: student}},
+        "gap_closed": gap,
+    }
+
+
+def test_gain_of_other_figures_than_accuracy():
+    text = gain(results_of("regression", "r2", 0.5, 0.6, 0.25))
+    assert text == "Distillation gained +0.100 of R2. 25% of the gap to the teacher was closed."
+    text = gain(results_of("regression", "r2", 0.6, 0.5, None))
+    assert "did not help: -0.100 of R2. The teacher was no" in text
+    text = chance(results_of("regression", "r2", 0.5, 0.6, 0.25))
+    assert text.startswith("One seed on 50 test examples")
+
+
+def test_the_task_of_older_results_is_one_class():
+    assert task_of({}).name == "single_label" and task_of({"task": "retrieval"}).is_pairwise
+
+
+def test_numbers_have_their_own_columns():
+    figures = {"r2": 0.946, "mean_absolute_error": 18.19, "root_mean_squared_error": 24.49}
+    whole = results_of("regression", "r2", 0.9, 0.946, 0.5) | {
+        name: {"parameters": 986_210, "test": figures}
+        for name in ("teacher", "student_alone", "student")
+    }
+    whole |= {"exports": [], "seconds": {"data": 1.0}, "peak_memory_mib": 10.0}
+    row = next(line for line in summary(whole).splitlines() if line.startswith("teacher"))
+    assert row.split() == ["teacher", "0.946", "18.19", "24.49", "986,210"]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_what_is_shown_of_a_task_is_measured(task):
+    rng = np.random.default_rng(0)
+    labels = {
+        "single_label": rng.integers(0, 2, 20),
+        "multi_label": rng.integers(0, 2, [20, 2]),
+        "regression": rng.normal(size=[20, 2]),
+        "retrieval": np.arange(20),
+    }[task.name]
+    outputs = rng.normal(size=[20, 2])
+    measured = task.measure(labels=labels, outputs=outputs, names=["a", "b"])
+    words = task.words
+    assert {key for _, key, _ in words.columns} <= set(measured)
+    assert words.columns[0][1] == task.headline
+    parts = measured[words.per_output]
+    assert {key for _, key, _ in words.output_columns} <= set(parts[0])
+    results = {"task": task.name, "student": {"test": measured}}
+    table = outputs_table(results)
+    assert [row[0] for row in table.rows] == [part["name"] for part in parts]
+    assert "-" not in table.rows[0]
+    ((place, shares),) = table.bars.items()
+    assert [figure(share) for share in shares] == [row[place] for row in table.rows]
+    assert task.purpose("photo and title", 2) and task.examples_have(2)
+    assert task.agreement_sentence(0.5).endswith(".")
+
+
+def test_a_card_of_pairs_shows_how_one_is_found_by_the_other(fabricate_run):
+    results = fabricate_run()
+    test = TASKS["retrieval"].measure(labels=np.arange(20), outputs=np.eye(20), names=())
+    for name in ("teacher", "student_alone", "student"):
+        results[name] = {"parameters": 10, "test": test}
+    results |= {"task": "retrieval", "robustness": None}
+    results["dataset"]["class_names"] = []
+    results["exports"] = [export | {"task": "retrieval"} for export in results["exports"]]
+    card = model_card(results)
+    assert 'texts.search(Encoder("student_image.tflite").encode(["picture.png"])[0], top=5)' in card
+    assert "`student_image.tflite`, `student_text.tflite`, and each `_small.tflite`" in card
+    results["dataset"]["inputs"] = {"text": {"kind": "image"}}
+    assert 'Encoder("student_text.tflite")' in model_card(results)
+    assert "Index" not in model_card(results)

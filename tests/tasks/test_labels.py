@@ -1,0 +1,47 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmkd_tf.tasks.labels import label_text, look_like_no_classes, name_classes
+
+
+@pytest.mark.parametrize("cell", [None, np.nan, pd.NA, pd.NaT, "", "  ", "nan", "NaN"])
+def test_missing_labels_are_empty(cell):
+    assert label_text(cell) == ""
+
+
+@pytest.mark.parametrize(
+    "cell, text", [(" cup ", "cup"), ("None", "None"), ("NA", "NA"), (3, "3"), (True, "True")]
+)
+def test_other_labels_are_text(cell, text):
+    assert label_text(cell) == text
+
+
+def test_numbers_are_classes_by_value_in_their_order():
+    class_of, names = name_classes(["10", "9", "9.0", "2.5", "-1", "1e1", ""])
+    assert names == ["-1", "2.5", "9", "10"]
+    assert class_of == {"10": "10", "1e1": "10", "9": "9", "9.0": "9", "2.5": "2.5", "-1": "-1"}
+
+
+def test_long_numbers_keep_their_digits():
+    assert name_classes(["12345678901234567890", "12345678901234567891"])[1] == [
+        "12345678901234567890",
+        "12345678901234567891",
+    ]
+
+
+def test_one_word_makes_all_labels_words():
+    assert name_classes(["10", "9", "9.0", "tea"])[1] == ["10", "9", "9.0", "tea"]
+    assert name_classes(["1_0", "2"])[1] == ["1_0", "2"]
+
+
+def test_what_can_not_be_classes():
+    prices = [f"{number}.5" for number in range(30)]
+    assert "30 different values in 299 rows, such as 0.5: measurements" in look_like_no_classes(
+        prices, 299
+    )
+    assert look_like_no_classes(prices, 300) == ""
+    names = [f"sku{number}" for number in range(30)]
+    assert "such as 'sku0': too many for classes" in look_like_no_classes(names, 59)
+    assert look_like_no_classes(names, 60) == ""
+    assert look_like_no_classes(names[:20], 20) == ""
