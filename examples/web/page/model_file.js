@@ -1,0 +1,106 @@
+/**
+ * Reads an exported .tflite file as mmkd_tf/edge/model_file.py does: the model is followed by an
+ * uncompressed zip archive of labels.txt, vocab.txt and mmkd.json.
+ */
+
+const FORMAT = 1;
+const END_OF_DIRECTORY = 0x06054b50;
+const END_SIZE = 22;
+const ENTRY = 0x02014b50;
+const ENTRY_SIZE = 46;
+const LOCAL_SIZE = 30;
+const LONGEST_COMMENT = 0xffff;
+
+/** An error whose message is meant for the person before the page. */
+export class PageError extends Error {}
+
+/**
+ * @param {Uint8Array} content The whole file.
+ * @param {number} tokenizerRules Number of the rules that this page's tokenizer follows.
+ * @returns {{classNames: string[], vocabulary: ?string[], credits: string[]}} Class names in the
+ *     order of the outputs, words in the order of their ids, author and licence as far as given.
+ */
+export function readModelFile(content, tokenizerRules) {
+  if (String.fromCharCode(...content.subarray(4, 8)) !== "TFL3") {
+    throw new PageError(
+      `The model file is no TFLite model, but ${content.length} bytes of something else. Copy it ` +
+        "again, or export it with mmkd-tf.",
+    );
+  }
+  let files, description;
+  try {
+    files = readStoredZip(content);
+    description = JSON.parse(files["mmkd.json"]);
+    const named = description.files; // so that one that is gone is noticed
+    const isWhole = named.includes("labels.txt") && named.every((name) => name in files);
+    if (!isWhole || !("inputs" in description)) throw new RangeError("incomplete");
+  } catch {
+    throw new PageError(
+      "The model file has no readable labels and description: it is cut off, damaged or from " +
+        "another tool. Copy it again, or export it with mmkd-tf.",
+    );
+  }
+  const { format, inputs, model_bytes: size, model_crc32: checksum } = description;
+  const task = description.task ?? "single_label";
+  if (task !== "single_label") {
+    throw new PageError(`The model file is for ${task}; this page shows one class of several.`);
+  }
+  const rules = inputs.text?.tokenizer_rules ?? tokenizerRules;
+  if (format !== FORMAT || rules !== tokenizerRules) {
+    throw new PageError(
+      `The model file is of format ${format}, tokenizer rules ${rules}, which this page does ` +
+        "not know. Write the page again with the mmkd-tf that exported the model.",
+    );
+  }
+  if (crc32(content.subarray(0, size)) !== checksum) {
+    // The interpreter may crash on a damaged model.
+    throw new PageError("The model file's checksum does not fit: it is damaged. Copy it again.");
+  }
+  return {
+    classNames: files["labels.txt"].split("\n"),
+    vocabulary: files["vocab.txt"]?.split("\n") ?? null,
+    credits: [description.author, description.licence].filter(Boolean),
+  };
+}
+
+/** Gives the texts of a zip archive at the end of `content` by name; all must be uncompressed. */
+function readStoredZip(content) {
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const u16 = (at) => view.getUint16(at, true);
+  const u32 = (at) => view.getUint32(at, true);
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+  let end = content.length - END_SIZE;
+  const lowest = Math.max(0, end - LONGEST_COMMENT);
+  while (end >= lowest && u32(end) !== END_OF_DIRECTORY) end -= 1;
+  if (end < lowest) throw new RangeError("no archive");
+
+  const directorySize = u32(end + 12);
+  // Offsets count from the archive's beginning, which need not be the file's.
+  const origin = end - directorySize - u32(end + 16);
+  const files = {};
+  for (let at = end - directorySize; at < end; ) {
+    if (u32(at) !== ENTRY || u16(at + 10) !== 0) throw new RangeError("not a stored entry");
+    const [size, nameSize] = [u32(at + 24), u16(at + 28)];
+    const name = decoder.decode(content.subarray(at + ENTRY_SIZE, at + ENTRY_SIZE + nameSize));
+    const local = origin + u32(at + 42);
+    const start = local + LOCAL_SIZE + u16(local + 26) + u16(local + 28);
+    const data = content.subarray(start, start + size);
+    if (data.length !== size || crc32(data) !== u32(at + 16)) throw new RangeError("damaged");
+    files[name] = decoder.decode(data);
+    at += ENTRY_SIZE + nameSize + u16(at + 30) + u16(at + 32);
+  }
+  return files;
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  for (let bit = 0; bit < 8; bit += 1) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
+  return byte;
+});
+
+/** The checksum of zip files. */
+function crc32(bytes) {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
+  return (crc ^ 0xffffffff) >>> 0;
+}

@@ -1,0 +1,127 @@
+"""A browser, the page that it opens, and what it is given there."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_page import write_web_page
+from PIL import Image
+
+from mmkd_tf.export.convert import convert
+from mmkd_tf.export.metadata import add_metadata
+from mmkd_tf.export.text_bytes import text_reader
+from mmkd_tf.modalities.text import Text
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OLDEST_NODE = 20
+DRIVER_FILES = ("drive.mjs", "package.json", "package-lock.json")
+
+
+def missing_tools():
+    missing = [name for name in ("node", "npm") if not shutil.which(name)]
+    if not missing:
+        version = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True)
+        if int(version.stdout.strip("v\n").split(".")[0]) < OLDEST_NODE:
+            missing.append(f"node {OLDEST_NODE}, not {version.stdout.strip()}")
+    return missing + ([] if any(map(shutil.which, BROWSERS)) else ["chromium"])
+
+
+def give_up(reason):
+    if os.environ.get("MMKD_TF_REQUIRE_BROWSER"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    missing = missing_tools()
+    if missing:
+        give_up(f"the browser test needs {', '.join(missing)}")
+    return next(filter(None, map(shutil.which, BROWSERS)))
+
+
+@pytest.fixture(scope="session")
+def driver(chromium, tmp_path_factory):
+    """A folder with the driver and playwright-core.
+
+    That package drives the Chromium that is there, by a person's events, and sees each request of a
+    page; it needs no browser of its own and no program between.
+    """
+    folder = tmp_path_factory.mktemp("driver")
+    for name in DRIVER_FILES:
+        shutil.copyfile(Path(__file__).with_name(name), folder / name)
+    npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = subprocess.run(npm, cwd=folder, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        give_up(f"npm can't fetch what the browser test needs: {done.stderr}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def page(driver, model_files, tmp_path_factory):
+    """The folder of a page as a person gets it, by npm."""
+    return write_web_page(model_files["one"], tmp_path_factory.mktemp("site") / "page").parent
+
+
+@pytest.fixture(scope="session")
+def model_files(model, class_names, modalities, examples, tmp_path_factory):
+    """The same model in all forms that an exported file may have, and faulty ones."""
+    folder = tmp_path_factory.mktemp("models")
+    words = {"modalities": modalities, "author": "Ann", "licence": "Apache-2.0"}
+    text = modalities["text"]
+    reader = text_reader(text.vocabulary, length=text.length, num_bytes=32)
+    wordless = {**modalities, "text": Text(vocabulary=None, length=text.length)}
+    forms = {
+        "one": ({}, words),
+        "bytes": ({"readers": {"text": reader}}, words),
+        "two": ({"batch_size": 2}, words),
+        "any": ({"batch_size": None}, words),
+        "wordless": ({}, {"modalities": wordless}),
+    }
+    files = {}
+    for name, (options, words) in forms.items():
+        files[name] = folder / f"{name}.tflite"
+        content = convert(model, examples, **options)
+        described = add_metadata(content, name="small", class_names=class_names, **words)
+        files[name].write_bytes(described)
+    content = files["one"].read_bytes()
+    damaged = content[:5000] + b"?" + content[5001:]
+    for name, faulty in [("cut", content[:9000]), ("damaged", damaged), ("text", b"no model")]:
+        files[name] = folder / f"{name}.tflite"
+        files[name].write_bytes(faulty)
+    return files
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Pictures of many forms: lossless ones by name, and a photograph lying on its side."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(7)
+    noise = Image.fromarray(rng.integers(0, 256, (37, 50, 3)).astype("uint8"))
+    ramp = np.stack(np.meshgrid(np.arange(2400), np.arange(1900)), axis=-1) // 10
+    opacity = np.broadcast_to(np.linspace(0, 255, 40).astype("uint8"), (40, 40))
+    clear = Image.fromarray(np.dstack([rng.integers(0, 256, (40, 40, 3)), opacity]).astype("uint8"))
+    made = {
+        "noise.png": noise,
+        "small.png": noise.crop((0, 0, 9, 7)),
+        "pixel.png": noise.crop((0, 0, 1, 1)),
+        "wide.png": noise.resize((400, 3)),
+        "large.png": Image.fromarray(np.dstack([ramp, 255 - ramp[..., :1]]).astype("uint8")),
+        "clear.png": clear,
+        "palette.png": clear.quantize(32),
+        "grey.png": noise.convert("L"),
+        "black.png": Image.new("RGB", (30, 30)),
+        "noise.bmp": noise,
+        "noise.gif": noise.quantize(64),
+    }
+    for name, image in made.items():
+        image.save(folder / name)
+    noise.save(folder / "noise.webp", lossless=True)
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    photo = noise.resize((300, 200), Image.Resampling.BICUBIC)
+    photo.save(folder / "photo.jpg", exif=sideways, quality=95)
+    return sorted(folder.iterdir())

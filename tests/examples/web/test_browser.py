@@ -1,0 +1,164 @@
+"""The page in a browser: it answers as Python does, and asks nothing of other machines."""
+
+import json
+import re
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmkd_tf.edge import Classifier
+from mmkd_tf.edge.picture import read_picture
+from mmkd_tf.edge.tokenizer import Tokenizer
+
+VECTORS = Path(__file__).parents[3] / "docs" / "tokenizer_vectors.json"
+SIZE, LENGTH = 16, 6
+TEXTS = ["red 茶", "Red, RED: unheard 茶杯 word3 word4 word5", "unheard-of", "word7"]
+
+TOKENIZE = """
+async ({ vocabulary, length, vectors }) => {
+    const { Tokenizer } = await import("./tokenizer.js");
+    const rules = await (await fetch("rules.json")).json();
+    const tokenizer = new Tokenizer(rules, vocabulary);
+    return vectors.map(({ text }) => ({
+        words: tokenizer.words(text).slice(0, length + 1),
+        ids: [...tokenizer.ids(text, length)],
+    }));
+}
+"""
+ASK_ELSEWHERE = """
+new Promise((resolve) => {
+    addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+    fetch("http://127.0.0.2:9/").then(
+        () => resolve("sent"),
+        () => setTimeout(() => resolve("tried"), 1000),
+    );
+})
+"""
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def seen(chromium, driver, page, model_files, pictures, tmp_path_factory):
+    """What a person sees on several visits: one run of the browser for all tests."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "notes.png").write_text("no picture")
+    (folder / "empty.png").touch()
+    examples = [{}, *({"text": text} for text in TEXTS)]
+    examples += [{"image": str(path)} for path in pictures]
+    few = examples[1:8]
+    examples += [{"image": str(path), "text": "red cup", "dropped": True} for path in pictures]
+    examples += [{"image": str(path)} for path in sorted(folder.iterdir())] + [{"text": " ,.!"}]
+    visits = {
+        "one": {"examples": examples, "script": f"({TOKENIZE})({VECTORS.read_text()})"},
+        "compat": {"without": "relaxed SIMD", "examples": few, "script": ASK_ELSEWHERE},
+        "old": {"without": "WebAssembly"},
+        "wordless": {"model": "wordless", "examples": few[-2:]},
+        "absent": {"model": "absent"},
+    }
+    visits |= {name: {"model": name, "examples": few} for name in ("bytes", "two")}
+    visits |= {name: {"model": name} for name in ("any", "cut", "damaged", "text")}
+    for visit in visits.values():
+        if "model" in visit:
+            visit["model"] = str(model_files.get(visit["model"], "absent"))
+    with ThreadingHTTPServer(("localhost", 0), partial(SilentHandler, directory=page)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://localhost:{server.server_port}/"
+        tasks = {"chromium": chromium, "url": url, "visits": list(visits.values())}
+        (driver / "tasks.json").write_text(json.dumps(tasks))
+        command = ["node", "drive.mjs", "tasks.json"]
+        done = subprocess.run(command, cwd=driver, capture_output=True, text=True, timeout=300)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    results = zip(visits.items(), json.loads(done.stdout), strict=True)
+    return {name: {"url": url, **visit, **result} for (name, visit), result in results}
+
+
+def pairs(visit):
+    return zip(visit["examples"], visit["answers"], strict=True)
+
+
+@pytest.mark.parametrize("name", ["one", "compat", "bytes", "two", "wordless"])
+def test_answers_as_python_does(seen, name, model_files):
+    classifier = Classifier(model_files.get(name, model_files["one"]))
+    found, wanted = [], []
+    for example, answer in pairs(seen[name]):
+        if not answer["probabilities"]:
+            continue
+        expected = classifier.predict(image=example.get("image"), text=example.get("text"))
+        assert answer["first"] == expected.label
+        assert float(re.match(r"([\d.]+) ms a call", answer["time"]).group(1)) > 0
+        found.append([answer["probabilities"][label] for label in classifier.class_names])
+        wanted.append([expected.probabilities[label] for label in classifier.class_names])
+    assert len(found) == {"one": 30, "wordless": 2}.get(name, 7)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
+    assert name == "wordless" or np.ptp(wanted, axis=0).max() > 0.05  # or all would be equal
+
+
+def test_sees_pictures_as_python_does(seen, pictures):
+    answers = {example.get("image"): answer for example, answer in pairs(seen["one"])}
+    for path in pictures:
+        expected = read_picture(path, height=SIZE, width=SIZE).reshape(-1).astype(int)
+        difference = np.abs(np.array(answers[str(path)]["pixels"]) - expected)
+        assert difference.max() <= 2, path.name
+    (black,) = [str(path) for path in pictures if path.name == "black.png"]
+    assert set(answers[black]["pixels"]) == {1}  # all zeros would mean that there is no picture
+
+
+def test_tokenizer_passes_the_vectors(seen):
+    vectors = json.loads(VECTORS.read_text())["vectors"]
+    assert len(vectors) > 100
+    expected = [{"words": vector["words"], "ids": vector["ids"]} for vector in vectors]
+    assert seen["one"]["script"] == expected
+
+
+def test_shows_the_words_as_the_model_takes_them(seen, vocabulary):
+    answer = seen["one"]["answers"][2]
+    assert Tokenizer(vocabulary, LENGTH)(TEXTS[1]) == [2, 2, 1, 3, 1, 7]
+    kinds = ["", "", "unknown", "", "unknown", "", "cut", "cut"]
+    words = ["red", "red", "unheard", "茶", "杯", "word3", "word4", "word5"]
+    assert answer["words"] == [list(pair) for pair in zip(words, kinds, strict=True)]
+    assert answer["note"] == "2 words that the model does not know. Only the first 6 words count."
+    assert seen["one"]["answers"][3]["note"] == "The model knows none of these words."
+    (too_long,) = [a for a in seen["bytes"]["answers"] if len(a["words"]) == len(words)]
+    assert too_long["words"] == [[word, kind.replace("cut", "")] for word, kind in answer["words"]]
+    assert too_long["note"].endswith("know. Only the first 32 bytes count.")
+    assert "without its vocabulary" in seen["wordless"]["answers"][0]["note"]
+
+
+def test_asks_nothing_of_other_machines(seen):
+    for visit in seen.values():
+        assert visit["requests"]
+        assert all(url.startswith((visit["url"], "blob:", "data:")) for url in visit["requests"])
+    for name in ("one", "compat", "bytes", "two", "wordless"):
+        assert not seen[name]["violations"]
+    wasm = {Path(url).name for url in seen["compat"]["requests"] if url.endswith(".wasm")}
+    assert wasm == {"litert_wasm_compat_internal.wasm"}
+    assert seen["compat"]["script"] == "connect-src"  # the part of the policy that forbids it
+
+
+def test_says_what_to_do(seen):
+    first, *_, empty, notes, wordless = seen["one"]["answers"]
+    assert seen["one"]["title"] == "Picture and text classifier"
+    assert seen["one"]["failure"] == ""
+    assert re.match(r"3 classes, \d+ KiB, Ann, Apache-2.0. The model", seen["one"]["about"])
+    assert first["first"] == "Give a picture, a text or both."
+    assert "“empty.png” is empty" in empty["problem"]
+    assert "“notes.png” is no picture" in notes["problem"]
+    assert wordless["note"] == "This text has no words."
+    for answer in (first, empty, notes, wordless):
+        assert not answer["probabilities"]
+    assert "no WebAssembly" in seen["old"]["failure"]
+    assert "cut off, damaged" in seen["cut"]["failure"]
+    assert "checksum" in seen["damaged"]["failure"]
+    assert "8 bytes of something else" in seen["text"]["failure"]
+    assert "could not be read (the server says 404)" in seen["absent"]["failure"]
+    assert "batch_size=1" in seen["any"]["failure"]
