@@ -17,8 +17,8 @@ from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.terms import SoftTargets
-from mmkd_tf.models.two_tower import embedding_layer
 from mmkd_tf.models.inputs import input_names
+from mmkd_tf.models.two_tower import embedding_layer
 from mmkd_tf.tasks.task import Task
 
 MOST_STEPS_TOGETHER = 50

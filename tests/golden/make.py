@@ -110,10 +110,10 @@ def make_run() -> None:
         write_settings,
         write_text_table,
     )
+    from mmkd_tf.distill.checkpoint import Checkpoint
     from typer.testing import CliRunner
 
     from mmkd_tf.cli import app
-    from mmkd_tf.distill.checkpoint import Checkpoint
 
     begin_anew(RUN)
     write_text_table(RUN)
