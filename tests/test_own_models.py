@@ -21,7 +21,7 @@ def examples(count):
     return Examples(
         {"image": pictures, "text": rng.integers(0, 4, [count, 3]).astype("int32")},
         rng.integers(0, 3, count).astype("int32"),
-        ["red cup"] * count,
+        {"text": ["red cup"] * count},
     )
 
 
