@@ -195,7 +195,7 @@ class Task(ABC):
             labels: Label of each row.
             contents: Content of each row.
             fractions: By name of a held-out split, the fraction of rows that it gets.
-            seed: Seed of the choice.
+            seed: Seed of the choice; the same seed gives the same split.
 
         Returns:
             Row indices in rising order, by split: `train` and the names of `fractions`.

@@ -37,23 +37,10 @@ CONDITION_WORDS = {
     "used": ("used", "second hand", "pre-owned", "worn", "vintage"),
 }
 CLUTTER = (
-    "great gift idea",
-    "free postage",
-    "top quality",
-    "must see",
-    "low price",
-    "fast delivery",
-    "pick up only",
-    "home decor",
-    "classic design",
-    "bargain",
-    "rare find",
-    "l@@k",
-    "no reserve",
-    "item 4821",
-    "from smoke free home",
-    "100% genuine",
-)
+    "great gift idea, free postage, top quality, must see, low price, fast delivery, pick up only, "
+    "home decor, classic design, bargain, rare find, l@@k, no reserve, item 4821, "
+    "from smoke free home, 100% genuine"
+).split(", ")
 TYPO_RATE = 0.25  # Of the words that tell a kind or a condition.
 
 
@@ -114,14 +101,7 @@ class CatalogConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """What is true of one item, and what each modality gets to see of it.
-
-    Attributes:
-        kind: str, one of `KINDS`.
-        condition: str, one of `CONDITIONS`.
-        in_image: The (kind, condition) that the picture shows, None for what it does not show.
-        in_text: The same of the title.
-    """
+    """What is true of one item, and what its picture and its title show, None where nothing."""
 
     kind: str
     condition: str
@@ -154,7 +134,7 @@ def make_item(config: CatalogConfig, rng: np.random.Generator) -> Item:
 
 
 def best_accuracy(config: CatalogConfig) -> dict[str, float]:
-    """Returns the highest expected accuracy that any model can reach (the Bayes accuracy).
+    """The highest expected accuracy (Bayes) from `image`, `text` and `both`, each 0 to 1.
 
     Who sees a half of the class is always right about it; who does not can only guess, and is
     right once in `len(KINDS)` or once in `len(CONDITIONS)` times. The halves are independent, so
@@ -163,12 +143,6 @@ def best_accuracy(config: CatalogConfig) -> dict[str, float]:
         accuracy = (kind_seen + (1 - kind_seen) / 5) * (condition_seen + (1 - condition_seen) / 2)
 
     Both modalities together fail to see a half only where each of them fails.
-
-    Args:
-        config: The settings of the catalog.
-
-    Returns:
-        A dict with `image`, `text` and `both`, each 0 to 1.
 
     Examples:
         >>> {name: round(best, 3) for name, best in best_accuracy(CatalogConfig()).items()}
@@ -191,10 +165,9 @@ def best_accuracy(config: CatalogConfig) -> dict[str, float]:
 
 
 def typos(word: str) -> list[str]:
-    """Returns the misspellings of a word that sellers make, in a fixed order.
+    """Misspellings of a word, in a fixed order: letters after the first swapped, missing, doubled.
 
-    Two neighbouring letters are swapped, a letter is missing or a letter is doubled; the first
-    letter stays. Words of fewer than four letters have none.
+    Words of fewer than four letters have none.
     """
     if len(word) < 4:
         return []
@@ -207,16 +180,7 @@ def typos(word: str) -> list[str]:
 
 
 def write_title(kind: str | None, condition: str | None, rng: np.random.Generator) -> str:
-    """Writes a title.
-
-    Args:
-        kind: One of `KIND_WORDS`, or None: the title then does not tell the kind.
-        condition: One of `CONDITION_WORDS`, or None: the title then does not tell it.
-        rng: Chooses everything else.
-
-    Returns:
-        A str of 1 to 5 phrases in any order, never empty.
-    """
+    """Writes 1 to 5 phrases that tell the kind and the condition unless they are None."""
     clutter = rng.choice(len(CLUTTER), size=rng.integers(1, 4), replace=False)
     phrases = [CLUTTER[i] for i in clutter]
     for told, words in ((kind, KIND_WORDS), (condition, CONDITION_WORDS)):
@@ -235,15 +199,7 @@ def _misspell(phrase: str, rng: np.random.Generator) -> str:
 
 
 def make_example(config: CatalogConfig, index: int) -> dict:
-    """Makes example `index`: picture and title are given what they show, and nothing else.
-
-    Args:
-        config: The settings of the catalog.
-        index: int, 0 or more.
-
-    Returns:
-        A dict with `image` (a Pillow picture), `text` (str) and `label` (str).
-    """
+    """Makes example `index`: picture and title are given what they show, and nothing else."""
     rng = np.random.default_rng([config.seed, index])
     item = make_item(config, rng)
     return {
