@@ -1,5 +1,6 @@
 """Finds the features of a TensorFlow dataset that are its inputs and its label."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -112,7 +113,7 @@ def find_features(
         )
     label_feature = None
     if label is not None:
-        fits = lambda feature: feature.fits_label(task)  # noqa: E731
+        fits = functools.partial(Feature.fits_label, task=task)
         label_feature = find(label, fits, LABEL_KIND, place="`label`", argument="label")
     if wrong:
         known = (f"  {name}: {_describe(feature.connector)}" for name, feature in there.items())

@@ -12,32 +12,20 @@ LISTED_PROBLEMS = 20
 
 @dataclass
 class Rows:
-    """Rows in memory, with what is wrong with them.
+    """Rows in memory, with what is wrong with them."""
 
-    Attributes:
-        source: What people call the table or split that they come from.
-        counting: How `numbers` count, for messages, such as "row 1 is the header".
-        numbers: Number of each row as people count.
-        labels: Label of each row, see `Task.read_labels`: a text, or a tuple of texts or numbers;
-            an empty text if it has none.
-        inputs: By name of an input, its raw value of each row, see `Modality.read`.
-        kinds: By name, the kind of the input.
-        problems: By index of a row, what is wrong with it.
-    """
-
-    source: str
-    counting: str
-    numbers: Sequence[int]
-    labels: list[str | tuple]
-    inputs: dict[str, Sequence]
-    kinds: Mapping[str, type[Modality]]
-    problems: dict[int, list[str]] = field(default_factory=dict)
+    source: str  # what people call the table or split
+    counting: str  # how `numbers` count, for messages, such as "row 1 is the header"
+    numbers: Sequence[int]  # of each row as people count
+    labels: list[str | tuple]  # see `Task.read_labels`
+    inputs: dict[str, Sequence]  # by name, raw values, see `Modality.read`
+    kinds: Mapping[str, type[Modality]]  # by name of an input
+    problems: dict[int, list[str]] = field(default_factory=dict)  # by index of a row
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def add_problem(self, index: int, reason: str) -> None:
-        """Notes what is wrong with the row at an index."""
         self.problems.setdefault(index, []).append(reason)
 
     def select(self, indices: Sequence[int]) -> "Rows":
@@ -52,7 +40,6 @@ class Rows:
         )
 
     def without_problems(self) -> "Rows":
-        """Gives the rows that have no problem."""
         if not self.problems:
             return self
         return self.select([index for index in range(len(self)) if index not in self.problems])

@@ -73,11 +73,8 @@ class MultiLabel(Task):
     )
 
     def read_labels(self, cells, *, separator, names):
-        """Reads tuples of texts.
-
-        A cell of separators alone says that the example has none of the labels, as an empty list
-        does; an empty cell may be an oversight.
-        """
+        # A cell of separators alone says that the example has none of the labels, as an empty list
+        # does; an empty cell may be an oversight.
         return read_each(cells, lambda cell: _label_set(cell, separator))
 
     def check(self, tables, *, held_out, names):

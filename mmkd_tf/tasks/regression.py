@@ -65,7 +65,6 @@ class Regression(Task):
     )
 
     def label_columns(self, label):
-        """One or several, in a list or between commas."""
         if isinstance(label, str):
             names = [name.strip() for name in label.split(",")]
         else:
@@ -188,7 +187,6 @@ class Regression(Task):
         return f"Its values explain those of its teacher with an R2 of {agreement:.3f}."
 
     def describe(self, labels, names):
-        """Lines with each training target's mean, standard deviation and range."""
         train = labels["train"]
         columns = (names, *self.target_statistics(train), train.min(0), train.max(0))
         return [f"{len(names)} targets"] + [
@@ -199,15 +197,9 @@ class Regression(Task):
 
 @keras.saving.register_keras_serializable("mmkd_tf")
 class ScaledSquaredError(keras.losses.Loss):
-    """Mean over targets of `((labels - outputs) / scale)**2`.
+    """Mean over targets of `((labels - outputs) / scale)**2`, float32 `[batch]`.
 
-    Args:
-        scale: A number above 0 for each target, such as its standard deviation.
-        reduction: As in Keras.
-        name: As in Keras.
-
-    Raises:
-        ValueError: If a number is not above 0.
+    `scale` has a number above 0 for each target, such as its standard deviation.
     """
 
     def __init__(
@@ -222,11 +214,9 @@ class ScaledSquaredError(keras.losses.Loss):
             raise ValueError(f"`scale`: numbers above 0. Received: scale={list(scale)}.")
 
     def call(self, y_true, y_pred):
-        """Gives float32 `[batch]`."""
         return losses.squared_loss(teacher_logits=y_true, student_logits=y_pred, scale=self.scale)
 
     def get_config(self):
-        """Mirrors `__init__`."""
         return {"scale": self.scale, "reduction": self.reduction, "name": self.name}
 
 

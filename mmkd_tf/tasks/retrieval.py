@@ -126,10 +126,9 @@ class Retrieval(Task):
         return {}, [], general
 
     def number(self, tables):
-        """Makes the number of its item each row's label.
+        """Rows that are equal in either input, directly or through others, are of one item.
 
-        Rows that are equal in either input are of one item, directly or through others: each of
-        its values of the one input is a right answer for each of the other.
+        Each of its values of the one input is a right answer for each of the other.
         """
         pairs = []
         for rows in tables.values():
@@ -141,7 +140,6 @@ class Retrieval(Task):
             rows.labels, items = items[: len(rows)], items[len(rows) :]
 
     def divide(self, labels, contents, *, fractions, seed):
-        """The rows of an item stay together."""
         groups = numbered(labels)
         return stratified_split(
             ["pair"] * len(labels), groups=groups, fractions=fractions, seed=seed

@@ -46,23 +46,18 @@ TYPO_RATE = 0.25  # Of the words that tell a kind or a condition.
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class CatalogConfig(tfds.core.BuilderConfig):
-    """How many items there are and what is seen of them.
+    """How many items there are and what is seen of them; a value out of range is a ValueError.
 
     Attributes:
         num_examples: int, at least 10; 70 % train, 10 % validation, 20 % test.
         image_size: int, side of the pictures in pixels, at least 16.
-        seed: int, 0 or more. An example depends on the seed, on its own index and on the
-            probabilities, never on `num_examples`.
+        seed: int, 0 or more. An example depends on it, on its own index and on the probabilities.
         kind_in_image: float, 0 to 1, probability that the picture shows what the product is;
             otherwise it lies in a closed carton.
-        condition_in_image: float, 0 to 1, probability that a price tag or a plaster shows whether
-            it is new or used.
-        kind_in_text: float, 0 to 1, probability that the title says what the product is.
-        condition_in_text: float, 0 to 1, probability that the title says whether it is new.
-        name: str, the folder of the prepared data; by default made from the values above.
-
-    Raises:
-        ValueError: If a value is outside its range.
+        condition_in_image: The same that a price tag or a plaster shows whether it is new or used.
+        kind_in_text: The same that the title says what the product is.
+        condition_in_text: The same that the title says whether it is new.
+        name: The folder of the prepared data; by default made from the values above.
     """
 
     name: str = ""
@@ -119,11 +114,9 @@ def make_item(config: CatalogConfig, rng: np.random.Generator) -> Item:
     kind = KINDS[rng.integers(len(KINDS))]
     condition = CONDITIONS[rng.integers(len(CONDITIONS))]
 
-    def view(kind_seen: float, condition_seen: float) -> tuple[str | None, str | None]:
-        return (
-            kind if rng.random() < kind_seen else None,
-            condition if rng.random() < condition_seen else None,
-        )
+    def view(*seen: float) -> tuple[str | None, ...]:
+        halves = zip((kind, condition), seen, strict=True)
+        return tuple(half if rng.random() < probability else None for half, probability in halves)
 
     return Item(
         kind,
@@ -210,12 +203,7 @@ def make_example(config: CatalogConfig, index: int) -> dict:
 
 
 class Catalog(tfds.core.GeneratorBasedBuilder):
-    """Product pictures and titles to be sorted into kind and condition; see `CatalogConfig`.
-
-    Args:
-        config: A `CatalogConfig`; the default one where none is given.
-        **kwargs: The arguments of every TensorFlow Datasets builder, such as `data_dir`.
-    """
+    """Product pictures and titles to be sorted into kind and condition; see `CatalogConfig`."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Five kinds, two conditions."}
