@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mmkd_tf.data.embedded import pictures_with_texts
 from mmkd_tf.data.embedded.catalog_pictures import draw_picture
 
 KINDS = ("mug", "bottle", "lamp", "chair", "handbag")
@@ -213,7 +214,6 @@ class Catalog(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         best = best_accuracy(self.builder_config)
-        size = self.builder_config.image_size
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
@@ -222,14 +222,7 @@ class Catalog(tfds.core.GeneratorBasedBuilder):
                 f"reach: {best['image']:.3f} from the image, {best['text']:.3f} from the text, "
                 f"{best['both']:.3f} from both."
             ),
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(size, size, 3), encoding_format="png"),
-                    "text": tfds.features.Text(),
-                    "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
-                }
-            ),
-            supervised_keys=({"image": "image", "text": "text"}, "label"),
+            **pictures_with_texts(self.builder_config.image_size, CLASS_NAMES),
         )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:

