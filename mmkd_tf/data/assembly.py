@@ -27,16 +27,9 @@ def assemble(
 ) -> Dataset:
     """Makes a Dataset of raw rows, whose raw values may be overwritten on the way.
 
-    Args:
-        name: What people call the data.
-        tables: Rows of `train` and of those other splits that have rows of their own, with the
-            problems that `check_rows` found.
-        fractions: For each of the other splits, the fraction of the training rows that it gets.
-        inputs: By name, the options of each input.
-        options: Seed and what to do about bad rows; `task` is known by now.
-        class_names: The outputs in order if they are known beforehand; by default the labels
-            say them.
-        notes: What people should know about the data beforehand.
+    Tables are of `train` and of those splits that have rows of their own, with the problems that
+    `check_rows` found; each other split gets its fraction of the training rows. The options'
+    `task` is known by now, and so are `class_names` unless labels say them.
 
     Raises:
         DataError: A `ValueError` that lists all problems of all rows.
@@ -68,11 +61,7 @@ def assemble(
 
 
 def _check(name, tables, fractions, options, class_names):
-    """Finds all problems; leaves bad rows out if that is wanted, and raises otherwise.
-
-    Returns:
-        The tables, with outputs' names as labels, these names and notes for people.
-    """
+    """Gives tables with outputs' names as labels, these names and notes; raises for problems."""
     sizes = {split: len(rows) for split, rows in tables.items()}
     while True:
         if options.skip_bad_rows:
@@ -95,7 +84,7 @@ def _check(name, tables, fractions, options, class_names):
 
 
 def _renamed(label, name_of: Mapping[str, str]):
-    """Gives a label with its outputs' names; numbers have none."""
+    """A label with its outputs' names; numbers have none."""
     if isinstance(label, str):
         return name_of[label]
     return tuple(dict.fromkeys(name_of[name] for name in label)) if name_of else label

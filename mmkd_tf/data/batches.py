@@ -84,18 +84,8 @@ def view_batches(
 ) -> tf.data.Dataset:
     """Makes batches of whole views of the training split, one after the other, unshuffled.
 
-    A view is the training examples as one epoch shows them.
-
-    Args:
-        dataset: The data.
-        views: Number of the view to stop before.
-        first_view: Number of the view to begin with, from 0.
-        batch_size: Examples in a batch; the last batch of a view may be smaller.
-        seed: As for `training_batches`, whose epoch e shows view e.
-        augment: As for `training_batches`.
-
-    Returns:
-        Batches of `({input: tensor}, labels)`.
+    A view is the training examples as one epoch shows them: views `first_view` to `views - 1`,
+    as `training_batches` makes them for the epochs of these numbers.
     """
     make_view = _view_maker(dataset, seed=seed, augment=augment)
 
@@ -118,11 +108,7 @@ def batches(dataset: Dataset, split: str, *, batch_size: int = 256) -> tf.data.D
 
 
 def named_teachers(teachers) -> dict:
-    """Gives every teacher a name: its key, its place in a list, or `teacher` if there is one.
-
-    Args:
-        teachers: A model or a cache, or several in a dict by name or a list.
-    """
+    """Names of models or caches: a dict's keys, places in a list, or `teacher` for one alone."""
     if isinstance(teachers, Mapping):
         return dict(teachers)
     if isinstance(teachers, list | tuple):
@@ -136,16 +122,7 @@ def output_key(teacher_name: str, output: str) -> str:
 
 
 def keyed_outputs(outputs: Mapping, *, cache, teacher_name: str) -> dict:
-    """Names a teacher's outputs as a batch holds them, with the marker of their cache.
-
-    Args:
-        outputs: By name, tensors `[batch, ...]`, `logits` among them.
-        cache: Where they are from.
-        teacher_name: Name of the teacher in the Distiller.
-
-    Returns:
-        What to add to the batch's inputs.
-    """
+    """A teacher's outputs `[batch, ...]` as a batch holds them, with the marker of their cache."""
     keyed = {output_key(teacher_name, name): values for name, values in outputs.items()}
     num_examples = tf.shape(outputs["logits"])[:1]
     return {**keyed, cache.marker(teacher_name): tf.zeros(num_examples, tf.uint8)}

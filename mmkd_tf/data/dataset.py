@@ -134,13 +134,7 @@ class Dataset:
         """The same examples with some of the inputs alone.
 
         Keras' own `fit` wants exactly the inputs of its model: of a dict with more it may bind
-        the wrong one. A `Distiller` picks what each model reads.
-
-        Args:
-            names: Keys of `modalities`.
-
-        Raises:
-            ValueError: If there are none of these names.
+        the wrong one. A `Distiller` picks what each model reads. An unknown name is a ValueError.
         """
         kept = chosen(self.modalities, names, argument="names")
         return self.with_inputs(
@@ -148,11 +142,7 @@ class Dataset:
         )
 
     def without(self, name: str) -> "Dataset":
-        """The same examples as if they all lacked an input.
-
-        Raises:
-            ValueError: If there is no such input.
-        """
+        """The same examples as if they all lacked an input; a ValueError if there is none."""
         (modality,) = chosen(self.modalities, [name], argument="name").values()
         kind = type(modality)
         both = (name, teacher_form(name))
@@ -171,13 +161,7 @@ class Dataset:
         modalities: Mapping[str, Modality] | None = None,
         raw: Mapping[str, Callable[[Examples], Sequence]] | None = None,
     ) -> "Dataset":
-        """A Dataset of the same labels and notes with other inputs.
-
-        Args:
-            inputs: Gives the inputs of a split.
-            modalities: What they are; as before by default.
-            raw: By name, what gives the raw values of an input that has others.
-        """
+        """A Dataset of the same labels and notes with other inputs, and raw values by name."""
         splits = {
             split: Examples(
                 inputs(examples),
@@ -196,11 +180,7 @@ class Dataset:
         )
 
     def fingerprint(self) -> str:
-        """A checksum of all examples in their order, their split, and the class names.
-
-        Returns:
-            64 hexadecimal digits; the same for the same data on any machine.
-        """
+        """A checksum, 64 hexadecimal digits, of all examples in order and the class names."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         digest.update(self.task.fingerprint())
         for split in SPLITS:

@@ -1,5 +1,6 @@
 """Finds the features of a TensorFlow dataset that are its inputs and its label."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,45 +20,35 @@ LABEL_KIND = (
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature of a dataset.
-
-    Attributes:
-        path: Keys that lead to it in an example.
-        connector: What TensorFlow Datasets says of it.
-    """
+    """One feature of a dataset: keys that lead to it in an example, and what tfds says of it."""
 
     path: tuple[str, ...]
     connector: tfds.features.FeatureConnector
 
     @property
     def is_sequence(self) -> bool:
-        """Whether an example has a list of values."""
         return isinstance(self.connector, tfds.features.Sequence)
 
     @property
     def element(self) -> tfds.features.FeatureConnector:
-        """What TensorFlow Datasets says of one value."""
         return self.connector.feature if self.is_sequence else self.connector
 
     @property
     def class_names(self) -> list[str] | None:
-        """Names of the classes in order, if it is a class label or a sequence of them."""
         is_label = isinstance(self.element, tfds.features.ClassLabel)
         return list(self.element.names) if is_label else None
 
     @property
     def is_text(self) -> bool:
-        """Whether a value is a single string."""
         return _is_text(self.connector)
 
     def value(self, example: Mapping):
-        """Gives its value in an example; a string as text."""
         for key in self.path:
             example = example[key]
         return example.decode(errors="replace") if self.is_text else example
 
     def label_of(self, example: Mapping) -> str | list[str]:
-        """Gives its value as a label's text, empty if it is a class label's -1 for none."""
+        """As text, empty if it is a class label's -1 for none."""
         value = self.value(example)
         return list(map(self._text_of, value)) if self.is_sequence else self._text_of(value)
 
@@ -84,18 +75,10 @@ def find_features(
     task: Task | None = None,
     in_short: bool = True,
 ) -> tuple[dict[str, Feature], Feature | None]:
-    """Finds a builder's features by name and checks their kinds, before anything is read.
+    """Finds the features of inputs and label (None if none is wanted) and checks their kinds.
 
-    Args:
-        builder: The builder.
-        inputs: By name of an input, its options; `column` is the feature's name, parts of a
-            nested one joined by `/`.
-        label: The same of the label; None if none is wanted.
-        task: The task, which says what a label can be; None if labels are to decide.
-        in_short: Whether people gave each input by an argument of its own, for messages.
-
-    Returns:
-        The feature of each input, and the label's.
+    Without a task, labels are to decide. `in_short` is whether people gave each input by an
+    argument of its own, for messages.
 
     Raises:
         ValueError: If one is missing or of another kind; says which features there are.
@@ -130,7 +113,7 @@ def find_features(
         )
     label_feature = None
     if label is not None:
-        fits = lambda feature: feature.fits_label(task)  # noqa: E731
+        fits = functools.partial(Feature.fits_label, task=task)
         label_feature = find(label, fits, LABEL_KIND, place="`label`", argument="label")
     if wrong:
         known = (f"  {name}: {_describe(feature.connector)}" for name, feature in there.items())

@@ -85,11 +85,8 @@ def named_inputs(
 ) -> dict[str, InputOptions]:
     """Gives the options of each input, its `column` among them, of either form of the arguments.
 
-    Args:
-        inputs: By name of an input, its options; None for the short form.
-        image: The short form: column of the input `image`; None if there is none.
-        text: The same of the input `text`.
-        options: Holds the sizes of the short form.
+    The short form has `inputs=None`: columns of the inputs `image` and `text`, with the sizes of
+    `options`.
 
     Raises:
         ValueError: If an argument does not fit, or would have no effect; lists all problems.

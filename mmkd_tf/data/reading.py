@@ -26,37 +26,21 @@ class TableError(ValueError):
 
 @dataclass
 class Table:
-    """A table as columns of cells.
+    """A table as columns of cells."""
 
-    Attributes:
-        source: Path of the file, or "the DataFrame".
-        folder: Folder that picture paths are relative to.
-        counting: How `numbers` count, for messages.
-        numbers: Number of each row as people count.
-        columns: By name, the cells of a column.
-        broken: By index of a row, what is wrong with it as a whole.
-    """
-
-    source: str
-    folder: Path
-    counting: str
-    numbers: Sequence[int]
-    columns: dict[str, list]
-    broken: dict[int, str] = field(default_factory=dict)
+    source: str  # path of the file, or "the DataFrame"
+    folder: Path  # that picture paths are relative to
+    counting: str  # how `numbers` count, for messages
+    numbers: Sequence[int]  # of each row as people count
+    columns: dict[str, list]  # cells by name
+    broken: dict[int, str] = field(default_factory=dict)  # by index, what is wrong as a whole
 
     def __len__(self) -> int:
         return len(self.numbers)
 
 
 def read_table(table, columns: Sequence[str], *, folder: str | Path | None = None) -> Table:
-    """Reads some columns of a table.
-
-    Args:
-        table: Path of a CSV file (UTF-8; comma, semicolon or tab between cells) or of a Parquet
-            file, or a DataFrame.
-        columns: Names of the columns to read.
-        folder: Folder that picture paths are relative to; by default the file's own, for a
-            DataFrame the current one.
+    """Reads some columns of a table; see `from_table` for what it may be.
 
     Raises:
         TableError: A `ValueError`, if the table can't be read, is empty or lacks a column.
@@ -130,11 +114,7 @@ def _from_csv(text: str, columns, path: Path, folder: Path) -> Table:
 
 
 def _decode(content: bytes, path: Path) -> str:
-    """Decodes the content of a text file, with or without a byte order mark.
-
-    Raises:
-        TableError: If it isn't UTF-8: says where, what it probably is, and what to do.
-    """
+    """Decodes UTF-8, or says where it isn't, what it probably is, and what to do."""
     is_utf16 = b"\0" in content[:100]  # every other byte of a Latin letter
     try:
         text = content.decode("utf-8-sig")

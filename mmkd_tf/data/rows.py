@@ -12,32 +12,20 @@ LISTED_PROBLEMS = 20
 
 @dataclass
 class Rows:
-    """Rows in memory, with what is wrong with them.
+    """Rows in memory, with what is wrong with them."""
 
-    Attributes:
-        source: What people call the table or split that they come from.
-        counting: How `numbers` count, for messages, such as "row 1 is the header".
-        numbers: Number of each row as people count.
-        labels: Label of each row, see `Task.read_labels`: a text, or a tuple of texts or numbers;
-            an empty text if it has none.
-        inputs: By name of an input, its raw value of each row, see `Modality.read`.
-        kinds: By name, the kind of the input.
-        problems: By index of a row, what is wrong with it.
-    """
-
-    source: str
-    counting: str
-    numbers: Sequence[int]
-    labels: list[str | tuple]
-    inputs: dict[str, Sequence]
-    kinds: Mapping[str, type[Modality]]
-    problems: dict[int, list[str]] = field(default_factory=dict)
+    source: str  # what people call the table or split
+    counting: str  # how `numbers` count, for messages, such as "row 1 is the header"
+    numbers: Sequence[int]  # of each row as people count
+    labels: list[str | tuple]  # see `Task.read_labels`
+    inputs: dict[str, Sequence]  # by name, raw values, see `Modality.read`
+    kinds: Mapping[str, type[Modality]]  # by name of an input
+    problems: dict[int, list[str]] = field(default_factory=dict)  # by index of a row
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def add_problem(self, index: int, reason: str) -> None:
-        """Notes what is wrong with the row at an index."""
         self.problems.setdefault(index, []).append(reason)
 
     def select(self, indices: Sequence[int]) -> "Rows":
@@ -52,7 +40,6 @@ class Rows:
         )
 
     def without_problems(self) -> "Rows":
-        """Gives the rows that have no problem."""
         if not self.problems:
             return self
         return self.select([index for index in range(len(self)) if index not in self.problems])
@@ -66,35 +53,22 @@ class Rows:
 def check_rows(
     rows: Rows, input_problems: Sequence[Mapping[int, str]], label_problems: Mapping[int, str]
 ) -> None:
-    """Notes what is wrong with each row by itself: in a cell, or that it has no input at all.
-
-    Args:
-        rows: The rows, to whose problems is added.
-        input_problems: For each input, what is wrong by index of a row; see `Modality.read`.
-        label_problems: The same of the labels.
-    """
+    """Notes what is wrong with each row by itself: in a cell, or that it has no input at all."""
     for problems in (*input_problems, label_problems):
         for index, reason in problems.items():
             rows.add_problem(index, reason)
+    lacks = list(dict.fromkeys(kind.missing for kind in rows.kinds.values()))
+    nothing = f"neither {' nor '.join(lacks)}"
+    if len(lacks) == 1:
+        nothing = f"it lacks {lacks[0]}, and there is no other input"
     empty = np.all([rows.kinds[n].absent(values) for n, values in rows.inputs.items()], axis=0)
     for index in np.flatnonzero(empty):
         if not any(index in problems for problems in input_problems):
-            rows.add_problem(int(index), _nothing(rows.kinds))
-
-
-def _nothing(kinds: Mapping[str, type[Modality]]) -> str:
-    lacks = list(dict.fromkeys(kind.missing for kind in kinds.values()))
-    if len(lacks) > 1:
-        return f"neither {' nor '.join(lacks)}"
-    return f"it lacks {lacks[0]}, and there is no other input"
+            rows.add_problem(int(index), nothing)
 
 
 class DataError(ValueError):
-    """Data that can't be trained on; its message lists every problem found.
-
-    Attributes:
-        num_problems: How many there are.
-    """
+    """Data that can't be trained on; its message lists all `num_problems` problems found."""
 
     def __init__(self, message: str, num_problems: int):
         super().__init__(message)
@@ -102,13 +76,7 @@ class DataError(ValueError):
 
 
 def data_error(name: str, tables: Mapping[str, Rows], general: Sequence[str]) -> DataError:
-    """Makes one error of all problems: the general ones and the first of those with rows.
-
-    Args:
-        name: What people call the data.
-        tables: The rows with their problems.
-        general: What is wrong with the data as a whole.
-    """
+    """Makes one error of all problems: the general ones and the first of those with rows."""
     lines = [f"  {problem}" for problem in general]
     num_listed, num_bad_rows = 0, 0
     for rows in tables.values():
@@ -125,13 +93,10 @@ def data_error(name: str, tables: Mapping[str, Rows], general: Sequence[str]) ->
     if num_listed > LISTED_PROBLEMS:
         lines.append(f"  and {num_listed - LISTED_PROBLEMS:,} more.")
     if num_bad_rows and not general:
-        rows_it = (
-            "the row, or go on without it"
-            if num_bad_rows == 1
-            else f"the {num_bad_rows:,} rows, or go on without them"
-        )
+        rows, them = ("row", "it") if num_bad_rows == 1 else (f"{num_bad_rows:,} rows", "them")
         lines.append(
-            f"Correct {rows_it}: skip_bad_rows=True (on the command line --skip-bad-rows)."
+            f"Correct the {rows}, or go on without {them}: skip_bad_rows=True (on the command "
+            "line --skip-bad-rows)."
         )
     num_problems = num_listed + len(general)
     count = "1 problem" if num_problems == 1 else f"{num_problems:,} problems"

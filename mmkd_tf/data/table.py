@@ -116,7 +116,6 @@ def _rows(
     label_columns: Sequence[str],
     options: DatasetOptions,
 ) -> Rows:
-    """Reads the inputs and labels of a table."""
     kinds = {name: KINDS[settings.kind] for name, settings in inputs.items()}
     values, problems = {}, []
     for name, settings in inputs.items():

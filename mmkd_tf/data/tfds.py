@@ -36,15 +36,14 @@ def from_tfds(
     Args:
         name_or_builder: A name that `tfds.builder` knows; `"emoji"` or `"catalog"`, which are
             prepared without a download; or a builder.
-        image: Name of the feature that is the picture, `/` between the parts of a nested one.
+        image: Name of the feature that is the picture, `/` between the parts of a nested one;
             None for no picture.
-        text: Name of the feature that is the text. None for no text.
+        text: The same of the text.
         label: Name of the feature that is the class: a class label, whole number or string. A
             sequence of these are labels of which an example has several. With
             `task="regression"`, a number. `task="retrieval"` reads none.
-        inputs: In place of `image` and `text`, any inputs by name, each with its `kind`, the
-            feature's name as its `column` (the input's name by default) and the options of the
-            kind; see `from_table`.
+        inputs: In place of `image` and `text`, any inputs by name, as for `from_table`; a
+            feature's name is the `column`.
         validation: Fraction of the training examples to hold out if the builder has no such
             split; or the name of a split of the builder's.
         test: The same for the test split.
@@ -117,12 +116,7 @@ def from_tfds(
 
 
 def find_builder(name_or_builder) -> tfds.core.DatasetBuilder:
-    """Gives the builder of a name: `"emoji"`, `"catalog"`, or one that `tfds.builder` knows.
-
-    Raises:
-        ValueError: If there is no such dataset.
-        TypeError: If it is neither a name nor a builder.
-    """
+    """Gives the builder of a name: `"emoji"`, `"catalog"`, or one that `tfds.builder` knows."""
     if isinstance(name_or_builder, tfds.core.DatasetBuilder):
         return name_or_builder
     if not isinstance(name_or_builder, str):
@@ -151,11 +145,7 @@ def find_builder(name_or_builder) -> tfds.core.DatasetBuilder:
 
 
 def prepare(builder: tfds.core.DatasetBuilder) -> None:
-    """Downloads and prepares a dataset unless that was done before.
-
-    Raises:
-        ValueError: If it can't be done, with the reason and what to do.
-    """
+    """Downloads and prepares a dataset unless that was done before."""
     try:
         builder.download_and_prepare()
     except Exception as error:  # from the network, the disk, archives, and each builder's code

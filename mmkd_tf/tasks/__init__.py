@@ -31,11 +31,7 @@ def register_task(task: Task) -> Task:
 
 
 def find_task(name_or_task: str | Task) -> Task:
-    """Gives a task by its name.
-
-    Raises:
-        ValueError: If there is none; names those that are known.
-    """
+    """Gives a task by its name; a ValueError names those that are known."""
     if isinstance(name_or_task, Task):
         return name_or_task
     if name_or_task not in TASKS:

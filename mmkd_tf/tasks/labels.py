@@ -36,22 +36,14 @@ def holds_several(cell, separator: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Gives a label back.
-
-    Raises:
-        ValueError: If it has more than one line, which files of names could not hold.
-    """
+    """Gives a label back; refuses line breaks, which files of names could not hold."""
     if "\n" in text or "\r" in text:
         raise ValueError(f"label {quote(text)}: holds a line break; is a quotation mark unclosed?")
     return text
 
 
 def read_each(cells: Sequence[tuple], read: Callable) -> tuple[list, dict[int, str]]:
-    """Calls `read` with the cells of each row; what it raises as ValueError is the row's problem.
-
-    Returns:
-        For each row its label, `MISSING` where there is a problem; the problems by index.
-    """
+    """`Task.read_labels` by a function of a row's cells, whose ValueErrors are the problems."""
     labels, problems = [], {}
     for index, row in enumerate(cells):
         try:
@@ -62,16 +54,16 @@ def read_each(cells: Sequence[tuple], read: Callable) -> tuple[list, dict[int, s
     return labels, problems
 
 
-def name_classes(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Finds the classes of a label column.
+def name_classes(
+    labels: Iterable[str], names: Sequence[str] | None = None
+) -> tuple[dict[str, str], list[str]]:
+    """The class name of each label that isn't empty, and the class names in order.
 
-    Args:
-        labels: Labels as `label_text` gives them; empty ones don't count.
-
-    Returns:
-        The class name of each label, and the class names in order. If all labels are numbers, 3
-        and 3.0 are the same class and the order is theirs; otherwise the order is alphabetical.
+    If all labels are numbers, 3 and 3.0 are the same class and the order is theirs; otherwise the
+    order is alphabetical. Names that are known beforehand stay as they are.
     """
+    if names is not None:
+        return {name: name for name in names}, list(names)
     distinct = set(labels) - {""}
     if not all(NUMBER.fullmatch(label) for label in distinct):
         return {label: label for label in distinct}, sorted(distinct)
@@ -81,12 +73,7 @@ def name_classes(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def look_like_no_classes(class_names: list[str], num_rows: int) -> str:
-    """Says why a column can't hold classes; empty if it can.
-
-    Args:
-        class_names: The different labels.
-        num_rows: Number of rows that they come from.
-    """
+    """Says why a column of so many rows and classes can't hold classes; empty if it can."""
     if len(class_names) <= 20:
         return ""
     found = f"{len(class_names):,} different values in {num_rows:,} rows"

@@ -18,7 +18,16 @@ from mmkd_tf.tasks.labels import (
     read_each,
     split_labels,
 )
-from mmkd_tf.tasks.outputs import SMALLEST, TIE, check_outputs, ratio, table_problems
+from mmkd_tf.tasks.outputs import (
+    CLASS_COLUMNS,
+    LOSSES_OF_CLASSES,
+    SMALLEST,
+    TIE,
+    by_output,
+    check_outputs,
+    ratio,
+    table_problems,
+)
 from mmkd_tf.tasks.splits import iterative_split, numbered
 from mmkd_tf.tasks.task import MISSING, SoftTargetDefaults, Task, Words
 
@@ -32,7 +41,7 @@ class MultiLabel(Task):
     headline = "average_precision"
     output = "probabilities"
     soft_target_losses = {"sigmoid": (losses.sigmoid_soft_target_loss, {})}
-    unfit_soft_targets = (losses.soft_target_loss, losses.dist_loss, losses.decoupled_loss)
+    unfit_soft_targets = LOSSES_OF_CLASSES
     threshold = THRESHOLD
     counts_outputs = True
     takes_lists = True
@@ -48,13 +57,7 @@ class MultiLabel(Task):
             ("all labels right", "subset_accuracy", ".3f"),
         ),
         per_output="per_label",
-        output_columns=(
-            ("average precision", "average_precision", ".3f"),
-            ("precision", "precision", ".3f"),
-            ("recall", "recall", ".3f"),
-            ("F1", "f1", ".3f"),
-            ("test examples", "support", ""),
-        ),
+        output_columns=(("average precision", "average_precision", ".3f"), *CLASS_COLUMNS),
         headline="average precision",
         same="same labels",
         meaning="Average precision: how far a label's examples come before the others when they "
@@ -70,34 +73,27 @@ class MultiLabel(Task):
     )
 
     def read_labels(self, cells, *, separator, names):
-        """Reads tuples of texts.
-
-        A cell of separators alone says that the example has none of the labels, as an empty list
-        does; an empty cell may be an oversight.
-        """
+        # A cell of separators alone says that the example has none of the labels, as an empty list
+        # does; an empty cell may be an oversight.
         return read_each(cells, lambda cell: _label_set(cell, separator))
 
     def check(self, tables, *, held_out, names):
         """Checks labels; one of a single row is no problem: it stays in training."""
-        if names is None:
-            class_of, names = name_classes(
-                name for rows in tables.values() for label in rows.labels for name in label
-            )
-        else:
-            class_of = {name: name for name in names}
+        labels = (label for rows in tables.values() for label in rows.labels)
+        class_of, names = name_classes((name for label in labels for name in label), names)
         train = tables["train"]
         known = [label for label in train.labels if label != MISSING]
         counts = Counter(class_of[name] for label in known for name in label)
         general = check_rows_left(tables)
         general = general or _training_problems(train, known, counts) + check_inputs(train)
         if general:
-            return class_of, list(names), general
+            return class_of, names, general
         for rows in tables.values():
             for index, label in enumerate(rows.labels):
                 for name in label:
                     if class_of[name] not in counts:
                         rows.add_problem(index, f"label {quote(name)}: no training row has it")
-        return class_of, list(names), general
+        return class_of, names, general
 
     def divide(self, labels, contents, *, fractions, seed):
         names = sorted({name for label in labels for name in label})
@@ -146,22 +142,21 @@ class MultiLabel(Task):
         f1 = ratio(2 * right, support + named)
         precisions = average_precisions(labels=labels, scores=logits)
         pairs = {"labels": labels.reshape(-1, 1), "scores": logits.reshape(-1, 1)}
-        columns = (names, precisions, ratio(right, named), ratio(right, support), f1, support)
+        per_label = {
+            "name": list(names),
+            "average_precision": np.where(np.isnan(precisions), None, precisions),
+            "precision": ratio(right, named),
+            "recall": ratio(right, support),
+            "f1": f1,
+            "support": support,
+        }
         return {
             "average_precision": mean_of_known(precisions),
             "micro_average_precision": mean_of_known(average_precisions(**pairs)),
             "micro_f1": float(ratio(2 * right.sum(), support.sum() + named.sum())),
             "macro_f1": float(f1[support + named > 0].mean()) if (support + named).any() else 0.0,
             "subset_accuracy": float(np.mean((labels == given).all(axis=1))),
-            "per_label": [
-                {
-                    "name": name,
-                    "average_precision": None if np.isnan(area) else float(area),
-                    **{"precision": float(p), "recall": float(r)},
-                    **{"f1": float(f), "support": int(n)},
-                }
-                for name, area, p, r, f, n in zip(*columns, strict=True)
-            ],
+            "per_label": by_output(per_label),
         }
 
     def score(self, *, labels, outputs):
@@ -179,7 +174,6 @@ class MultiLabel(Task):
         return log_probs - np.log(np.maximum(1 - answers, SMALLEST))
 
     def comparable(self, outputs, answers, labels=None):
-        """Logarithms of probabilities, in nats."""
         logits, answers = outputs.astype(np.float64), answers.astype(np.float64)
         expected, scale = -np.logaddexp(0, -logits), np.abs(logits).max()
         found = np.log(np.maximum(answers, SMALLEST))
@@ -214,17 +208,11 @@ class MultiLabel(Task):
 
 
 def average_precisions(*, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Area below precision over recall, label by label, by steps and without interpolation.
+    """Area below precision over recall by label, float64 `[num_labels]`; NaN where none has it.
 
-    `sum over thresholds of (recall - recall at the threshold before) * precision`. Examples with
-    the same score come in together, so that their order does not matter.
-
-    Args:
-        labels: 0 or 1, `[n, num_labels]`.
-        scores: float `[n, num_labels]`, greater where the label is more probable.
-
-    Returns:
-        float64 `[num_labels]`, 0 to 1; NaN for a label that no example has.
+    `sum over thresholds of (recall - recall at the threshold before) * precision`, without
+    interpolation. Examples with the same score come in together, so their order does not matter.
+    `labels` are 0 or 1, `scores` float, both `[n, num_labels]`.
     """
     columns = zip(np.asarray(labels).T, np.asarray(scores).T, strict=True)
     return np.array([_average_precision(*column) for column in columns])

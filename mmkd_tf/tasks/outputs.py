@@ -1,8 +1,21 @@
-"""Arithmetic and checks of outputs that several tasks share."""
+"""Arithmetic, checks and figures that several tasks share."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmkd_tf import losses
 from mmkd_tf.tasks.task import Task
+
+# Losses on logits of classes, which make no sense of other outputs.
+LOSSES_OF_CLASSES = (losses.soft_target_loss, losses.dist_loss, losses.decoupled_loss)
+# What is said of each class or label.
+CLASS_COLUMNS = (
+    ("precision", "precision", ".3f"),
+    ("recall", "recall", ".3f"),
+    ("F1", "f1", ".3f"),
+    ("test examples", "support", ""),
+)
 
 # Outputs closer than this are equal up to float32 rounding.
 TIE = 1e-6
@@ -13,20 +26,7 @@ SMALLEST = 1e-30
 def check_outputs(
     labels: np.ndarray, outputs: np.ndarray, num_outputs: int, *, argument: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Refuses labels and outputs that do not fit each other.
-
-    Args:
-        labels: float `[n, num_outputs]`.
-        outputs: float `[n, num_outputs]`.
-        num_outputs: How many outputs have a name.
-        argument: What the message calls the outputs.
-
-    Returns:
-        Both in float64.
-
-    Raises:
-        ValueError: If shapes do not fit, there are no examples, or outputs are not finite.
-    """
+    """Both `[n, num_outputs]` in float64, refused if they don't fit each other or aren't finite."""
     labels, outputs = np.asarray(labels, np.float64), np.asarray(outputs, np.float64)
     if outputs.ndim != 2 or outputs.shape != labels.shape or outputs.shape[1] != num_outputs:
         raise ValueError(
@@ -51,6 +51,12 @@ def check_finite(outputs: np.ndarray, *, argument: str) -> None:
 def ratio(part, whole) -> np.ndarray:
     """`part / whole`, 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.asarray(whole) > 0)
+
+
+def by_output(columns: Mapping[str, Sequence]) -> list[dict]:
+    """A dict of plain Python values for each output, from columns by key."""
+    rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def table_problems(labels: np.ndarray, num_outputs: int, *, task: Task, values: str) -> list[str]:

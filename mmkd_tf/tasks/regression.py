@@ -8,7 +8,13 @@ import numpy as np
 from mmkd_tf import losses
 from mmkd_tf.modalities.cells import quote
 from mmkd_tf.tasks.labels import NUMBER, check_inputs, check_rows_left, label_text, read_each
-from mmkd_tf.tasks.outputs import TIE, check_outputs, table_problems
+from mmkd_tf.tasks.outputs import (
+    LOSSES_OF_CLASSES,
+    TIE,
+    by_output,
+    check_outputs,
+    table_problems,
+)
 from mmkd_tf.tasks.splits import numbered, quantile_bins, stratified_split
 from mmkd_tf.tasks.task import MISSING, SoftTargetDefaults, Task, Words
 
@@ -19,6 +25,11 @@ _SMALLEST_SPREAD = 1e-6
 _NEAR = 0.1
 # The share of a value by which float32 may round it, beside 1e-4 of a standard deviation.
 _ROUNDING = 1e-2
+_COLUMNS = (
+    ("R2", "r2", ".3f"),
+    ("mean absolute error", "mean_absolute_error", ".4g"),
+    ("root mean squared error", "root_mean_squared_error", ".4g"),
+)
 
 
 class Regression(Task):
@@ -29,12 +40,7 @@ class Regression(Task):
     output = "values"
     output_range = None
     soft_target_losses = {"squared": (losses.squared_loss, {})}
-    unfit_soft_targets = (
-        losses.soft_target_loss,
-        losses.dist_loss,
-        losses.decoupled_loss,
-        losses.sigmoid_soft_target_loss,
-    )
+    unfit_soft_targets = (*LOSSES_OF_CLASSES, losses.sigmoid_soft_target_loss)
     takes_numbers = True
     ignored_settings = {
         "distillation.on_wrong_teacher": "where no class is the right one",
@@ -44,18 +50,9 @@ class Regression(Task):
         "data.label_separator": "whose label cells hold one number",
     }
     words = Words(
-        columns=(
-            ("R2", "r2", ".3f"),
-            ("mean absolute error", "mean_absolute_error", ".4g"),
-            ("root mean squared error", "root_mean_squared_error", ".4g"),
-        ),
+        columns=_COLUMNS,
         per_output="per_target",
-        output_columns=(
-            ("R2", "r2", ".3f"),
-            ("mean absolute error", "mean_absolute_error", ".4g"),
-            ("root mean squared error", "root_mean_squared_error", ".4g"),
-            ("standard deviation", "standard_deviation", ".4g"),
-        ),
+        output_columns=(*_COLUMNS, ("standard deviation", "standard_deviation", ".4g")),
         headline="R2",
         same="near Keras",
         meaning="R2: the share of the variance that is explained, 1 is perfect, 0 as good as the "
@@ -68,9 +65,10 @@ class Regression(Task):
     )
 
     def label_columns(self, label):
-        """One or several, in a list or between commas."""
-        names = label.split(",") if isinstance(label, str) else map(str, label)
-        names = [name.strip() for name in names] if isinstance(label, str) else list(names)
+        if isinstance(label, str):
+            names = [name.strip() for name in label.split(",")]
+        else:
+            names = list(map(str, label))
         if not names or not all(names) or len(set(names)) < len(names):
             raise ValueError(f"`label`: names of columns, each once. Received: label={label!r}.")
         return names
@@ -109,11 +107,7 @@ class Regression(Task):
     def loss(self, statistics=None):
         """In units of the training targets' standard deviation.
 
-        So the loss is about 1 at the start whatever the targets' units, and one target does not
-        drown another.
-
-        Raises:
-            ValueError: If there are no statistics.
+        So it is about 1 at the start whatever the units, and no target drowns another.
         """
         if statistics is None:
             raise ValueError(
@@ -157,18 +151,13 @@ class Regression(Task):
             "r2": r2_scores(labels=labels, values=values),
             "standard_deviation": labels.std(axis=0),
         }
-        return {key: float(by_target[key].mean()) for _, key, _ in self.words.columns} | {
-            "per_target": [
-                {"name": name, **{key: float(column[i]) for key, column in by_target.items()}}
-                for i, name in enumerate(names)
-            ]
-        }
+        means = {key: float(by_target[key].mean()) for _, key, _ in _COLUMNS}
+        return {**means, "per_target": by_output({"name": list(names), **by_target})}
 
     def score(self, *, labels, outputs):
         return float(np.mean(r2_scores(labels=labels, values=outputs)))
 
     def agreement(self, *, teacher_outputs, student_outputs):
-        """Mean R2 of the student's values for the teacher's."""
         return self.score(labels=teacher_outputs, outputs=student_outputs)
 
     def comparable(self, outputs, answers, labels=None):
@@ -198,7 +187,6 @@ class Regression(Task):
         return f"Its values explain those of its teacher with an R2 of {agreement:.3f}."
 
     def describe(self, labels, names):
-        """Lines with each training target's mean, standard deviation and range."""
         train = labels["train"]
         columns = (names, *self.target_statistics(train), train.min(0), train.max(0))
         return [f"{len(names)} targets"] + [
@@ -209,15 +197,9 @@ class Regression(Task):
 
 @keras.saving.register_keras_serializable("mmkd_tf")
 class ScaledSquaredError(keras.losses.Loss):
-    """Mean over targets of `((labels - outputs) / scale)**2`.
+    """Mean over targets of `((labels - outputs) / scale)**2`, float32 `[batch]`.
 
-    Args:
-        scale: A number above 0 for each target, such as its standard deviation.
-        reduction: As in Keras.
-        name: As in Keras.
-
-    Raises:
-        ValueError: If a number is not above 0.
+    `scale` has a number above 0 for each target, such as its standard deviation.
     """
 
     def __init__(
@@ -232,26 +214,17 @@ class ScaledSquaredError(keras.losses.Loss):
             raise ValueError(f"`scale`: numbers above 0. Received: scale={list(scale)}.")
 
     def call(self, y_true, y_pred):
-        """Gives float32 `[batch]`."""
         return losses.squared_loss(teacher_logits=y_true, student_logits=y_pred, scale=self.scale)
 
     def get_config(self):
-        """Mirrors `__init__`."""
         return {"scale": self.scale, "reduction": self.reduction, "name": self.name}
 
 
 def r2_scores(*, labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Share of each target's variance that the values explain.
+    """Share of each target's variance that values `[n, num_targets]` explain, float64 `[targets]`.
 
-    `1 - sum((labels - values)**2) / sum((labels - mean(labels))**2)`
-
-    Args:
-        labels: float `[n, num_targets]`.
-        values: float `[n, num_targets]`.
-
-    Returns:
-        float64 `[num_targets]`: 1 is perfect, 0 is as good as the mean, below 0 worse. Where all
-        labels are equal, 1 for values that are right and 0 for others.
+    `1 - sum((labels - values)**2) / sum((labels - mean(labels))**2)`; where all labels are equal,
+    1 for values that are right and 0 for others.
     """
     labels, values = np.asarray(labels, np.float64), np.asarray(values, np.float64)
     error = np.square(labels - values).sum(axis=0)

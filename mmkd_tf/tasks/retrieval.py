@@ -13,15 +13,24 @@ from keras import ops
 from mmkd_tf import losses
 from mmkd_tf.losses.pairs import matching_loss
 from mmkd_tf.tasks.labels import check_rows_left
-from mmkd_tf.tasks.outputs import TIE
-from mmkd_tf.tasks.splits import numbered, stratified_split
+from mmkd_tf.tasks.outputs import LOSSES_OF_CLASSES, TIE
+from mmkd_tf.tasks.splits import joined, numbered, stratified_split
 from mmkd_tf.tasks.task import SoftTargetDefaults, Task, Words
 
 # Embeddings with at least this cosine are as good as the same.
 _COSINE = 0.99
 _AT_ONCE = 1024
 _FEW = 10  # what people look through
-_APART = "whose models read each input by itself"
+_APART = (  # settings of models that read inputs together
+    "distillation.relation_weight",
+    "teacher.architecture",
+    "teacher.fusion",
+    "teacher.experts",
+    "teacher.modality_dropout",
+    "student.fusion",
+    "student.inputs",
+    "student.modality_dropout",
+)
 
 
 class Retrieval(Task):
@@ -36,25 +45,13 @@ class Retrieval(Task):
     output = "embedding"
     output_range = (-1, 1)
     soft_target_losses = {"affinity": (losses.affinity_loss, {})}
-    unfit_soft_targets = (
-        losses.soft_target_loss,
-        losses.dist_loss,
-        losses.decoupled_loss,
-        losses.sigmoid_soft_target_loss,
-    )
+    unfit_soft_targets = (*LOSSES_OF_CLASSES, losses.sigmoid_soft_target_loss)
     min_outputs = 2
     has_labels = False
     is_pairwise = True
     ignored_settings = {
         "distillation.on_wrong_teacher": "where no class is the right one",
-        "distillation.relation_weight": _APART,
-        "teacher.architecture": _APART,
-        "teacher.fusion": _APART,
-        "teacher.experts": _APART,
-        "teacher.modality_dropout": _APART,
-        "student.fusion": _APART,
-        "student.inputs": _APART,
-        "student.modality_dropout": _APART,
+        **dict.fromkeys(_APART, "whose models read each input by itself"),
         "data.label_separator": "which has no label cells",
     }
     words = Words(
@@ -85,8 +82,7 @@ class Retrieval(Task):
     )
 
     def label_columns(self, label):
-        """None: the pairs themselves say what belongs together."""
-        return []
+        return []  # the pairs themselves say what belongs together
 
     def read_labels(self, cells, *, separator, names):
         return [()] * len(cells), {}
@@ -130,31 +126,20 @@ class Retrieval(Task):
         return {}, [], general
 
     def number(self, tables):
-        """Makes the number of its item each row's label.
+        """Rows that are equal in either input, directly or through others, are of one item.
 
-        Rows that are equal in either input are of one item, directly or through others: each of
-        its values of the one input is a right answer for each of the other.
+        Each of its values of the one input is a right answer for each of the other.
         """
         pairs = []
         for rows in tables.values():
             keys = (kind.pair_keys(rows.inputs[name]) for name, kind in rows.kinds.items())
             pairs += zip(*keys, strict=True)
-        parents: dict = {}
-
-        def root(node):
-            while parents.setdefault(node, node) != node:
-                parents[node] = parents[parents[node]]
-                node = parents[node]
-            return node
-
-        for first, second in pairs:
-            parents[root((0, first))] = root((1, second))
+        root = joined(((0, first), (1, second)) for first, second in pairs)
         items = numbered([root((1, second)) for _, second in pairs])
         for rows in tables.values():
             rows.labels, items = items[: len(rows)], items[len(rows) :]
 
     def divide(self, labels, contents, *, fractions, seed):
-        """The rows of an item stay together."""
         groups = numbered(labels)
         return stratified_split(
             ["pair"] * len(labels), groups=groups, fractions=fractions, seed=seed
@@ -184,12 +169,6 @@ class Retrieval(Task):
     def measure(self, *, labels, outputs, names, inputs=()):
         """Measures a two-tower model, each direction by the scalar product of embeddings.
 
-        Args:
-            labels: int `[n]`; rows with the same number are right answers for each other.
-            outputs: float `[n, 2 * width]`.
-            names: Not needed.
-            inputs: Names of both inputs, for those of the directions.
-
         Returns:
             `recall_at_1`, `recall_at_5`, `recall_at_10`: the share of the queries with a right
             candidate among so many best ones, 0 to 1; `mean_reciprocal_rank`, of the first right
@@ -215,10 +194,7 @@ class Retrieval(Task):
         return self.measure(labels=labels, outputs=outputs, names=())[self.headline]
 
     def agreement(self, *, teacher_outputs, student_outputs):
-        """Share of the queries that lead both models to the same candidate first, 0 to 1.
-
-        Of both directions.
-        """
+        """Share of the queries, of both directions, with the same candidate first."""
         agreed = []
         for turn in (1, -1):
             firsts = []
@@ -287,16 +263,12 @@ class MatchingLoss(keras.losses.Loss):
 
     What a pair is told from is the batch, under a distribution strategy that of one replica.
 
-    Args:
-        reduction: As in Keras.
-        name: As in Keras.
     """
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str = "matching"):
         super().__init__(reduction=reduction, name=name)
 
     def call(self, y_true, y_pred):
-        """Gives float32 `[batch]`."""
         return matching_loss(pairs=y_pred, items=ops.reshape(y_true, [-1]))
 
 
@@ -306,9 +278,6 @@ class BatchRecall(keras.metrics.Metric):
 
     A smaller batch makes it easier: it tells how a training goes, and is not comparable with the
     recall on a whole split of `Retrieval.measure`.
-
-    Args:
-        name: As in Keras.
     """
 
     def __init__(self, name: str = "batch_recall_at_10"):
@@ -317,7 +286,6 @@ class BatchRecall(keras.metrics.Metric):
         self.count = self.add_weight(name="count", initializer="zeros")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Counts the examples of a batch, whatever they weigh."""
         first, second = ops.split(ops.cast(y_pred, "float32"), 2, axis=1)
         scores = ops.matmul(first, ops.transpose(second))
         items = ops.reshape(y_true, [-1])
@@ -329,24 +297,17 @@ class BatchRecall(keras.metrics.Metric):
         self.count.assign_add(ops.cast(ops.shape(items)[0], "float32"))
 
     def result(self):
-        """The share, 0 to 1."""
         return self.found / ops.maximum(self.count, 1.0)
 
 
 def first_ranks(*, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Ranks of the first right candidate of each query, 1 for the best.
+    """Rank of the first right candidate of each query, float64 `[n]`, 1 for the best.
 
     Among candidates of equal score the order is nobody's merit: the rank is the one expected when
     they are shuffled, `1 + num_better + num_wrong_equals / (num_right_equals + 1)`. So a model
     that gives the same embedding to all ranks in the middle, and a rank of 1.5 is not a first.
-
-    Args:
-        queries: float `[n, width]`: embeddings of the one input.
-        candidates: float `[n, width]`: of the other, in the same order.
-        items: int `[n]`; examples with the same number are right answers for each other.
-
-    Returns:
-        float64 `[n]`.
+    Queries and candidates are embeddings `[n, width]` in the same order; those with the same
+    number in `items`, int `[n]`, are right answers for each other.
     """
     queries, candidates = np.asarray(queries, np.float64), np.asarray(candidates, np.float64)
     items = np.asarray(items)

@@ -18,7 +18,7 @@ from mmkd_tf.tasks.labels import (
     one_line,
     read_each,
 )
-from mmkd_tf.tasks.outputs import SMALLEST, TIE, check_finite, ratio
+from mmkd_tf.tasks.outputs import CLASS_COLUMNS, SMALLEST, TIE, by_output, check_finite, ratio
 from mmkd_tf.tasks.splits import numbered, stratified_split
 from mmkd_tf.tasks.task import SoftTargetDefaults, Task, Words
 
@@ -51,12 +51,7 @@ class SingleLabel(Task):
             ("calibration error", "expected_calibration_error", ".3f"),
         ),
         per_output="per_class",
-        output_columns=(
-            ("precision", "precision", ".3f"),
-            ("recall", "recall", ".3f"),
-            ("F1", "f1", ".3f"),
-            ("test examples", "support", ""),
-        ),
+        output_columns=CLASS_COLUMNS,
         headline="accuracy",
         same="same class",
         meaning="Accuracy: share of the examples whose class is named. Macro recall and F1: means "
@@ -74,15 +69,12 @@ class SingleLabel(Task):
 
     def check(self, tables, *, held_out, names):
         labels = [label for rows in tables.values() for label in rows.labels]
-        if names is None:
-            class_of, names = name_classes(labels)
-        else:
-            class_of = {name: name for name in names}
+        class_of, names = name_classes(labels, names)
         train = tables["train"]
         counts = Counter(class_of[label] for label in train.labels if label)
         general = check_rows_left(tables) or _training_problems(train, counts)
         if general:
-            return class_of, list(names), general
+            return class_of, names, general
         single = {name for name, count in counts.items() if count == 1 and held_out}
         for rows in tables.values():
             for index, label in enumerate(rows.labels):
@@ -96,7 +88,7 @@ class SingleLabel(Task):
                         f"label {quote(label)}: the only row of its class, which can't be in train "
                         f"and in {' and '.join(held_out)} too; add rows or merge classes",
                     )
-        return class_of, list(names), general
+        return class_of, names, general
 
     def divide(self, labels, contents, *, fractions, seed):
         """Class by class; rows of the same content but of another class count as different."""
@@ -148,19 +140,13 @@ class SingleLabel(Task):
         hits = np.diag(confusion).astype(float)
         support, named = confusion.sum(axis=1), confusion.sum(axis=0)
         recall, f1 = ratio(hits, support), ratio(2 * hits, support + named)
-        columns = zip(names, ratio(hits, named), recall, f1, support, strict=True)
+        per_class = {"name": list(names), "precision": ratio(hits, named), "recall": recall}
         return {
             "accuracy": float(hits.sum() / len(labels)),
             "macro_recall": float(recall[support > 0].mean()),
             "macro_f1": float(f1[support + named > 0].mean()),
             "expected_calibration_error": expected_calibration_error(labels=labels, logits=logits),
-            "per_class": [
-                {
-                    **{"name": name, "precision": float(p), "recall": float(r)},
-                    **{"f1": float(f), "support": int(n)},
-                }
-                for name, p, r, f, n in columns
-            ],
+            "per_class": by_output({**per_class, "f1": f1, "support": support}),
             "confusion_matrix": confusion.tolist(),
         }
 
@@ -168,7 +154,6 @@ class SingleLabel(Task):
         return float(np.mean(np.argmax(outputs, axis=1) == labels))
 
     def agreement(self, *, teacher_outputs, student_outputs):
-        """Share of the examples for which both models name the same class, 0 to 1."""
         same = np.argmax(teacher_outputs, axis=1) == np.argmax(student_outputs, axis=1)
         return float(np.mean(same))
 
@@ -189,17 +174,13 @@ class SingleLabel(Task):
         return tf.nn.softmax(tf.cast(outputs, tf.float32), name=name)
 
     def deactivate(self, answers):
-        """Undoes `activate` up to a constant in each row."""
         return np.log(np.maximum(answers, SMALLEST))
 
     def comparable(self, outputs, answers, labels=None):
-        """Logarithms of probabilities, in nats."""
         logits, answers = outputs.astype(np.float64), answers.astype(np.float64)
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        expected = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         scale = np.abs(logits - logits.mean(axis=1, keepdims=True)).max()
-        found = np.log(np.maximum(answers, SMALLEST))
-        return np.maximum(expected, np.log(SMALLEST)), found, max(1.0, scale)
+        expected = np.maximum(log_softmax(logits), np.log(SMALLEST))
+        return expected, self.deactivate(answers), max(1.0, scale)
 
     def spread(self, expected):
         """About the mean of an example's classes."""
@@ -245,18 +226,10 @@ class SingleLabel(Task):
 def expected_calibration_error(
     *, labels: np.ndarray, logits: np.ndarray, num_bins: int = 15
 ) -> float:
-    """Measures how far a classifier's confidence is from its accuracy.
+    """How far confidence is from accuracy, 0 (take probabilities at their word) to 1.
 
-    The examples are put into bins of equal width by the probability of the predicted class;
-    the result is the mean over the examples of `|accuracy - confidence|` of their bin.
-
-    Args:
-        labels: int `[n]`.
-        logits: float `[n, num_classes]`.
-        num_bins: Number of bins.
-
-    Returns:
-        0 (the probabilities can be taken at their word) to 1.
+    Mean over the examples of `|accuracy - confidence|` of their bin, by the probability of the
+    predicted class in bins of equal width. `labels` are int `[n]`, `logits` `[n, num_classes]`.
 
     References:
         Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.

@@ -1,6 +1,6 @@
 """Divides rows into training, validation and test rows, so that all splits are alike."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,21 @@ def numbered(keys: Sequence[Hashable]) -> list[int]:
     """Gives each key a number from 0 on, equal keys the same."""
     numbers: dict = {}
     return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def joined(pairs: Iterable[tuple[Hashable, Hashable]]) -> Callable[[Hashable], Hashable]:
+    """Joins the nodes of each pair; gives a function from a node to the one that stands for all."""
+    parents: dict = {}
+
+    def root(node):
+        while parents.setdefault(node, node) != node:
+            parents[node] = parents[parents[node]]
+            node = parents[node]
+        return node
+
+    for first, second in pairs:
+        parents[root(first)] = root(second)
+    return root
 
 
 def stratified_split(
@@ -27,15 +42,8 @@ def stratified_split(
     each held-out split gets one in the order of `fractions`. Groups are never divided. Large ones
     tend to training, so that no held-out split consists of one row repeated.
 
-    Args:
-        labels: Class of each row, anything that can be sorted.
-        fractions: By name of a held-out split, the fraction of rows that it gets.
-        seed: Seed of the choice; the same seed gives the same split.
-        groups: Group of each row; the rows of a group have the same label. By default each row
-            is a group of its own.
-
-    Returns:
-        Row indices in rising order, by split: `train` and the names of `fractions`.
+    The rows of a group have the same label; by default each row is a group. Arguments and result
+    are as in `Task.divide`.
     """
     labels = np.asarray(labels)
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
@@ -71,16 +79,8 @@ def iterative_split(
     """Deals out rows of several labels label by label, the rarest first, where each lacks most.
 
     Of a label's first row training is given, since it lacks the most. Rows without labels follow
-    at the end. Groups are never divided.
-
-    Args:
-        labels: 0 or 1, `[rows, num_labels]`.
-        fractions: By name of a held-out split, the fraction of rows that it gets.
-        seed: Seed of the choice; the same seed gives the same split.
-        groups: Group of each row. By default each row is a group of its own.
-
-    Returns:
-        Row indices in rising order, by split: `train` and the names of `fractions`.
+    at the end. Groups are never divided; by default each row is one. Labels are 0 or 1,
+    `[rows, num_labels]`; the other arguments and the result are as in `Task.divide`.
 
     References:
         Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, 2011.
@@ -123,12 +123,8 @@ def iterative_split(
 def quantile_bins(targets: np.ndarray, groups: Sequence[int]) -> np.ndarray:
     """Sorts rows into up to ten bins of about as many groups each, by how great they are.
 
-    Args:
-        targets: float `[rows, num_targets]`; of several the mean in standard deviations counts.
-        groups: Group of each row, from 0 on; all rows of one are in one bin.
-
-    Returns:
-        int `[rows]`, the number of the bin.
+    Of several targets, `[rows, num_targets]`, the mean in standard deviations counts. Groups are
+    numbered from 0 on; all rows of one are in one bin. Gives int `[rows]`, the bin's number.
     """
     spread = targets.std(axis=0)
     scores = (targets - targets.mean(axis=0)) / np.where(spread > 0, spread, 1)

@@ -18,50 +18,29 @@ class SoftTargetDefaults:
     """How a student imitates its teacher where nobody says otherwise.
 
     The same for `Distiller.compile` and for `mmkd-tf run`.
-
-    Attributes:
-        loss: A loss of `mmkd_tf.losses` with `teacher_logits` and `student_logits`.
-        temperature: Softening, above 0; None for a loss that has no temperature.
-        weight: Weight of the soft targets, beside `hard_label_weight` for the labels.
-        hard_label_weight: Weight of the loss on the labels.
-        options: Further arguments of the loss.
     """
 
-    loss: Callable
-    temperature: float | None = 4.0
-    weight: float = 0.2
-    hard_label_weight: float = 1.0
-    options: Mapping = field(default_factory=dict)
+    loss: Callable  # of `mmkd_tf.losses`, with `teacher_logits` and `student_logits`
+    temperature: float | None = 4.0  # above 0; None for a loss that has none
+    weight: float = 0.2  # of the soft targets
+    hard_label_weight: float = 1.0  # of the loss on the labels
+    options: Mapping = field(default_factory=dict)  # further arguments of the loss
 
 
 @dataclass(frozen=True)
 class Words:
-    """How a task is written about.
+    """How a task is written about. Columns are the title, key and format of each figure."""
 
-    Attributes:
-        columns: Title, key and format of the figures by which models are compared; the last of
-            them only where there is room.
-        per_output: Key of the list of figures by output.
-        output_columns: The same as `columns` for its entries.
-        headline: What the headline figure is called.
-        same: What a narrow column says of a file that answers as Keras does.
-        meaning: What the figures of `columns` are.
-        output_title: What a section on the single outputs is called.
-        output_meaning: What its figures are.
-        truth: What models learn from beside a teacher.
-        limits: What the model does not know.
-    """
-
-    columns: Columns
-    per_output: str
-    output_columns: Columns
-    headline: str
-    same: str
-    meaning: str
-    output_title: str
-    output_meaning: str
-    truth: str
-    limits: str
+    columns: Columns  # by which models are compared; the last only where there is room
+    per_output: str  # key of the list of figures by output
+    output_columns: Columns  # of that list's entries
+    headline: str  # what the headline figure is called
+    same: str  # what a narrow column says of a file that answers as Keras does
+    meaning: str  # what the figures of `columns` are
+    output_title: str  # what a section on the single outputs is called
+    output_meaning: str  # what its figures are
+    truth: str  # what models learn from beside a teacher
+    limits: str  # what the model does not know
 
     @property
     def output(self) -> str:
@@ -195,7 +174,7 @@ class Task(ABC):
             labels: Label of each row.
             contents: Content of each row.
             fractions: By name of a held-out split, the fraction of rows that it gets.
-            seed: Seed of the choice.
+            seed: Seed of the choice; the same seed gives the same split.
 
         Returns:
             Row indices in rising order, by split: `train` and the names of `fractions`.

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mmkd_tf.data.embedded import pictures_with_texts
 from mmkd_tf.data.embedded.catalog_pictures import draw_picture
 
 KINDS = ("mug", "bottle", "lamp", "chair", "handbag")
@@ -37,45 +38,27 @@ CONDITION_WORDS = {
     "used": ("used", "second hand", "pre-owned", "worn", "vintage"),
 }
 CLUTTER = (
-    "great gift idea",
-    "free postage",
-    "top quality",
-    "must see",
-    "low price",
-    "fast delivery",
-    "pick up only",
-    "home decor",
-    "classic design",
-    "bargain",
-    "rare find",
-    "l@@k",
-    "no reserve",
-    "item 4821",
-    "from smoke free home",
-    "100% genuine",
-)
+    "great gift idea, free postage, top quality, must see, low price, fast delivery, pick up only, "
+    "home decor, classic design, bargain, rare find, l@@k, no reserve, item 4821, "
+    "from smoke free home, 100% genuine"
+).split(", ")
 TYPO_RATE = 0.25  # Of the words that tell a kind or a condition.
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class CatalogConfig(tfds.core.BuilderConfig):
-    """How many items there are and what is seen of them.
+    """How many items there are and what is seen of them; a value out of range is a ValueError.
 
     Attributes:
         num_examples: int, at least 10; 70 % train, 10 % validation, 20 % test.
         image_size: int, side of the pictures in pixels, at least 16.
-        seed: int, 0 or more. An example depends on the seed, on its own index and on the
-            probabilities, never on `num_examples`.
+        seed: int, 0 or more. An example depends on it, on its own index and on the probabilities.
         kind_in_image: float, 0 to 1, probability that the picture shows what the product is;
             otherwise it lies in a closed carton.
-        condition_in_image: float, 0 to 1, probability that a price tag or a plaster shows whether
-            it is new or used.
-        kind_in_text: float, 0 to 1, probability that the title says what the product is.
-        condition_in_text: float, 0 to 1, probability that the title says whether it is new.
-        name: str, the folder of the prepared data; by default made from the values above.
-
-    Raises:
-        ValueError: If a value is outside its range.
+        condition_in_image: The same that a price tag or a plaster shows whether it is new or used.
+        kind_in_text: The same that the title says what the product is.
+        condition_in_text: The same that the title says whether it is new.
+        name: The folder of the prepared data; by default made from the values above.
     """
 
     name: str = ""
@@ -114,14 +97,7 @@ class CatalogConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """What is true of one item, and what each modality gets to see of it.
-
-    Attributes:
-        kind: str, one of `KINDS`.
-        condition: str, one of `CONDITIONS`.
-        in_image: The (kind, condition) that the picture shows, None for what it does not show.
-        in_text: The same of the title.
-    """
+    """What is true of one item, and what its picture and its title show, None where nothing."""
 
     kind: str
     condition: str
@@ -139,11 +115,9 @@ def make_item(config: CatalogConfig, rng: np.random.Generator) -> Item:
     kind = KINDS[rng.integers(len(KINDS))]
     condition = CONDITIONS[rng.integers(len(CONDITIONS))]
 
-    def view(kind_seen: float, condition_seen: float) -> tuple[str | None, str | None]:
-        return (
-            kind if rng.random() < kind_seen else None,
-            condition if rng.random() < condition_seen else None,
-        )
+    def view(*seen: float) -> tuple[str | None, ...]:
+        halves = zip((kind, condition), seen, strict=True)
+        return tuple(half if rng.random() < probability else None for half, probability in halves)
 
     return Item(
         kind,
@@ -154,7 +128,7 @@ def make_item(config: CatalogConfig, rng: np.random.Generator) -> Item:
 
 
 def best_accuracy(config: CatalogConfig) -> dict[str, float]:
-    """Returns the highest expected accuracy that any model can reach (the Bayes accuracy).
+    """The highest expected accuracy (Bayes) from `image`, `text` and `both`, each 0 to 1.
 
     Who sees a half of the class is always right about it; who does not can only guess, and is
     right once in `len(KINDS)` or once in `len(CONDITIONS)` times. The halves are independent, so
@@ -163,12 +137,6 @@ def best_accuracy(config: CatalogConfig) -> dict[str, float]:
         accuracy = (kind_seen + (1 - kind_seen) / 5) * (condition_seen + (1 - condition_seen) / 2)
 
     Both modalities together fail to see a half only where each of them fails.
-
-    Args:
-        config: The settings of the catalog.
-
-    Returns:
-        A dict with `image`, `text` and `both`, each 0 to 1.
 
     Examples:
         >>> {name: round(best, 3) for name, best in best_accuracy(CatalogConfig()).items()}
@@ -191,10 +159,9 @@ def best_accuracy(config: CatalogConfig) -> dict[str, float]:
 
 
 def typos(word: str) -> list[str]:
-    """Returns the misspellings of a word that sellers make, in a fixed order.
+    """Misspellings of a word, in a fixed order: letters after the first swapped, missing, doubled.
 
-    Two neighbouring letters are swapped, a letter is missing or a letter is doubled; the first
-    letter stays. Words of fewer than four letters have none.
+    Words of fewer than four letters have none.
     """
     if len(word) < 4:
         return []
@@ -207,16 +174,7 @@ def typos(word: str) -> list[str]:
 
 
 def write_title(kind: str | None, condition: str | None, rng: np.random.Generator) -> str:
-    """Writes a title.
-
-    Args:
-        kind: One of `KIND_WORDS`, or None: the title then does not tell the kind.
-        condition: One of `CONDITION_WORDS`, or None: the title then does not tell it.
-        rng: Chooses everything else.
-
-    Returns:
-        A str of 1 to 5 phrases in any order, never empty.
-    """
+    """Writes 1 to 5 phrases that tell the kind and the condition unless they are None."""
     clutter = rng.choice(len(CLUTTER), size=rng.integers(1, 4), replace=False)
     phrases = [CLUTTER[i] for i in clutter]
     for told, words in ((kind, KIND_WORDS), (condition, CONDITION_WORDS)):
@@ -235,15 +193,7 @@ def _misspell(phrase: str, rng: np.random.Generator) -> str:
 
 
 def make_example(config: CatalogConfig, index: int) -> dict:
-    """Makes example `index`: picture and title are given what they show, and nothing else.
-
-    Args:
-        config: The settings of the catalog.
-        index: int, 0 or more.
-
-    Returns:
-        A dict with `image` (a Pillow picture), `text` (str) and `label` (str).
-    """
+    """Makes example `index`: picture and title are given what they show, and nothing else."""
     rng = np.random.default_rng([config.seed, index])
     item = make_item(config, rng)
     return {
@@ -254,12 +204,7 @@ def make_example(config: CatalogConfig, index: int) -> dict:
 
 
 class Catalog(tfds.core.GeneratorBasedBuilder):
-    """Product pictures and titles to be sorted into kind and condition; see `CatalogConfig`.
-
-    Args:
-        config: A `CatalogConfig`; the default one where none is given.
-        **kwargs: The arguments of every TensorFlow Datasets builder, such as `data_dir`.
-    """
+    """Product pictures and titles to be sorted into kind and condition; see `CatalogConfig`."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Five kinds, two conditions."}
@@ -269,7 +214,6 @@ class Catalog(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         best = best_accuracy(self.builder_config)
-        size = self.builder_config.image_size
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
@@ -278,14 +222,7 @@ class Catalog(tfds.core.GeneratorBasedBuilder):
                 f"reach: {best['image']:.3f} from the image, {best['text']:.3f} from the text, "
                 f"{best['both']:.3f} from both."
             ),
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(size, size, 3), encoding_format="png"),
-                    "text": tfds.features.Text(),
-                    "label": tfds.features.ClassLabel(names=list(CLASS_NAMES)),
-                }
-            ),
-            supervised_keys=({"image": "image", "text": "text"}, "label"),
+            **pictures_with_texts(self.builder_config.image_size, CLASS_NAMES),
         )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:

