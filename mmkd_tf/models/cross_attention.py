@@ -55,7 +55,6 @@ class CrossAttention(Fusion):
             )
 
     def build(self, features_shape, presence_shape):
-        """Makes projections and positions by modality, and the block that they share."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape)
         index, dim = len(features_shape), self.fused_dim
@@ -86,14 +85,13 @@ class CrossAttention(Fusion):
             setattr(self, name, norm)
 
     def call(self, features, presence):
-        """Asks, thinks, weighs and adds."""
         there = _by_token(features, presence)
         tokens = self._tokens(features, there)
         weights = ops.cast(self._weights(tokens, there), self.compute_dtype)
         return ops.sum(weights[:, :, None] * _joined(tokens), axis=1)
 
     def modality_weights(self, features, presence):
-        """Sums of the weights `w` of each modality's tokens; see `Fusion.modality_weights`."""
+        """Sums of the weights `w` of each modality's tokens."""
         there = _by_token(features, presence)
         weights = self._weights(self._tokens(features, there), there)
         sums, start = [], 0

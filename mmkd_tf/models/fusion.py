@@ -49,7 +49,6 @@ class Fusion(layers.Layer):
             setattr(self, name, value)
 
     def get_config(self):
-        """Mirrors `__init__`."""
         return {**super().get_config(), **self.arguments}
 
     def modality_weights(self, features, presence):
@@ -82,7 +81,6 @@ class Presence(layers.Layer):
     """
 
     def call(self, inputs):
-        """Looks for any value that is not zero."""
         flat = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
         largest = ops.max(ops.abs(ops.cast(flat, "float32")), axis=1, keepdims=True)
         return ops.cast(largest > 0, self.compute_dtype)
@@ -96,11 +94,9 @@ class Concatenation(Fusion):
     """
 
     def build(self, features_shape, presence_shape):
-        """Checks that features and presence speak of the same modalities."""
         check(self, features_shape, presence_shape)
 
     def call(self, features, presence):
-        """Concatenates in alphabetical order of the modalities' names."""
         return side_by_side(without_absent(features, presence))
 
 
@@ -160,16 +156,7 @@ def without_absent(features, presence):
 
 
 def masked_softmax(scores, there, axis=-1):
-    """Softmax over one axis among the entries of `there` that are 1; zeros if none is.
-
-    Args:
-        scores: float, above -30000.
-        there: 0 or 1, of a shape that broadcasts to the scores'.
-        axis: The axis.
-
-    Returns:
-        float32 of the scores' shape, whatever the precision of the scores.
-    """
+    """Softmax of scores above -30000 where `there` is 1, float32; zeros if it is nowhere."""
     scores, there = ops.cast(scores, "float32"), ops.cast(there, "float32")
     # Subtracting the largest score keeps exp finite. It is the largest of those that are there:
     # an absent one, if it were much larger, would round all others to nothing.

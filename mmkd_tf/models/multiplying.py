@@ -38,7 +38,6 @@ class LowRankTensor(Fusion):
         self.keep(fused_dim=fused_dim, rank=rank, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the factors; a dense layer's bias is what meets the appended 1."""
         check(self, features_shape, presence_shape)
         self.factors = {}
         for index, name in enumerate(sorted(features_shape)):
@@ -48,7 +47,6 @@ class LowRankTensor(Fusion):
             self.factors[name] = factor
 
     def call(self, features, presence):
-        """Multiplies, ones for an absent modality."""
         product = 1
         for name in sorted(features):
             there = presence[name]
@@ -89,7 +87,6 @@ class FiLM(Fusion):
         self.keep(fused_dim=fused_dim, conditioning=conditioning, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the projections, and a scale for each modality but the conditioning one."""
         check(self, features_shape, presence_shape)
         names = sorted(features_shape)
         by = names[-1] if self.conditioning is None else self.conditioning
@@ -106,7 +103,6 @@ class FiLM(Fusion):
                 self.scales[name].build(features_shape[by])
 
     def call(self, features, presence):
-        """Scales, shifts and adds."""
         fused = 0
         for name in sorted(features):
             part = self.projections[name](features[name]) * presence[name]

@@ -33,15 +33,7 @@ FUSION_NAMES = tuple(_FUSIONS)
 
 
 def fusion_by_name(name: str, role: str) -> Fusion:
-    """Makes a fusion in the teacher's size or the student's.
-
-    Args:
-        name: One of `FUSION_NAMES`.
-        role: `teacher` or `student`.
-
-    Raises:
-        ValueError: If there is no such fusion or role.
-    """
+    """Makes one of `FUSION_NAMES` in the size of the `role`, `teacher` or `student`."""
     if name not in _FUSIONS or role not in ("teacher", "student"):
         raise ValueError(
             f"`name`, `role`: one of {', '.join(FUSION_NAMES)}; and teacher or student. Received: "

@@ -39,7 +39,6 @@ class WeightedSum(Fusion):
         self.keep(fused_dim=fused_dim, by_example=by_example, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes a projection and a score for each modality."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape)
         count = len(features_shape)
@@ -49,12 +48,10 @@ class WeightedSum(Fusion):
             self.gate.build((None, sum(shape[-1] for shape in features_shape.values())))
 
     def call(self, features, presence):
-        """Weighs and adds."""
         tokens = projected(self, features)
         return mix(tokens, self.modality_weights(features, presence))
 
     def modality_weights(self, features, presence):
-        """The weights `w`; see `Fusion.modality_weights`."""
         there = side_by_side(presence)
         scores = ops.broadcast_to(self.scores, ops.shape(there))
         if self.by_example:
@@ -86,7 +83,6 @@ class Attention(Fusion):
         self.keep(fused_dim=fused_dim, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the projections and the scoring layers."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape)
         count = len(features_shape)
@@ -96,12 +92,10 @@ class Attention(Fusion):
         self.score.build((None, self.fused_dim // 2))
 
     def call(self, features, presence):
-        """Scores, weighs and adds."""
         tokens = projected(self, features)
         return mix(tokens, self._weights(tokens, presence))
 
     def modality_weights(self, features, presence):
-        """The weights `w`; see `Fusion.modality_weights`."""
         return self._weights(projected(self, features), presence)
 
     def _weights(self, tokens, presence):
@@ -134,7 +128,6 @@ class GatedMultimodalUnit(Fusion):
         self.keep(fused_dim=fused_dim, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the projections and the gates."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape, activation="tanh")
         count = len(features_shape)
@@ -142,13 +135,12 @@ class GatedMultimodalUnit(Fusion):
         self.gate.build((None, sum(shape[-1] for shape in features_shape.values())))
 
     def call(self, features, presence):
-        """Opens the gates and adds."""
         tokens = projected(self, features)
         gates = ops.cast(self._gates(features, presence), tokens[0].dtype)
         return sum(gates[:, i] * token for i, token in enumerate(tokens))
 
     def modality_weights(self, features, presence):
-        """Means of the gates over their dimensions; see `Fusion.modality_weights`."""
+        """Means of the gates over their dimensions."""
         return ops.mean(self._gates(features, presence), axis=-1)
 
     def _gates(self, features, presence):
