@@ -5,14 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
-from mmkd_tf.models.fusion import (
-    Fusion,
-    check,
-    dense,
-    masked_softmax,
-    projections,
-    seed_of,
-)
+from mmkd_tf.models.fusion import Fusion, check, dense, masked_softmax, projections, seed_of
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -75,9 +68,7 @@ class CrossAttention(Fusion):
             ("mlp", 2 * dim, dim, {}),
             ("score", dim, 1, {"use_bias": False}),
         ):
-            layer = dense(self, units, index, name=name, **kwargs)
-            layer.build((None, taken))
-            setattr(self, name, layer)
+            setattr(self, name, dense(self, units, index, (None, taken), name=name, **kwargs))
             index += 1
         for name in ("attention_norm", "mlp_norm", "score_norm"):
             norm = layers.LayerNormalization(name=name, dtype=self.dtype_policy)

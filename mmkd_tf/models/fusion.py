@@ -120,10 +120,13 @@ def check(fusion: Fusion, features_shape, presence_shape) -> None:
         )
 
 
-def dense(layer, units, index, **kwargs):
-    """A dense layer whose initial weights follow from the fusion's seed."""
+def dense(layer, units, index, shape, **kwargs):
+    """A dense layer, built, whose initial weights follow from the fusion's seed."""
     initializer = keras.initializers.GlorotUniform(seed_of(layer, index))
-    return layers.Dense(units, kernel_initializer=initializer, dtype=layer.dtype_policy, **kwargs)
+    kwargs |= {"kernel_initializer": initializer, "dtype": layer.dtype_policy}
+    made = layers.Dense(units, **kwargs)
+    made.build(shape)
+    return made
 
 
 def seed_of(layer, index):
@@ -133,11 +136,12 @@ def seed_of(layer, index):
 
 def projections(layer, features_shape, **kwargs):
     """A dense layer for each modality, to the layer's `fused_dim`."""
-    made = {}
-    for index, name in enumerate(sorted(features_shape)):
-        made[name] = dense(layer, layer.fused_dim, index, name=f"{name}_projection", **kwargs)
-        made[name].build(features_shape[name])
-    return made
+    return {
+        name: dense(
+            layer, layer.fused_dim, i, features_shape[name], name=f"{name}_projection", **kwargs
+        )
+        for i, name in enumerate(sorted(features_shape))
+    }
 
 
 def projected(layer, features):

@@ -41,7 +41,8 @@ def route(model: keras.Model, inputs, *, teacher: str | None = None):
                 f"{type(inputs).__name__}. Model '{model.name}' wants {names}."
             )
     if teacher is not None:
-        inputs = {**inputs, **_own_forms(names, inputs, teacher)}
+        keys = [(n, key) for n in names for key in (teacher_form(n), f"{teacher}/{n}")]
+        inputs = {**inputs, **{name: inputs[key] for name, key in keys if key in inputs}}
     missing = [name for name in names if name not in inputs]
     if missing:
         raise ValueError(
@@ -54,16 +55,6 @@ def route(model: keras.Model, inputs, *, teacher: str | None = None):
     if isinstance(structure, list | tuple):
         return type(structure)(inputs[name] for name in names)
     return inputs[names[0]]
-
-
-def _own_forms(names, inputs: Mapping, teacher: str) -> dict:
-    forms = {}
-    for name in names:
-        for key in (f"{teacher}/{name}", teacher_form(name)):
-            if key in inputs:
-                forms[name] = inputs[key]
-                break
-    return forms
 
 
 def input_structure(model: keras.Model):

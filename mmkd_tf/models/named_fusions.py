@@ -17,11 +17,7 @@ _FUSIONS = {
     ),
     "attention": (Attention, {"fused_dim": 128}, {"fused_dim": 32}),
     "gated": (GatedMultimodalUnit, {"fused_dim": 128}, {"fused_dim": 32}),
-    "low_rank_tensor": (
-        LowRankTensor,
-        {"fused_dim": 128, "rank": 4},
-        {"fused_dim": 32, "rank": 2},
-    ),
+    "low_rank_tensor": (LowRankTensor, {"fused_dim": 128, "rank": 4}, {"fused_dim": 32, "rank": 2}),
     "film": (FiLM, {"fused_dim": 128}, {"fused_dim": 32}),
     "cross_attention": (
         CrossAttention,

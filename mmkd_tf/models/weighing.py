@@ -44,8 +44,8 @@ class WeightedSum(Fusion):
         count = len(features_shape)
         self.scores = self.add_weight(name="scores", shape=(count,), initializer="zeros")
         if self.by_example:
-            self.gate = dense(self, count, count, use_bias=False, name="gate")
-            self.gate.build((None, sum(shape[-1] for shape in features_shape.values())))
+            width = sum(shape[-1] for shape in features_shape.values())
+            self.gate = dense(self, count, count, (None, width), use_bias=False, name="gate")
 
     def call(self, features, presence):
         tokens = projected(self, features)
@@ -86,10 +86,9 @@ class Attention(Fusion):
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape)
         count = len(features_shape)
-        self.hidden = dense(self, self.fused_dim // 2, count, activation="tanh", name="hidden")
-        self.hidden.build((None, self.fused_dim))
-        self.score = dense(self, 1, count + 1, use_bias=False, name="score")
-        self.score.build((None, self.fused_dim // 2))
+        dim, half = self.fused_dim, self.fused_dim // 2
+        self.hidden = dense(self, half, count, (None, dim), activation="tanh", name="hidden")
+        self.score = dense(self, 1, count + 1, (None, half), use_bias=False, name="score")
 
     def call(self, features, presence):
         tokens = projected(self, features)
@@ -131,8 +130,9 @@ class GatedMultimodalUnit(Fusion):
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape, activation="tanh")
         count = len(features_shape)
-        self.gate = dense(self, count * self.fused_dim, count, use_bias=False, name="gate")
-        self.gate.build((None, sum(shape[-1] for shape in features_shape.values())))
+        taken = (None, sum(shape[-1] for shape in features_shape.values()))
+        units = count * self.fused_dim
+        self.gate = dense(self, units, count, taken, use_bias=False, name="gate")
 
     def call(self, features, presence):
         tokens = projected(self, features)
