@@ -110,22 +110,10 @@ def damaged(
     rows: Sequence[int],
     seed: int,
 ) -> np.ndarray:
-    """Damages an input of the chosen examples of a split.
+    """Damages an input of the examples `rows` of a split: tensor form, absent ones as they are.
 
     An example's damage follows from the seed and its row alone, and the draws are the same for
     every amount: a strong damage is a weak one gone further.
-
-    Args:
-        damage: What is done.
-        amount: How much of it.
-        dataset: The data.
-        name: Which input.
-        split: Which split.
-        rows: Which of its examples.
-        seed: Seed of what is random.
-
-    Returns:
-        The tensor form with one entry for each row; an absent value stays absent.
     """
     examples, modality = dataset.splits[split], dataset.modalities[name]
     values = select((examples.raw if modality.keeps_raw else examples.inputs)[name], rows)
@@ -201,18 +189,12 @@ def _choose(num_examples: int, max_examples: int, seed: int) -> np.ndarray:
 
 
 def relative_robustness(curve: Sequence[float]) -> float:
-    """Area under the score as a function of the damage, which runs from 0 to 1.
+    """Area under the scores from no damage to the most, at least 2, as damage runs from 0 to 1.
 
-    The levels count as equal steps from none to the strongest, whatever they are levels of;
-    trapezoids lie between them. MultiBench measures the same area over 11 levels of noise and
-    then scales it by the least and the greatest area of the methods that it compares; this is the
-    area itself: a mean score under damage.
-
-    Args:
-        curve: Scores, from none of the damage to the most; at least 2.
-
-    Returns:
-        0 to 1 if the scores are; a model that damage does not touch has its clean score.
+    The levels count as equal steps, whatever they are levels of; trapezoids lie between them.
+    MultiBench measures the same area over 11 levels of noise and then scales it by the least and
+    the greatest area of the methods that it compares; this is the area itself: a mean score under
+    damage.
 
     Examples:
         >>> relative_robustness([0.75, 0.5, 0.25])
@@ -229,25 +211,17 @@ def effective_robustness(curve: Sequence[float], *, reference: Sequence[float]) 
     """Area between a model's curve and the reference's, moved to the same clean score.
 
     It says what a model keeps beyond what its clean score promises:
-    `curve - (reference + curve[0] - reference[0])`, as an area over damage from 0 to 1. MultiBench
-    sums the same differences over its levels, with its late fusion as the reference, and scales
-    the sum as it does the relative robustness. In Taori et al. the promise is a line fitted to
-    many models, here it is one model's curve.
-
-    Args:
-        curve: Scores, from none of the damage to the most; at least 2.
-        reference: The scores of the reference at the same levels.
-
-    Returns:
-        Above 0 where damage takes less from the model than from the reference.
+    `curve - (reference + curve[0] - reference[0])`, as an area over damage from 0 to 1; above 0
+    where damage takes less from the model. MultiBench (see `relative_robustness`) sums the same
+    differences over its levels, with its late fusion as the reference, and scales the sum as it
+    does the relative robustness. In Taori et al. the promise is a line fitted to many models, here
+    one model's curve.
 
     Examples:
         >>> effective_robustness([0.75, 0.75, 0.5], reference=[0.5, 0.25, 0.25])
         0.125
 
     References:
-        Liang, Lyu, Fan, Wu, Cheng and others: MultiBench: Multiscale Benchmarks for Multimodal
-        Representation Learning, 2021.
         Taori, Dave, Shankar, Carlini, Recht, Schmidt: Measuring Robustness to Natural
         Distribution Shifts in Image Classification, 2020.
     """
@@ -258,15 +232,10 @@ def effective_robustness(curve: Sequence[float], *, reference: Sequence[float]) 
 def modality_weights(
     model: keras.Model, dataset: Dataset, *, split: str = "test"
 ) -> dict[str, dict] | None:
-    """Says how much a fusion counts each input, over the examples that have all that a model reads.
+    """How much a fusion counts each input, over the examples that have all that the model reads.
 
     An example that lacks a modality gives all its weight to what is left, which says nothing
     about the model.
-
-    Args:
-        model: A Functional model; it reads the inputs that it names.
-        dataset: The data as the model reads them.
-        split: Which examples.
 
     Returns:
         By modality `mean`, `low` and `high` of the weights, 0 to 1, the last two being what a

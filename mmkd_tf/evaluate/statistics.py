@@ -15,10 +15,8 @@ LEAST_SEEDS = 5
 class Predictions:
     """What one trained model says of a split.
 
-    Attributes:
-        task: What it answers.
-        labels: As the task has them, `[n, ...]`.
-        outputs: float `[n, num_outputs]`, before any activation.
+    Labels are as the task has them, `[n, ...]`, outputs before any activation, float
+    `[n, num_outputs]`.
     """
 
     task: Task
@@ -61,17 +59,7 @@ class Comparison:
 
 
 def scores(predictions: Sequence[Predictions]) -> dict[str, list[float]]:
-    """Measures one model that was trained with several seeds.
-
-    Args:
-        predictions: One for each seed, at least one.
-
-    Returns:
-        The values by seed of each of the task's `study_scores`.
-
-    Raises:
-        ValueError: If there are no examples, shapes do not fit or outputs are not finite.
-    """
+    """One model's values by seed of each of the task's `study_scores`; one seed or more."""
     found = [p.task.study_scores(labels=p.labels, outputs=p.outputs) for p in predictions]
     return {key: [figures[key] for figures in found] for key in found[0]}
 
@@ -79,14 +67,8 @@ def scores(predictions: Sequence[Predictions]) -> dict[str, list[float]]:
 def gap_closed(*, teacher: float, student_alone: float, student: float) -> float | None:
     """Share of the way from the student alone to the teacher that distillation went.
 
-    Args:
-        teacher: Headline figure of the teacher, such as its accuracy.
-        student_alone: That of the student trained without the teacher.
-        student: That of the distilled student.
-
-    Returns:
-        1 at the teacher's figure, 0 where distillation gained nothing, below 0 where it
-        hurt; None where the teacher is no better than the student alone: there is no gap.
+    1 at the teacher's headline figure, 0 where nothing was gained, below 0 where it hurt; None
+    where the teacher is no better than the student alone: there is no gap.
     """
     gap = teacher - student_alone
     return (student - student_alone) / gap if gap > 0 else None
@@ -108,19 +90,8 @@ def compare(
     whenever all five differences are. `interval_with_examples` resamples the examples as well, in
     the same places for all seeds if there are equally many, because seeds may share a test split.
 
-    Args:
-        teacher: The teacher's predictions, one for each seed.
-        student_alone: Those of the student trained without the teacher, in the same order.
-        student: Those of the distilled student, in the same order.
-        rng: Draws the resamples.
-        num_resamples: Number of resamples, at least 10,000.
-
-    Returns:
-        The comparison.
-
-    Raises:
-        ValueError: If the numbers of seeds differ, there is none, the labels of a seed differ
-            between the models, or there are too few resamples.
+    Predictions come one for each seed, in the same order; `rng` draws `num_resamples`, at least
+    10,000.
     """
     _check(teacher, student_alone, student, num_resamples)
     pairs = list(zip(student, student_alone, strict=True))
@@ -151,14 +122,9 @@ def compare(
 
 
 def rank_recipes(comparisons: Mapping[str, Mapping[str, Comparison]]) -> list[tuple[str, float]]:
-    """Ranks recipes by what they gain on average over the datasets.
+    """Recipes that all datasets have, with their mean gain over these, best first.
 
-    Args:
-        comparisons: By dataset and recipe, the comparisons on validation.
-
-    Returns:
-        Recipe and mean difference of the headline figure, best first; recipes that a dataset
-        lacks are left out.
+    `comparisons` are those on validation, by dataset and recipe.
     """
     by_dataset = list(comparisons.values())
     common = [r for r in (by_dataset or [{}])[0] if all(r in recipes for recipes in by_dataset)]

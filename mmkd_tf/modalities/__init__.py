@@ -30,15 +30,10 @@ def register_modality(cls: type[Modality]) -> type[Modality]:
 
 
 def input_options(value: Mapping | InputOptions) -> InputOptions:
-    """Makes the options of an input of what settings say of it.
-
-    Args:
-        value: A mapping with a `kind` and the fields of that kind's `Options`; or options, which
-            stay as they are.
+    """Makes the options of an input of a mapping with its `kind`; options stay as they are.
 
     Raises:
-        ValueError: If there is no such kind, or a field does not fit (pydantic's
-            `ValidationError`, which lists all of them).
+        ValueError: If there is no such kind, or a field does not fit (pydantic lists all).
 
     Examples:
         >>> input_options({"kind": "image", "size": 32, "student": {"size": 16}}).student.size

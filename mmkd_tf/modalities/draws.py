@@ -6,17 +6,10 @@ _MASK = 0xFFFFFFFF
 
 
 def uniform_draws(seeds: tf.Tensor, num_draws: int) -> tf.Tensor:
-    """Draws numbers for each example from its own seed, for a whole batch at once.
+    """Draws float32 `[batch, num_draws]` in [0, 1) by `seeds`, int32 `[batch, 2]` of any values.
 
     `tf.random.stateless_uniform` takes one seed a call; a call an example would cost more than
     the small student's training step. Mixing the seed's bits is enough for augmentation.
-
-    Args:
-        seeds: int32 `[batch, 2]`, any values, for example (example index, view).
-        num_draws: Numbers wanted for each example.
-
-    Returns:
-        float32 `[batch, num_draws]` in [0, 1).
     """
     seeds = tf.cast(seeds, tf.int64)
     state = _mix(seeds[:, :1] & _MASK)

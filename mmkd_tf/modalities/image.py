@@ -86,27 +86,22 @@ class Image(Modality):
         folder: Path | None = None,
         allow_outside: bool = False,
     ) -> tuple[np.ndarray, dict[int, str]]:
-        """Reads the picture of each row, in threads; see `read_pictures` for what a cell may be."""
         where = {"folder": folder, "allow_outside": allow_outside}
         return read_pictures(cells, size=options.size, **where)
 
     @classmethod
     def absent(cls, values: np.ndarray) -> np.ndarray:
-        """Which pictures are all zeros."""
         return is_absent(np.asarray(values))
 
     @classmethod
     def content_keys(cls, values: np.ndarray) -> list[bytes]:
-        """A checksum of the pixels."""
         return [hashlib.sha256(np.ascontiguousarray(pixels)).digest() for pixels in values]
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> Self:
-        """Needs no values, the options alone."""
         return cls(name, height=options.size)
 
     def for_student(self, values: np.ndarray, **changes: Any) -> "Image | None":
-        """Makes the input with smaller pictures; `size` is the one change."""
         problems = whole_number_problems(self.name, changes, {"size": MIN_SIZE})
         size = changes.get("size")
         if not problems and size is not None and size > min(self.height, self.width):
@@ -123,7 +118,6 @@ class Image(Modality):
 
     @classmethod
     def fits_feature(cls, connector) -> bool:
-        """Whether it is an Image of 8 or 16 bit."""
         import tensorflow_datasets as tfds
 
         is_image = isinstance(connector, tfds.features.Image)
@@ -131,7 +125,6 @@ class Image(Modality):
 
     @classmethod
     def feature_decoder(cls, connector):
-        """Leaves the bytes of files as they are, to be read as those of any other table."""
         import tensorflow_datasets as tfds
 
         return tfds.decode.SkipDecoding()
@@ -139,7 +132,6 @@ class Image(Modality):
     # Tensors.
 
     def to_tensor(self, raw) -> tf.Tensor:
-        """Gives uint8 `[batch, height, width, 3]`, resized if the pictures have another size."""
         raw = tf.convert_to_tensor(raw)
         if raw.shape[1:3] == (self.height, self.width):
             return raw
@@ -148,12 +140,7 @@ class Image(Modality):
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Mirrors, turns, scales and shifts each picture in one resampling.
 
-        Args:
-            batch: uint8 `[batch, height, width, 3]`.
-            seeds: int32 `[batch, 2]`.
-
-        Returns:
-            uint8 of the same shape; borders are continued, so an absent picture stays absent.
+        Borders are continued, so an absent picture stays absent.
         """
         draws = 2 * uniform_draws(seeds, 5) - 1
         mirror, turn, scale, right, down = tf.unstack(draws, axis=1)
@@ -189,38 +176,31 @@ class Image(Modality):
         return _still_there(changed, batch)
 
     def fingerprint(self) -> bytes:
-        """Empty: the tensors say all."""
         return b""
 
     # Models.
 
     def input(self) -> keras.KerasTensor:
-        """Makes the input: `[batch, height, width, 3]`, values 0 to 255."""
         return keras.Input([self.height, self.width, 3], dtype="uint8", name=self.name)
 
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Four convolutions with stride 2 and a dense layer: features `[batch, 128]`."""
+        """Four convolutions with stride 2 and a dense layer: `[batch, 128]`."""
         x = self._pooled(self._teacher_map(inputs))
         return layers.Dense(128, activation="relu", name=f"{self.name}_features")(x)
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Four separable convolutions with stride 2: features `[batch, 96]`."""
+        """Four separable convolutions with stride 2: `[batch, 96]`."""
         x = self._pooled(self._student_map(inputs))
         return layers.Activation("linear", name=f"{self.name}_features")(x)
 
     def teacher_tokens(
         self, inputs: keras.KerasTensor, presence: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Encodes inputs to tokens, the teacher's dense layer at each patch.
+        """Encodes inputs to tokens `[batch, tokens, teacher_dim]`, and says which are there.
 
-        Args:
-            inputs: As for an encoder.
-            presence: float `[batch, 1]`, 1 where the example has the input.
-
-        Returns:
-            The tokens `[batch, tokens, teacher_dim]`, of which the first, the mean of all patches,
-            is what the layer `<name>_features` gives; and which of them are there, float
-            `[batch, tokens]`, or `[batch, 1]` where this holds for all of them alike.
+        `presence` is float `[batch, 1]`; what is given back is the same where tokens are there or
+        absent together, else `[batch, tokens]`. The first token, here the mean of all patches, is
+        what the layer `<name>_features` gives.
         """
         patches = self._patches(self._teacher_map(inputs))
         name = f"{self.name}_patch_features"
@@ -229,7 +209,6 @@ class Image(Modality):
     def student_tokens(
         self, inputs: keras.KerasTensor, presence: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """The same of the student: the patches of its last convolution, after their mean."""
         return self._with_mean(self._patches(self._student_map(inputs))), presence
 
     def _teacher_map(self, inputs):
@@ -274,14 +253,13 @@ class Image(Modality):
 
     @classmethod
     def of_tensor(cls, tensor: keras.KerasTensor) -> "Image | None":
-        """Any input of shape `[batch, height, width, 3]`."""
         shape = tuple(tensor.shape)
         if len(shape) != 4 or shape[3] != 3 or None in shape[1:] or min(shape[1:3]) < MIN_SIZE:
             return None
         return cls(tensor.name, height=shape[1], width=shape[2])
 
     def decode(self, content: tf.Tensor) -> tf.Tensor:
-        """Decodes files, stretched to the input's size, in a graph; see `decode_picture`."""
+        """Decodes files as `decode_picture` does."""
         return tf.map_fn(
             lambda one: decode_picture(one, height=self.height, width=self.width),
             tf.convert_to_tensor(content),
@@ -289,18 +267,15 @@ class Image(Modality):
         )
 
     def encode(self, tensors: np.ndarray) -> list[bytes]:
-        """Writes pictures as PNG files, empty where absent."""
         pixels = np.clip(np.rint(tensors), 0, 255).astype(np.uint8)
         return [tf.io.encode_png(one).numpy() if one.any() else b"" for one in pixels]
 
     def file_description(self, dtype: str) -> dict:
-        """How the values lie, and their range."""
         return {"layout": "RGB, channels last", "range": [0, 255]}
 
     # Words.
 
     def describe(self) -> str:
-        """Says what the tensor holds."""
         return f"uint8 RGB, {self.height} x {self.width} pixels"
 
 

@@ -198,8 +198,7 @@ class Modality(ABC):
     def decode(self, content: tf.Tensor) -> tf.Tensor:
         """Turns strings, as a SavedModel takes them, into the tensor form; runs in a graph.
 
-        Args:
-            content: string `[batch]`: bytes of files, or texts; empty for an absent value.
+        `content` is string `[batch]`: bytes of files, or texts; empty for an absent value.
         """
 
     @abstractmethod
@@ -226,14 +225,7 @@ class Modality(ABC):
 
 
 def is_absent(tensors: np.ndarray) -> np.ndarray:
-    """Tells which examples lack an input.
-
-    Args:
-        tensors: `[batch, ...]` in the tensor form.
-
-    Returns:
-        bool `[batch]`: True where all values are zero.
-    """
+    """Which of `[batch, ...]` in the tensor form are absent, that is all zeros; bool `[batch]`."""
     return ~np.any(tensors.reshape(len(tensors), -1), axis=1)
 
 
@@ -243,16 +235,7 @@ def select(values: Sequence, indices: Sequence[int]) -> Sequence:
 
 
 def in_tensor_form(modality: Modality, values: Sequence, *, at_once: int = 512) -> np.ndarray:
-    """Turns raw values into the tensor form, part by part, so that memory stays small.
-
-    Args:
-        modality: Whose values they are.
-        values: At least one.
-        at_once: Number of values in a part.
-
-    Returns:
-        `[len(values), ...]`.
-    """
+    """Turns raw values, one or more, into the tensor form, `at_once` a time: memory stays small."""
     starts = range(0, len(values), at_once)
     parts = [modality.to_tensor(values[start : start + at_once]).numpy() for start in starts]
     return np.concatenate(parts)
@@ -261,16 +244,7 @@ def in_tensor_form(modality: Modality, values: Sequence, *, at_once: int = 512) 
 def chosen(
     there: Mapping[str, Value], names: Collection[str], *, argument: str
 ) -> dict[str, Value]:
-    """Gives what is there of some inputs, in the order in which it is there.
-
-    Args:
-        there: By name of an input.
-        names: One or more of these names.
-        argument: What the caller calls `names`, for the message.
-
-    Raises:
-        ValueError: If a name is not there, or there are none.
-    """
+    """Gives the named ones in the order of `there`; `argument` is what the caller calls `names`."""
     if isinstance(names, str) or not names or not set(names) <= set(there):
         raise ValueError(
             f"`{argument}`: a list of one or more of {list(there)}, which the dataset has. "
@@ -282,13 +256,7 @@ def chosen(
 def whole_number_problems(
     name: str, changes: Mapping[str, Any], least: Mapping[str, int]
 ) -> list[str]:
-    """Says what is wrong with options for a student, all of them whole numbers.
-
-    Args:
-        name: Name of the input.
-        changes: The options that differ; None for one that does not.
-        least: The options that there are, with the least value of each.
-    """
+    """What is wrong with options for a student: whole numbers, at least `least`, None if unset."""
     problems = [
         f"`{name}.{option}`: no such option; there are {', '.join(least)}. Received: "
         f"{option}={value!r}."

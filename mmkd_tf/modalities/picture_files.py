@@ -20,19 +20,11 @@ READ_AT_ONCE = 256
 def read_pictures(
     cells: Iterable, *, size: int, folder: Path | None = None, allow_outside: bool = False
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Reads the picture of each row.
+    """Reads the picture of each row: uint8 `[rows, size, size, 3]`, and by row what is wrong.
 
-    Args:
-        cells: For each row a path, the bytes of a picture file, a dict with one of them under
-            `bytes` or `path`, a Pillow image or an array; missing or empty if it has no picture.
-            May be a generator: few are held at a time.
-        size: Height and width of the result in pixels.
-        folder: Folder that paths are relative to.
-        allow_outside: Whether paths may lead out of the folder.
-
-    Returns:
-        uint8 `[rows, size, size, 3]`, zeros where there is no picture, and by index of a row what
-        is wrong with its picture.
+    A cell is a path, the bytes of a picture file, a dict with one of them under `bytes` or `path`,
+    a Pillow image or an array; missing or empty gives zeros. `cells` may be a generator: few are
+    held at a time. Paths are relative to `folder`, and may lead out of it if `allow_outside`.
     """
     home = None if folder is None else folder.resolve()
 
@@ -98,16 +90,8 @@ def decode_picture(content: tf.Tensor, *, height: int, width: int) -> tf.Tensor:
     What TensorFlow decodes, within two levels of what `mmkd_tf.edge.picture` gives. Transparency
     of PNG and WebP becomes white. A photograph's EXIF orientation is not honoured here, while
     `mmkd_tf.edge.picture` honours it: turn such files upright beforehand. Neither is transparency
-    of GIF; bitmaps with a palette and other formats are errors. A picture that is all black gets
-    values of 1, since zeros mean an absent picture.
-
-    Args:
-        content: string scalar, the bytes of a file; empty for an absent picture.
-        height: Rows of the result in pixels.
-        width: Columns of the result in pixels.
-
-    Returns:
-        uint8 `[height, width, 3]`, all zeros for an absent picture.
+    of GIF; bitmaps with a palette and other formats are errors. `content` is a string scalar, empty
+    for an absent picture, which gives zeros; one that is all black gets values of 1.
     """
 
     def present():

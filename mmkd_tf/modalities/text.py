@@ -133,12 +133,10 @@ class Text(Modality):
 
     @classmethod
     def absent(cls, values: Sequence[str]) -> np.ndarray:
-        """Which texts have no words."""
         return np.array([not split_words(text) for text in values], bool)
 
     @classmethod
     def content_keys(cls, values: Sequence[str]) -> list[bytes]:
-        """The text as bytes."""
         return [text.encode(errors="surrogatepass") for text in values]
 
     @classmethod
@@ -157,7 +155,6 @@ class Text(Modality):
         return cls(name, vocabulary=vocabulary, length=length)
 
     def for_student(self, values: Sequence[str], **changes: Any) -> "Text | None":
-        """Makes the input with another `length`, another `vocabulary_size`, or both."""
         problems = whole_number_problems(self.name, changes, _SMALLEST)
         if problems:
             raise ValueError("\n".join(problems))
@@ -170,16 +167,12 @@ class Text(Modality):
 
     @classmethod
     def fits_feature(cls, connector) -> bool:
-        """Whether it is one string."""
         return connector.shape == () and connector.np_dtype in (np.str_, np.object_, np.bytes_)
 
     # Tensors.
 
     def to_tensor(self, raw) -> tf.Tensor:
-        """Tokenises a batch of UTF-8 strings, shape `[batch]`, to int32 ids `[batch, length]`.
-
-        Gives the ids of `mmkd_tf.edge.tokenizer.Tokenizer`, in a TensorFlow graph.
-        """
+        """The ids of `mmkd_tf.edge.tokenizer.Tokenizer`, int32 `[batch, length]`, in a graph."""
         if self.vocabulary is None:
             raise ValueError(
                 f"`vocabulary`: the words of the input '{self.name}' in the order of their ids. "
@@ -196,32 +189,24 @@ class Text(Modality):
         return ids.to_tensor(PAD_ID, shape=[None, self.length])
 
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor, rate: float = 0.15) -> tf.Tensor:
-        """Makes words unknown at random, as rare words will be later.
-
-        Args:
-            batch: int32 `[batch, length]`.
-            seeds: int32 `[batch, 2]`.
-            rate: Share of the words to replace, 0 to 1.
-        """
+        """Makes a share `rate` of the words unknown at random, as rare words will be later."""
         replaced = (uniform_draws(seeds, self.length) < rate) & (batch != PAD_ID)
         return tf.where(replaced, UNKNOWN_ID, batch)
 
     def fingerprint(self) -> bytes:
-        """The vocabulary."""
         return "\n".join(self.vocabulary or ()).encode()
 
     # Models.
 
     def input(self) -> keras.KerasTensor:
-        """Makes the input: int32 `[batch, length]`."""
         return keras.Input([self.length], dtype="int32", name=self.name)
 
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Embedding 256 and LSTM 128: features `[batch, 128]`."""
+        """Embedding 256 and LSTM 128: `[batch, 128]`."""
         return layers.LSTM(128, name=f"{self.name}_features")(self._teacher_words(inputs))
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Embedding 12 and LSTM 32: features `[batch, 32]`.
+        """Embedding 12 and LSTM 32: `[batch, 32]`.
 
         The embedding is 21 times narrower than the teacher's, so that the student stays 20
         times smaller however large the vocabulary is.
@@ -237,7 +222,6 @@ class Text(Modality):
     def student_tokens(
         self, inputs: keras.KerasTensor, presence: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """The same of the student."""
         return self._by_word(self._student_words(inputs), 32, inputs, presence)
 
     def _teacher_words(self, inputs):
@@ -273,7 +257,6 @@ class Text(Modality):
         return cls(tensor.name, vocabulary=None, length=shape[1])
 
     def decode(self, content: tf.Tensor) -> tf.Tensor:
-        """Tokenises texts."""
         return self.to_tensor(content)
 
     def encode(self, tensors: np.ndarray) -> list[str]:
@@ -287,17 +270,14 @@ class Text(Modality):
         ]
 
     def file_description(self, dtype: str) -> dict:
-        """Padding and rules of tokens; uint8 is a text of UTF-8 bytes, all else are ids."""
         encoding = {"encoding": "utf-8"} if dtype == "uint8" else {}
         return {**encoding, "padding": "0, on the right", "tokenizer_rules": TOKENIZER_RULES}
 
     def files(self) -> dict[str, str]:
-        """The vocabulary, one word a line."""
         return {} if self.vocabulary is None else {VOCABULARY_FILE: "\n".join(self.vocabulary)}
 
     # Words.
 
     def describe(self) -> str:
-        """Says what the tensor holds."""
         known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"
         return f"{self.length} token ids{known}"

@@ -15,11 +15,9 @@ class SummaryAndTokens(layers.Layer):
     supports_masking = True
 
     def call(self, summary, tokens):
-        """Concatenates."""
         return ops.concatenate([summary[:, None], tokens], axis=1)
 
     def compute_mask(self, summary, previous_mask=None):
-        """Gives none."""
         return None
 
 
@@ -32,6 +30,5 @@ class WordPresence(layers.Layer):
     """
 
     def call(self, presence, ids):
-        """Looks for ids that are not 0."""
         words = ops.cast(ops.not_equal(ids, 0), self.compute_dtype)
         return ops.concatenate([presence, words], axis=1)

@@ -1,5 +1,6 @@
 """Models: encoders, fusion and head as Functional Keras models that give logits."""
 
+import mmkd_tf.modalities.tokens  # noqa: F401  Keras must know its layers to load a file of ours.
 from mmkd_tf.models.builder import (
     baseline_teacher,
     build_student,

@@ -9,6 +9,7 @@ from keras import layers
 from mmkd_tf.modalities.modality import Modality, chosen, student_inputs, teacher_inputs
 from mmkd_tf.models.fusion import Concatenation, Presence
 from mmkd_tf.models.modality_dropout import ModalityDropout
+from mmkd_tf.models.seeding import keeping
 from mmkd_tf.models.two_tower import EMBEDDING_DIM, check_towers, pair_of
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 
@@ -54,7 +55,7 @@ def build_teacher(
             such as one of keras.applications. It is called on the input in tensor form (a
             picture: uint8, 0 to 255), so it scales by itself; maps `[batch, height, width, dim]`
             and sequences `[batch, steps, dim]` that it gives are averaged. The model has its
-            weights and its `trainable`; `mmkd_tf.models.seeding.seeded` would make new ones.
+            weights and its `trainable`; `mmkd_tf.models.seeding.seeded` keeps them.
         embedding_dim: Of a pairwise task, width of the space in which both inputs lie; teacher
             and student need the same.
 
@@ -126,7 +127,7 @@ class _Parts:
                     f"Received: {type(fusion).__name__}."
                 )
             pair = pair_of(*self._encoded(self.given), embedding_dim)
-            return keras.Model(self.given, pair, name=self.role)
+            return self._whole(pair)
         fusion = fusion or Concatenation(name="fusion")
         tokens = getattr(fusion, "takes_tokens", False)
         fused = fusion(*self._encoded(self._kept(rates), tokens=tokens))
@@ -137,8 +138,11 @@ class _Parts:
             fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
         # Logits in float32 also under mixed precision: a softmax over half precision loses classes.
         logits = layers.Dense(self.dataset.num_classes, dtype="float32", name="logits")(fused)
-        outputs = self.task.head(logits, getattr(self.dataset, "target_statistics", None))
-        return keras.Model(self.given, outputs, name=self.role)
+        return self._whole(self.task.head(logits, getattr(self.dataset, "target_statistics", None)))
+
+    def _whole(self, outputs) -> keras.Model:
+        model = keras.Model(self.given, outputs, name=self.role)
+        return keeping(model, {encoder.name for encoder in self.encoders.values()})
 
     def _kept(self, rates: Rates) -> Tensors:
         """The inputs as encoders see them in training, where some may be left out."""

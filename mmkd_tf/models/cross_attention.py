@@ -5,14 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
-from mmkd_tf.models.fusion import (
-    Fusion,
-    check,
-    dense,
-    masked_softmax,
-    projections,
-    seed_of,
-)
+from mmkd_tf.models.fusion import Fusion, check, dense, masked_softmax, projections, seed_of
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -55,7 +48,6 @@ class CrossAttention(Fusion):
             )
 
     def build(self, features_shape, presence_shape):
-        """Makes projections and positions by modality, and the block that they share."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape)
         index, dim = len(features_shape), self.fused_dim
@@ -76,9 +68,7 @@ class CrossAttention(Fusion):
             ("mlp", 2 * dim, dim, {}),
             ("score", dim, 1, {"use_bias": False}),
         ):
-            layer = dense(self, units, index, name=name, **kwargs)
-            layer.build((None, taken))
-            setattr(self, name, layer)
+            setattr(self, name, dense(self, units, index, (None, taken), name=name, **kwargs))
             index += 1
         for name in ("attention_norm", "mlp_norm", "score_norm"):
             norm = layers.LayerNormalization(name=name, dtype=self.dtype_policy)
@@ -86,14 +76,13 @@ class CrossAttention(Fusion):
             setattr(self, name, norm)
 
     def call(self, features, presence):
-        """Asks, thinks, weighs and adds."""
         there = _by_token(features, presence)
         tokens = self._tokens(features, there)
         weights = ops.cast(self._weights(tokens, there), self.compute_dtype)
         return ops.sum(weights[:, :, None] * _joined(tokens), axis=1)
 
     def modality_weights(self, features, presence):
-        """Sums of the weights `w` of each modality's tokens; see `Fusion.modality_weights`."""
+        """Sums of the weights `w` of each modality's tokens."""
         there = _by_token(features, presence)
         weights = self._weights(self._tokens(features, there), there)
         sums, start = [], 0

@@ -49,7 +49,6 @@ class Fusion(layers.Layer):
             setattr(self, name, value)
 
     def get_config(self):
-        """Mirrors `__init__`."""
         return {**super().get_config(), **self.arguments}
 
     def modality_weights(self, features, presence):
@@ -82,7 +81,6 @@ class Presence(layers.Layer):
     """
 
     def call(self, inputs):
-        """Looks for any value that is not zero."""
         flat = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
         largest = ops.max(ops.abs(ops.cast(flat, "float32")), axis=1, keepdims=True)
         return ops.cast(largest > 0, self.compute_dtype)
@@ -96,11 +94,9 @@ class Concatenation(Fusion):
     """
 
     def build(self, features_shape, presence_shape):
-        """Checks that features and presence speak of the same modalities."""
         check(self, features_shape, presence_shape)
 
     def call(self, features, presence):
-        """Concatenates in alphabetical order of the modalities' names."""
         return side_by_side(without_absent(features, presence))
 
 
@@ -124,10 +120,13 @@ def check(fusion: Fusion, features_shape, presence_shape) -> None:
         )
 
 
-def dense(layer, units, index, **kwargs):
-    """A dense layer whose initial weights follow from the fusion's seed."""
+def dense(layer, units, index, shape, **kwargs):
+    """A dense layer, built, whose initial weights follow from the fusion's seed."""
     initializer = keras.initializers.GlorotUniform(seed_of(layer, index))
-    return layers.Dense(units, kernel_initializer=initializer, dtype=layer.dtype_policy, **kwargs)
+    kwargs |= {"kernel_initializer": initializer, "dtype": layer.dtype_policy}
+    made = layers.Dense(units, **kwargs)
+    made.build(shape)
+    return made
 
 
 def seed_of(layer, index):
@@ -137,11 +136,12 @@ def seed_of(layer, index):
 
 def projections(layer, features_shape, **kwargs):
     """A dense layer for each modality, to the layer's `fused_dim`."""
-    made = {}
-    for index, name in enumerate(sorted(features_shape)):
-        made[name] = dense(layer, layer.fused_dim, index, name=f"{name}_projection", **kwargs)
-        made[name].build(features_shape[name])
-    return made
+    return {
+        name: dense(
+            layer, layer.fused_dim, i, features_shape[name], name=f"{name}_projection", **kwargs
+        )
+        for i, name in enumerate(sorted(features_shape))
+    }
 
 
 def projected(layer, features):
@@ -160,16 +160,7 @@ def without_absent(features, presence):
 
 
 def masked_softmax(scores, there, axis=-1):
-    """Softmax over one axis among the entries of `there` that are 1; zeros if none is.
-
-    Args:
-        scores: float, above -30000.
-        there: 0 or 1, of a shape that broadcasts to the scores'.
-        axis: The axis.
-
-    Returns:
-        float32 of the scores' shape, whatever the precision of the scores.
-    """
+    """Softmax of scores above -30000 where `there` is 1, float32; zeros if it is nowhere."""
     scores, there = ops.cast(scores, "float32"), ops.cast(there, "float32")
     # Subtracting the largest score keeps exp finite. It is the largest of those that are there:
     # an absent one, if it were much larger, would round all others to nothing.

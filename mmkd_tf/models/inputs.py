@@ -11,11 +11,7 @@ _PROBABILITIES = ("softmax", "sigmoid", "log_softmax")
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """Names of a Functional model's inputs, in the model's order.
-
-    Raises:
-        TypeError: If the model has no symbolic inputs (a subclassed model).
-    """
+    """Names of a Functional model's inputs, in the model's order; refuses a subclassed model."""
     if not getattr(model, "inputs", None):
         raise TypeError(
             f"`model`: a Functional keras.Model, whose inputs have names. Received: "
@@ -31,19 +27,9 @@ def input_names(model: keras.Model) -> list[str]:
 def route(model: keras.Model, inputs, *, teacher: str | None = None):
     """Picks a model's inputs out of a batch, in the structure that the model was built with.
 
-    Args:
-        model: A Functional model.
-        inputs: A dict of tensors by input name; a single tensor also serves a model with
-            one input.
-        teacher: Name of the teacher that the model is; None for a student. A teacher is given
-            its own form of an input where the batch has one: as `<teacher>/<input>` for this
-            teacher, or as `teacher/<input>` for all.
-
-    Returns:
-        What to call the model with.
-
-    Raises:
-        ValueError: If inputs are missing, or several come without names.
+    A teacher, `teacher` being its name, gets its own form of an input where the batch has one, as
+    `<teacher>/<input>` for this teacher or `teacher/<input>` for all. Of a model with one input,
+    `inputs` may be the tensor alone.
     """
     names = input_names(model)
     if not isinstance(inputs, Mapping):
@@ -55,7 +41,8 @@ def route(model: keras.Model, inputs, *, teacher: str | None = None):
                 f"{type(inputs).__name__}. Model '{model.name}' wants {names}."
             )
     if teacher is not None:
-        inputs = {**inputs, **_own_forms(names, inputs, teacher)}
+        keys = [(n, key) for n in names for key in (teacher_form(n), f"{teacher}/{n}")]
+        inputs = {**inputs, **{name: inputs[key] for name, key in keys if key in inputs}}
     missing = [name for name in names if name not in inputs]
     if missing:
         raise ValueError(
@@ -70,30 +57,13 @@ def route(model: keras.Model, inputs, *, teacher: str | None = None):
     return inputs[names[0]]
 
 
-def _own_forms(names, inputs: Mapping, teacher: str) -> dict:
-    forms = {}
-    for name in names:
-        for key in (f"{teacher}/{name}", teacher_form(name)):
-            if key in inputs:
-                forms[name] = inputs[key]
-                break
-    return forms
-
-
 def input_structure(model: keras.Model):
     """How a model nests its inputs; a Sequential one has no `input` until it is called."""
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def probability_layer(model: keras.Model) -> layers.Layer | None:
-    """Finds the layer that turns logits into probabilities at a model's end.
-
-    Args:
-        model: A Functional or Sequential model with one output.
-
-    Returns:
-        The last layer if it is, or ends in, a softmax or sigmoid; None if the model gives logits.
-    """
+    """The softmax or sigmoid, or what ends in one, at a model's end; None if it gives logits."""
     last, call, _ = model.outputs[0]._keras_history
     while True:
         if isinstance(last, keras.Model) and last.outputs:
@@ -117,16 +87,7 @@ def _keeps_values(layer) -> bool:
 
 
 def check_gives_logits(model: keras.Model, *, argument: str) -> None:
-    """Refuses a model that does not give one `[batch, num_classes]` tensor of logits.
-
-    Args:
-        model: The model.
-        argument: What the caller calls it, for the message.
-
-    Raises:
-        TypeError: If it is no Keras model with symbolic inputs and outputs.
-        ValueError: If it has several outputs, another rank, or ends in a softmax.
-    """
+    """Refuses a model, `argument` to the caller, that gives no `[batch, num_classes]` logits."""
     if not isinstance(model, keras.Model) or not getattr(model, "outputs", None):
         raise TypeError(
             f"`{argument}`: a Functional or Sequential keras.Model that is built. Received: "

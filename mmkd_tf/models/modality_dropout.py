@@ -47,7 +47,6 @@ class ModalityDropout(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, inputs_shape):
-        """Has no weights; checks that each rate belongs to a modality."""
         unknown = sorted(set(self.rates) - set(inputs_shape))
         if unknown:
             raise ValueError(
@@ -56,7 +55,6 @@ class ModalityDropout(layers.Layer):
             )
 
     def call(self, inputs, training=None):
-        """Takes and gives a dict of tensors `[batch, ...]` by modality."""
         if not training or len(inputs) < 2 or not any(self.rates.values()):
             return inputs
         names = sorted(inputs)
@@ -72,7 +70,6 @@ class ModalityDropout(layers.Layer):
         }
 
     def get_config(self):
-        """Mirrors `__init__`."""
         return {**super().get_config(), "rates": self.rates, "seed": self.seed}
 
 

@@ -3,13 +3,7 @@
 import keras
 from keras import ops
 
-from mmkd_tf.models.fusion import (
-    Fusion,
-    check,
-    dense,
-    projections,
-    side_by_side,
-)
+from mmkd_tf.models.fusion import Fusion, check, dense, projections, side_by_side
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -38,17 +32,15 @@ class LowRankTensor(Fusion):
         self.keep(fused_dim=fused_dim, rank=rank, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the factors; a dense layer's bias is what meets the appended 1."""
         check(self, features_shape, presence_shape)
         self.factors = {}
         for index, name in enumerate(sorted(features_shape)):
-            units = self.rank * self.fused_dim
-            factor = dense(self, units, index, bias_initializer="ones", name=f"{name}_factor")
-            factor.build(features_shape[name])
-            self.factors[name] = factor
+            units, shape = self.rank * self.fused_dim, features_shape[name]
+            # A dense layer's bias is what meets the appended 1.
+            named = {"bias_initializer": "ones", "name": f"{name}_factor"}
+            self.factors[name] = dense(self, units, index, shape, **named)
 
     def call(self, features, presence):
-        """Multiplies, ones for an absent modality."""
         product = 1
         for name in sorted(features):
             there = presence[name]
@@ -89,7 +81,6 @@ class FiLM(Fusion):
         self.keep(fused_dim=fused_dim, conditioning=conditioning, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the projections, and a scale for each modality but the conditioning one."""
         check(self, features_shape, presence_shape)
         names = sorted(features_shape)
         by = names[-1] if self.conditioning is None else self.conditioning
@@ -102,11 +93,10 @@ class FiLM(Fusion):
         self.scales = {}
         for index, name in enumerate(names, len(names)):
             if name != by and by in names:
-                self.scales[name] = dense(self, self.fused_dim, index, name=f"{name}_scale")
-                self.scales[name].build(features_shape[by])
+                shape, scale = features_shape[by], f"{name}_scale"
+                self.scales[name] = dense(self, self.fused_dim, index, shape, name=scale)
 
     def call(self, features, presence):
-        """Scales, shifts and adds."""
         fused = 0
         for name in sorted(features):
             part = self.projections[name](features[name]) * presence[name]

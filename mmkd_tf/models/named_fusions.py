@@ -17,11 +17,7 @@ _FUSIONS = {
     ),
     "attention": (Attention, {"fused_dim": 128}, {"fused_dim": 32}),
     "gated": (GatedMultimodalUnit, {"fused_dim": 128}, {"fused_dim": 32}),
-    "low_rank_tensor": (
-        LowRankTensor,
-        {"fused_dim": 128, "rank": 4},
-        {"fused_dim": 32, "rank": 2},
-    ),
+    "low_rank_tensor": (LowRankTensor, {"fused_dim": 128, "rank": 4}, {"fused_dim": 32, "rank": 2}),
     "film": (FiLM, {"fused_dim": 128}, {"fused_dim": 32}),
     "cross_attention": (
         CrossAttention,
@@ -33,15 +29,7 @@ FUSION_NAMES = tuple(_FUSIONS)
 
 
 def fusion_by_name(name: str, role: str) -> Fusion:
-    """Makes a fusion in the teacher's size or the student's.
-
-    Args:
-        name: One of `FUSION_NAMES`.
-        role: `teacher` or `student`.
-
-    Raises:
-        ValueError: If there is no such fusion or role.
-    """
+    """Makes one of `FUSION_NAMES` in the size of the `role`, `teacher` or `student`."""
     if name not in _FUSIONS or role not in ("teacher", "student"):
         raise ValueError(
             f"`name`, `role`: one of {', '.join(FUSION_NAMES)}; and teacher or student. Received: "

@@ -1,7 +1,11 @@
 """Seeding: a model whose initial weights and dropout follow from one seed, without global state."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
+
+KEPT = "layers_with_given_weights"
 
 
 def seeded(model: keras.Model, *, seed: int) -> keras.Model:
@@ -11,8 +15,9 @@ def seeded(model: keras.Model, *, seed: int) -> keras.Model:
     differ and the same program run twice gives other numbers.
 
     Args:
-        model: A Functional model whose layers can be made from their configs; its weights
-            are not kept.
+        model: A Functional model whose layers can be made from their configs. Weights are kept
+            of what `build_teacher` and `build_student` were given as `encoders`, and of nothing
+            else; a file does not say which these are.
         seed: Any integer of 0 or more.
 
     Returns:
@@ -26,8 +31,21 @@ def seeded(model: keras.Model, *, seed: int) -> keras.Model:
         True
     """
     generator = np.random.default_rng(seed)
-    config = _fill(model.get_config(), generator)
-    return type(model).from_config(config)
+    made = type(model).from_config(_fill(model.get_config(), generator))
+    for name in getattr(model, KEPT, ()):
+        # `set_weights` would leave what a layer derives from its weights, as Normalization does.
+        parts = (whole.get_layer(name)._flatten_layers() for whole in (model, made))
+        for old, new in zip(*parts, strict=True):
+            store: dict = {}
+            old.save_own_variables(store)
+            new.load_own_variables(store)
+    return keeping(made, getattr(model, KEPT, ()))
+
+
+def keeping(model: keras.Model, names: Iterable[str]) -> keras.Model:
+    """Marks the layers of a model whose weights `seeded` keeps; gives the model."""
+    setattr(model, KEPT, tuple(names))
+    return model
 
 
 def _fill(config, generator):

@@ -27,16 +27,7 @@ def embedding_layer(name: str) -> str:
 
 
 def tower(model: keras.Model, name: str) -> keras.Model:
-    """Takes one tower out of a model; it shares the layers.
-
-    Args:
-        model: What `build_teacher` or `build_student` give for a pairwise task.
-        name: Name of the tower's input.
-
-    Returns:
-        A Functional model: a dict of the one input -> float32 `[batch, embedding_dim]`, of length
-        1, or zeros where the input is absent.
-    """
+    """A pairwise model's tower of one input, layers shared; float32 `[batch, embedding_dim]`."""
     outputs = model.get_layer(embedding_layer(name)).output
     return keras.Model({name: model.input[name]}, outputs, name=f"{model.name}_{name}")
 
@@ -88,11 +79,9 @@ class UnitLength(layers.Layer):
         """Has no weights."""
 
     def call(self, features, presence):
-        """Scales and masks."""
         return directions(features) * presence
 
     def compute_output_shape(self, features_shape, presence_shape):
-        """That of the features."""
         return features_shape
 
 
@@ -108,7 +97,6 @@ class LogitScale(layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
     def build(self, input_shape):
-        """Makes the one weight."""
         self.log_scale = self.add_weight(
             name="log_scale",
             shape=(),
@@ -117,7 +105,6 @@ class LogitScale(layers.Layer):
         )
 
     def call(self, inputs):
-        """Scales."""
         return inputs * ops.exp(self.log_scale)
 
 

@@ -39,22 +39,19 @@ class WeightedSum(Fusion):
         self.keep(fused_dim=fused_dim, by_example=by_example, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes a projection and a score for each modality."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape)
         count = len(features_shape)
         self.scores = self.add_weight(name="scores", shape=(count,), initializer="zeros")
         if self.by_example:
-            self.gate = dense(self, count, count, use_bias=False, name="gate")
-            self.gate.build((None, sum(shape[-1] for shape in features_shape.values())))
+            width = sum(shape[-1] for shape in features_shape.values())
+            self.gate = dense(self, count, count, (None, width), use_bias=False, name="gate")
 
     def call(self, features, presence):
-        """Weighs and adds."""
         tokens = projected(self, features)
         return mix(tokens, self.modality_weights(features, presence))
 
     def modality_weights(self, features, presence):
-        """The weights `w`; see `Fusion.modality_weights`."""
         there = side_by_side(presence)
         scores = ops.broadcast_to(self.scores, ops.shape(there))
         if self.by_example:
@@ -86,22 +83,18 @@ class Attention(Fusion):
         self.keep(fused_dim=fused_dim, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the projections and the scoring layers."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape)
         count = len(features_shape)
-        self.hidden = dense(self, self.fused_dim // 2, count, activation="tanh", name="hidden")
-        self.hidden.build((None, self.fused_dim))
-        self.score = dense(self, 1, count + 1, use_bias=False, name="score")
-        self.score.build((None, self.fused_dim // 2))
+        dim, half = self.fused_dim, self.fused_dim // 2
+        self.hidden = dense(self, half, count, (None, dim), activation="tanh", name="hidden")
+        self.score = dense(self, 1, count + 1, (None, half), use_bias=False, name="score")
 
     def call(self, features, presence):
-        """Scores, weighs and adds."""
         tokens = projected(self, features)
         return mix(tokens, self._weights(tokens, presence))
 
     def modality_weights(self, features, presence):
-        """The weights `w`; see `Fusion.modality_weights`."""
         return self._weights(projected(self, features), presence)
 
     def _weights(self, tokens, presence):
@@ -134,21 +127,20 @@ class GatedMultimodalUnit(Fusion):
         self.keep(fused_dim=fused_dim, seed=seed)
 
     def build(self, features_shape, presence_shape):
-        """Makes the projections and the gates."""
         check(self, features_shape, presence_shape)
         self.projections = projections(self, features_shape, activation="tanh")
         count = len(features_shape)
-        self.gate = dense(self, count * self.fused_dim, count, use_bias=False, name="gate")
-        self.gate.build((None, sum(shape[-1] for shape in features_shape.values())))
+        taken = (None, sum(shape[-1] for shape in features_shape.values()))
+        units = count * self.fused_dim
+        self.gate = dense(self, units, count, taken, use_bias=False, name="gate")
 
     def call(self, features, presence):
-        """Opens the gates and adds."""
         tokens = projected(self, features)
         gates = ops.cast(self._gates(features, presence), tokens[0].dtype)
         return sum(gates[:, i] * token for i, token in enumerate(tokens))
 
     def modality_weights(self, features, presence):
-        """Means of the gates over their dimensions; see `Fusion.modality_weights`."""
+        """Means of the gates over their dimensions."""
         return ops.mean(self._gates(features, presence), axis=-1)
 
     def _gates(self, features, presence):

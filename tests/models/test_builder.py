@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import keras
@@ -214,6 +216,56 @@ def test_an_encoder_of_ones_own_keeps_its_weights_and_may_be_frozen(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(inputs()), model(inputs()), atol=1e-6)
+
+
+def pretrained_encoder():
+    """With weights, a layer that derives values from them, frozen and trained layers."""
+    scale = keras.layers.Normalization(axis=-1)
+    pictures = np.random.default_rng(0).integers(0, 256, [8, 16, 16, 3], np.uint8)
+    scale.adapt(pictures)
+    core = keras.Sequential([keras.Input([16, 16, 3]), scale, keras.layers.Conv2D(4, 3)])
+    picture = keras.Input([16, 16, 3], dtype="uint8")
+    x = keras.layers.BatchNormalization()(core(picture))
+    encoder = keras.Model(picture, x, name="mine")
+    core.trainable = False
+    encoder.compile("adam", "mse")
+    encoder.fit(pictures, np.zeros([8, 14, 14, 4]), verbose=0)
+    return encoder
+
+
+@pytest.mark.parametrize("task_name", ["single_label", "retrieval"])
+@pytest.mark.parametrize("build", [build_teacher, build_student])
+def test_seeding_keeps_the_weights_of_an_encoder_of_ones_own(build, task_name):
+    encoder, data = pretrained_encoder(), task()
+    data.task = task_name
+    model = build(data, encoders={"image": encoder}, embedding_dim=8)
+    first, again = seeded(model, seed=1), seeded(model, seed=1)
+    picture = inputs()["image"]
+    for made in (first, seeded(first, seed=2)):
+        mine = made.get_layer("mine")
+        assert mine is not encoder and len(mine.trainable_weights) == 2
+        np.testing.assert_array_equal(mine(picture), encoder(picture))
+    np.testing.assert_array_equal(first(inputs()), again(inputs()))
+    words = [whole.get_layer("text_words").get_weights()[0] for whole in (model, first)]
+    assert (words[0] != words[1]).any()
+
+
+def test_seeding_makes_new_weights_of_a_nested_model_that_nobody_gave():
+    picture = keras.Input([16, 16, 3], dtype="uint8")
+    nested = keras.Model(picture, own_encoder("vector")(picture))
+    made = seeded(nested, seed=1)
+    assert (made.get_weights()[0] != nested.get_weights()[0]).any()
+
+
+def test_importing_the_models_registers_the_layers_of_our_files():
+    program = "import mmkd_tf.models, keras; print(*keras.saving.get_custom_objects())"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    fusions = {"Attention", "Concatenation", "CrossAttention", "FiLM", "GatedMultimodalUnit"}
+    fusions |= {"LowRankTensor", "WeightedSum"}
+    layers = {"LogitScale", "ModalityDropout", "Presence", "SummaryAndTokens", "UnitLength"}
+    wanted = {f"mmkd_tf>{name}" for name in {*fusions, *layers, "WordPresence"}}
+    assert wanted <= set(found.stdout.split())
 
 
 def test_an_encoder_of_ones_own_is_one_token_to_a_fusion_of_tokens():
