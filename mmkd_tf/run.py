@@ -148,8 +148,7 @@ def load_dataset(config: RunConfig) -> Dataset:
         task=data.task,
         label_separator=data.label_separator,
     )
-    is_table = Path(data.source).suffix.lower() in TABLE_SUFFIXES or Path(data.source).is_file()
-    dataset = (from_table if is_table else from_tfds)(
+    dataset = (from_table if is_table(data.source) else from_tfds)(
         data.source,
         inputs=config.inputs,
         label=data.label,
@@ -158,14 +157,20 @@ def load_dataset(config: RunConfig) -> Dataset:
         options=options,
     )
     changes = {name: options.model_dump().get("student") for name, options in config.inputs.items()}
-    return for_student(dataset, **{name: _given(each) for name, each in changes.items() if each})
+    return for_student(
+        dataset,
+        **{
+            name: {key: value for key, value in own.items() if value is not None}
+            for name, own in changes.items()
+            if own
+        },
+    )
 
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
-
-
-def _given(options: Mapping) -> dict:
-    return {name: value for name, value in options.items() if value is not None}
+def is_table(source: str | Path) -> bool:
+    """Whether the source of a dataset is a table's path; other ones name TensorFlow datasets."""
+    path = Path(source)
+    return path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") or path.is_file()
 
 
 def check_settings(config: RunConfig, task: Task) -> None:
