@@ -1,8 +1,8 @@
 """The tables of a run: each is made here, of what `results.json` holds, wherever it is shown."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from mmkd_tf.config import RunConfig, full_names
+from mmkd_tf.config import RunConfig, flat, full_names
 from mmkd_tf.modalities.modality import TEACHER_PREFIX
 from mmkd_tf.report.sentences import MODELS, damage_title, kinds, task_of
 from mmkd_tf.report.tables import Table, figure
@@ -20,17 +20,13 @@ _DIFFERENCES = {
 def comparison(results: Mapping) -> Table:
     """The models' figures on the test split."""
     task = task_of(results)
-    models = [(name, title) for name, title in MODELS.items() if name in results]
+    models = {title: results[name] for name, title in MODELS.items() if name in results}
     rows = [
-        (
-            title,
-            *_figures(results[name]["test"], task.words.columns),
-            f"{results[name]['parameters']:,}",
-        )
-        for name, title in models
+        (title, *_figures(model["test"], task.words.columns), f"{model['parameters']:,}")
+        for title, model in models.items()
     ]
     columns = ("model", *(title for title, _, _ in task.words.columns), "parameters")
-    shares = [results[name]["test"][task.headline] for name, _ in models]
+    shares = [model["test"][task.headline] for model in models.values()]
     return Table(columns, rows, bars={1: shares})
 
 
@@ -41,19 +37,16 @@ def outputs(results: Mapping) -> Table:
     rows = [(each["name"], *_figures(each, words.output_columns)) for each in found]
     keys = [key for _, key, _ in words.output_columns]
     shown = task.headline if task.headline in keys else "recall"
-    bars = {}
-    if shown in keys:
-        bars[1 + keys.index(shown)] = [each.get(shown) or 0 for each in found]
+    shares = [each.get(shown) or 0 for each in found]
+    bars = {1 + keys.index(shown): shares} if shown in keys else {}
     columns = (words.output, *(title for title, _, _ in words.output_columns))
     return Table(columns, rows, bars=bars)
 
 
 def mistakes(results: Mapping) -> Table:
     """What the distilled student takes for what, the most frequent first."""
-    names, counts = (
-        results["dataset"]["class_names"],
-        results["student"]["test"]["confusion_matrix"],
-    )
+    names = results["dataset"]["class_names"]
+    counts = results["student"]["test"]["confusion_matrix"]
     found = sorted(
         (-count, names[label], names[called])
         for label, row in enumerate(counts)
@@ -224,32 +217,20 @@ def software(results: Mapping) -> Table:
 
 def settings(results: Mapping) -> Table:
     """All settings of the run by their full names, with what they mean."""
-    fields = dict(flat({name: _fields(field) for name, field in RunConfig.model_fields.items()}))
+    fields = {
+        name: getattr(field.annotation, "model_fields", field)  # those of a group, or itself
+        for name, field in RunConfig.model_fields.items()
+    }
     of_inputs = {
         f"inputs.{name}.{own}": field
         for name, kind in kinds(results).items()
         for own, field in (kind.Options.model_fields if kind else {}).items()
     }
-    rows = []
+    known, rows = dict(flat(fields)) | of_inputs, []
     for name, value in flat(full_names(results.get("config", {}))):
-        field = (fields | of_inputs).get(name)
-        meaning = field.description if field else None
-        rows.append((name, "none" if value is None else str(value), meaning or ""))
+        meaning = getattr(known.get(name), "description", None) or ""
+        rows.append((name, "none" if value is None else str(value), meaning))
     return Table(("setting", "value", "meaning"), rows, num_words=3)
-
-
-def _fields(field) -> object:
-    """The fields of a group of settings; a setting without a group itself."""
-    return getattr(field.annotation, "model_fields", field)
-
-
-def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted names and values of nested mappings."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _figures(measured: Mapping, columns: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from mmkd_tf.config import flat
 from mmkd_tf.report.page import render
-from mmkd_tf.report.run_tables import flat
 from mmkd_tf.report.sentences import study_task
 from mmkd_tf.report.tables import Table, capitalized, points_interval, wrapped
 from mmkd_tf.report.tables import figure as shown
