@@ -58,8 +58,13 @@ def run(
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
     given = {"data": data, "image": image, "text": text, "label": label, "task": task}
-    given |= {"epochs": epochs}
-    given |= {"validation": validation, "test": test, "seed": seed, "skip_bad_rows": skip_bad_rows}
+    given |= {
+        "epochs": epochs,
+        "validation": validation,
+        "test": test,
+        "seed": seed,
+        "skip_bad_rows": skip_bad_rows,
+    }
     given = {name: value for name, value in given.items() if value is not None}
     for name in ("data", "validation", "test"):  # a run may be resumed from another folder
         if name in given and Path(given[name]).is_file():

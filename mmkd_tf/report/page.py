@@ -29,16 +29,10 @@ def render(template: str, **values: object) -> str:
 
 
 def report_page(results: Mapping) -> str:
-    """Writes the page of a run.
+    """Writes the page of what `results.json` holds, of earlier versions too, as HTML.
 
     Everything is in it, figures too; it asks for nothing from elsewhere. Names from the data are
-    escaped. Results of earlier versions may lack keys.
-
-    Args:
-        results: What `results.json` holds; see the documentation.
-
-    Returns:
-        HTML.
+    escaped.
     """
     measured = results.get("robustness") or {"damage": {}}
     return render(

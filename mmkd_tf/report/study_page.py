@@ -10,15 +10,7 @@ from mmkd_tf.report.tables import figure as shown
 
 
 def study_page(results: Mapping, *, figure: str) -> str:
-    """Writes the page of a study.
-
-    Args:
-        results: What `study.json` holds; see the documentation.
-        figure: File name of the figure, in the page's folder.
-
-    Returns:
-        Markdown.
-    """
+    """Writes the page of what `study.json` holds, with its figure's file name, as Markdown."""
     recipes = {
         name: ", ".join(f"{setting} {value}" for setting, value in flat(settings))
         for name, settings in results["recipes"].items()
@@ -34,11 +26,7 @@ def study_page(results: Mapping, *, figure: str) -> str:
 
 
 def study_text(results: Mapping) -> str:
-    """Writes the comparison as plain text.
-
-    Args:
-        results: What `study.json` holds.
-    """
+    """Writes the comparison of what `study.json` holds as plain text."""
     blocks = []
     for part in _parts(results):
         # What is left out is in the verdicts.
@@ -57,7 +45,11 @@ def _parts(results: Mapping) -> list[dict]:
         {
             "split": split,
             "comparisons": _comparisons(results, split),
-            "verdicts": _verdicts(results, split),
+            "verdicts": [
+                f"{dataset}, {recipe}: {comparison['verdict']}"
+                for dataset, values in results["datasets"].items()
+                for recipe, comparison in values["splits"][split]["comparisons"].items()
+            ],
             "models": _models(results, split),
             "absence": _absence(results, split),
         }
@@ -169,14 +161,6 @@ def _without(results: Mapping, split: str, headline: str) -> Table:
     columns = ("dataset", "model", "complete", *(f"without {name}" for name in names))
     title = f"{capitalized(headline)} where all examples lack a modality"
     return Table(columns, rows, title, num_words=2)
-
-
-def _verdicts(results: Mapping, split: str) -> list[str]:
-    return [
-        f"{dataset}, {recipe}: {comparison['verdict']}"
-        for dataset, values in results["datasets"].items()
-        for recipe, comparison in values["splits"][split]["comparisons"].items()
-    ]
 
 
 def _ranking(results: Mapping) -> str:
