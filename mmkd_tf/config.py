@@ -27,10 +27,7 @@ from mmkd_tf.settings import (
 )
 
 # What the written method's teacher is made for; see `mmkd_tf.models.builder.baseline_teacher`.
-BASELINE_INPUTS = {
-    "image": {"size": 224},
-    "text": {"length": 100, "vocabulary_size": 10_000},
-}
+BASELINE_INPUTS = {"image": {"size": 224}, "text": {"length": 100, "vocabulary_size": 10_000}}
 
 
 class RunConfig(BaseModel, extra="forbid", frozen=True):
@@ -69,7 +66,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 chosen = input_options(options)
                 made[name] = chosen.model_copy(update={"column": chosen.column or name})
             except ValidationError as error:
-                lines = [_explain(p, ".".join(map(str, p["loc"]))) for p in error.errors()]
+                lines = (_explain(p, ".".join(map(str, p["loc"]))) for p in error.errors())
                 problems += [f"`inputs.{name}.{line[1:]}" for line in lines]
             except (ValueError, TypeError) as error:
                 problems.append(f"`inputs.{name}`: " + " ".join(str(error).splitlines()))
@@ -127,18 +124,15 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         return problems
 
     def _baseline_problems(self) -> list[str]:
-        if self.teacher.architecture != "baseline":
-            return []
-        given = {name: options.model_dump() for name, options in self.inputs.items()}
         sizes = {
-            name: {field: given.get(name, {}).get(field) for field in wanted}
-            for name, wanted in BASELINE_INPUTS.items()
+            name: {field: getattr(options, field, None) for field in BASELINE_INPUTS.get(name, ())}
+            for name, options in self.inputs.items()
         }
-        if sizes == BASELINE_INPUTS and len(given) == len(sizes):
+        if self.teacher.architecture != "baseline" or sizes == BASELINE_INPUTS:
             return []
         return [
             f"`teacher.architecture`: 'baseline' reads the inputs {BASELINE_INPUTS}. Received: "
-            f"{ {name: sizes.get(name, {}) for name in given} }."
+            f"{sizes}."
         ]
 
     def to_yaml(self) -> str:

@@ -199,11 +199,10 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     weights.
     """
     teacher, student = _build(config, dataset, "teacher"), _build(config, dataset, "student")
-    experts = {
+    teachers = {"teacher": teacher} | {
         expert_name(name): build_teacher(dataset, inputs=[name])
         for name in (student.input if config.teacher.experts else ())
     }
-    teachers = {"teacher": teacher, **experts}
     return {
         **{name: seeded(model, seed=2 * config.seed) for name, model in teachers.items()},
         **{name: seeded(student, seed=2 * config.seed + 1) for name in STUDENTS},
@@ -305,14 +304,9 @@ def train_model(
 ) -> None:
     """Trains the model of a role in place; `student` is distilled from the teacher and the experts.
 
-    Args:
-        name: The role.
-        models: By role, what `untrained` gives; for `student`, with trained teachers or what
-            `keep_soft_targets` gives in their place.
-        dataset: The data.
-        config: The settings.
-        backup: Folder for the state after each epoch, from which an interrupted training goes on.
-        callbacks: Keras callbacks.
+    `models` are those of `untrained`; for `student`, with trained teachers or what
+    `keep_soft_targets` gives in their place. `backup` is the folder for the state after each epoch,
+    from which an interrupted training goes on.
     """
     side = config.student if name in STUDENTS else config.teacher
     recipe = Recipe(

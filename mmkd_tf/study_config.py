@@ -45,16 +45,16 @@ class StudyConfig(BaseModel, extra="forbid", frozen=True):
 
 
 def make_study(given: Mapping, path: Path | None = None) -> StudyConfig:
-    """Makes a study's config of a YAML file and of flags.
+    """Makes a study's checked config of a YAML file and of flags.
+
+    Settings have their full names then, tables absolute paths; those of the file are looked for in
+    its own folder.
 
     Args:
         given: What the flags say, None where they say nothing: `data`, a table or a TensorFlow
             dataset in place of the file's datasets; `seeds`; `settings`, which go before those of
             the file's `settings` and `datasets`.
-        path: A YAML file with keys of `StudyConfig`. Its tables are looked for in its own folder.
-
-    Returns:
-        The checked config, settings by their full names; tables have absolute paths.
+        path: A YAML file with keys of `StudyConfig`.
     """
     values = {key: each for key, each in read_yaml(path, StudyConfig).items() if each is not None}
     # `emoji:` with nothing behind it means: as it is.

@@ -25,22 +25,13 @@ _WITHOUT = "_without_"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one trained model says of the held-out examples.
+    """What one trained model says of the held-out examples, by split: `validation` and `test`."""
 
-    Attributes:
-        outputs: By split, `validation` and `test`, float32 `[n, num_outputs]`.
-        labels: By split, as the task has them, `[n, ...]`.
-        without: By split and input that the model reads beside others, the outputs where all
-            examples lack it.
-        parameters: Number of weights.
-        seconds: Time that training took, interrupted parts included.
-    """
-
-    outputs: Mapping[str, np.ndarray]
-    labels: Mapping[str, np.ndarray]
-    without: Mapping[str, Mapping[str, np.ndarray]]
-    parameters: int
-    seconds: float
+    outputs: Mapping[str, np.ndarray]  # float32 [n, num_outputs]
+    labels: Mapping[str, np.ndarray]  # as the task has them, [n, ...]
+    without: Mapping[str, Mapping[str, np.ndarray]]  # by input too, outputs where all lack it
+    parameters: int  # number of weights
+    seconds: float  # of training, interrupted parts included
 
     def predictions(self, split: str, task: Task | str, without: str | None = None) -> Predictions:
         """Labels and outputs of a split, complete or with an input absent."""
@@ -54,16 +45,8 @@ class Unit:
 
     Its folder holds `teacher.keras`, `<model>.npz` for each model (see `Outcome`; a recipe's model
     is called `recipe-<name>`), the settings (`config.yaml`, `recipe-<name>.yaml`) and the checksum
-    of the data.
-
-    Attributes:
-        dataset: Name of the dataset.
-        seed: The seed.
-        path: Folder for what comes out.
-        config: Settings of data, teacher and student alone.
-        recipes: By name, settings of the distilled students.
-        teacher_path: Folder of the unit whose teacher this one takes, if it is there already:
-            its own, or that of a unit whose students alone are others.
+    of the data. `teacher_path` is the folder of the unit whose teacher this one takes, if it is
+    there already: its own, or that of a unit whose students alone are others.
     """
 
     dataset: str
@@ -173,7 +156,7 @@ def _of_recipe(config: RunConfig) -> dict:
 
 
 def _outcome_of(arrays: Mapping[str, np.ndarray]) -> Outcome:
-    """Reads the arrays of a file; one of before absence was measured has none of it."""
+    """Reads the arrays of a file; those of before absence was measured have none of it."""
     return Outcome(
         outputs={split: arrays[f"{split}_logits"] for split in SPLITS},
         labels={split: arrays[f"{split}_labels"] for split in SPLITS},

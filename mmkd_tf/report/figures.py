@@ -99,15 +99,10 @@ _CURVES = {
 
 
 def damage_figure(found: Mapping, *, score: str, absent: float | None, top: float) -> Figure:
-    """Draws the models' score under one kind of damage, in the colours of a page.
+    """Draws the models' score under one kind of damage of `results.json`, in a page's colours.
 
-    The curves tell apart by line and mark as well as by colour.
-
-    Args:
-        found: What `results.json` holds of the damage, under `robustness`.
-        score: What the score is called.
-        absent: That of the distilled student without the input; a dotted line shows it.
-        top: Highest score of all panels, which have one scale.
+    The curves tell apart by line and mark as well as by colour. A dotted line shows the score of
+    the distilled student with the input `absent`; all panels have one scale, up to `top`.
     """
     figure = Figure(figsize=(3.3, 2.2), layout="constrained")
     axes = figure.subplots()

@@ -7,7 +7,6 @@ from mmkd_tf.modalities.modality import TEACHER_PREFIX
 from mmkd_tf.report.sentences import MODELS, damage_title, kinds, task_of
 from mmkd_tf.report.tables import Table, figure
 
-_KIB = 1024
 _MOST_MISTAKES = 15
 # By what a file gives: in which space it is compared with Keras.
 _DIFFERENCES = {
@@ -76,35 +75,27 @@ def absence(results: Mapping) -> Table:
 def damage(results: Mapping) -> Table:
     """The models' robustness to each kind of damage, in one figure each."""
     kinds = results["robustness"]["damage"]
-    relative, effective = (
-        [name for name in MODELS if any(name in found[key] for found in kinds.values())]
-        for key in ("relative", "effective")
-    )
-    columns = ["damage", *(f"relative: {MODELS[name]}" for name in relative)]
-    columns += [f"effective: {MODELS[name]}" for name in effective]
+    shown = [
+        (key, name, form)
+        for key, form in (("relative", ".3f"), ("effective", "+.3f"))
+        for name in MODELS
+        if any(name in found[key] for found in kinds.values())
+    ]
     rows = [
-        (
-            damage_title(kind),
-            *(figure(found["relative"].get(name)) for name in relative),
-            *(figure(found["effective"].get(name), "+.3f") for name in effective),
-        )
+        (damage_title(kind), *(figure(found[key].get(name), form) for key, name, form in shown))
         for kind, found in kinds.items()
     ]
-    return Table(tuple(columns), rows)
+    return Table(("damage", *(f"{key}: {MODELS[name]}" for key, name, _ in shown)), rows)
 
 
 def weights(results: Mapping) -> Table:
     """How much the models' fusions count each input; no rows if they have no weights."""
-    found = [
-        (MODELS.get(model, model), name, weight)
-        for model, by_input in (results.get("modality_weights") or {}).items()
-        for name, weight in (by_input or {}).items()
-    ]
-    rows = [
-        (model, name, f"{weight['mean']:.2f}", f"{weight['low']:.2f} to {weight['high']:.2f}")
-        for model, name, weight in found
-    ]
-    shares = [weight["mean"] for _, _, weight in found]
+    rows, shares = [], []
+    for model, by_input in (results.get("modality_weights") or {}).items():
+        for name, weight in (by_input or {}).items():
+            most = f"{weight['low']:.2f} to {weight['high']:.2f}"
+            rows.append((MODELS.get(model, model), name, f"{weight['mean']:.2f}", most))
+            shares.append(weight["mean"])
     columns = ("model", "input", "mean weight", "most examples")
     return Table(columns, rows, num_words=2, bars={2: shares})
 
@@ -239,7 +230,7 @@ def _figures(measured: Mapping, columns: Sequence[tuple[str, str, str]]) -> list
 
 def _measured(made: Mapping) -> tuple[str, str]:
     """Size and latency of a file or level."""
-    return f"{made['bytes'] / _KIB:,.1f}", figure(made.get("latency_ms"))
+    return f"{made['bytes'] / 1024:,.1f}", figure(made.get("latency_ms"))
 
 
 def _as_keras(same: str) -> str:

@@ -18,19 +18,15 @@ _MOST_COLUMNS = 100  # longer lines of prose are hard to read
 class Table:
     """A table for people; `templates/macros.html` writes it as HTML.
 
-    Attributes:
-        columns: Titles.
-        rows: Cells as they are shown, as many in each row as there are columns.
-        title: What it shows; may be empty.
-        num_words: So many columns from the left hold words, as do those without a title; the
-            others hold figures, which stand to the right.
-        bars: By index of a column, for each row the share, 0 to 1, of a bar under the figure.
+    So many columns from the left as `num_words` hold words, as do those without a title; the others
+    hold figures, which stand to the right.
     """
 
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # titles
     rows: Sequence[tuple[str, ...]]
     title: str = ""
     num_words: int = 1
+    # By index of a column, for each row the share, 0 to 1, of a bar under the figure.
     bars: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self):
