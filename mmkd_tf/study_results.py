@@ -192,7 +192,7 @@ def summarize(
         if not outcomes:
             continue
         trained[dataset] = outcomes
-        compared = {split: _compare(outcomes, study.recipes, split, task) for split in splits}
+        compared = {split: _comparisons(outcomes, study.recipes, split, task) for split in splits}
         comparisons[dataset] = compared["validation"]
         datasets[dataset] = {
             "task": task.name,
@@ -236,20 +236,22 @@ def _outcomes(units: Sequence[Unit]) -> dict[str, dict[int, Outcome]]:
     return outcomes
 
 
-def _compare(outcomes, recipes: Iterable[str], split, task) -> dict[str, Comparison]:
+def _comparisons(outcomes: Outcomes, recipes: Iterable[str], split, task) -> dict[str, Comparison]:
     comparisons = {}
     for recipe in recipes:
-        student = outcomes.get(f"recipe-{recipe}", {})
-        if student:
-            models = {"teacher": outcomes["teacher"], "student_alone": outcomes["student_alone"]}
-            comparisons[recipe] = compare(
-                **{
-                    role: [by_seed[seed].predictions(split, task) for seed in student]
-                    for role, by_seed in (models | {"student": student}).items()
-                },
-                rng=np.random.default_rng(0),
-            )
+        if student := outcomes.get(f"recipe-{recipe}"):
+            models = {role: outcomes[role] for role in ("teacher", "student_alone")}
+            comparisons[recipe] = _compare(models | {"student": student}, student, split, task)
     return comparisons
+
+
+def _compare(models: Outcomes, seeds: Iterable[int], split: str, task: Task) -> Comparison:
+    """Compares the student of some seeds with the other roles of `compare`."""
+    predictions = {
+        role: [by_seed[seed].predictions(split, task) for seed in seeds]
+        for role, by_seed in models.items()
+    }
+    return compare(**predictions, rng=np.random.default_rng(0))
 
 
 def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: Task) -> dict:
@@ -331,13 +333,8 @@ def _cost(name, other_name, own: Outcomes, other: Outcomes, split, task):
     for model in filter(_is_student, own):
         seeds = sorted(set(own[model]) & set(other.get(model, ())))
         if seeds:
-            before, after = (
-                [outcomes[model][seed].predictions(split, task) for seed in seeds]
-                for outcomes in (other, own)
-            )
-            compared = compare(
-                teacher=before, student_alone=before, student=after, rng=np.random.default_rng(0)
-            )
+            roles = {"teacher": other[model], "student_alone": other[model], "student": own[model]}
+            compared = _compare(roles, seeds, split, task)
             rows.append(
                 {
                     "dataset": name,
