@@ -74,7 +74,7 @@ def _panel(kind: str, results: Mapping) -> dict:
     measured, score = results["robustness"], say.task_of(results).words.headline
     found, title = measured["damage"][kind], say.damage_title(kind)
     absent = measured["absent"].get("student", {}).get(found["modality"])
-    curves = [curve for each in measured["damage"].values() for curve in each["score"].values()]
+    curves = (curve for each in measured["damage"].values() for curve in each["score"].values())
     ends = ", ".join(
         f"{say.MODELS[name]} from {curve[0]:.2f} to {curve[-1]:.2f}"
         for name, curve in found["score"].items()

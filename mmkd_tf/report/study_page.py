@@ -124,7 +124,7 @@ def _absence(results: Mapping, split: str) -> list[Table]:
         for row in found.get("cost", [])
     ]
     tables = [
-        _without(results, split, headline),
+        _without(results, split),
         Table(
             ("dataset", "model", "left", "made for it", headline, f"its {headline}", "share"),
             left,
@@ -141,25 +141,20 @@ def _absence(results: Mapping, split: str) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def _without(results: Mapping, split: str, headline: str) -> Table:
-    measured = {
-        (dataset, model): values
+def _without(results: Mapping, split: str) -> Table:
+    measured = [
+        (dataset, model, values["mean"][study_task(results, dataset).headline], values["without"])
         for dataset, found in results["datasets"].items()
         for model, values in found["splits"][split]["models"].items()
         if values.get("without")
-    }
-    names = sorted({name for values in measured.values() for name in values["without"]})
+    ]
+    names = sorted({name for *_, without in measured for name in without})
     rows = [
-        (
-            dataset,
-            _model_title(model),
-            shown(values["mean"][study_task(results, dataset).headline]),
-            *(shown(values["without"].get(name)) for name in names),
-        )
-        for (dataset, model), values in measured.items()
+        (dataset, _model_title(model), *map(shown, (complete, *map(without.get, names))))
+        for dataset, model, complete, without in measured
     ]
     columns = ("dataset", "model", "complete", *(f"without {name}" for name in names))
-    title = f"{capitalized(headline)} where all examples lack a modality"
+    title = f"{capitalized(_headline(results))} where all examples lack a modality"
     return Table(columns, rows, title, num_words=2)
 
 
