@@ -58,8 +58,13 @@ def run(
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
     given = {"data": data, "image": image, "text": text, "label": label, "task": task}
-    given |= {"epochs": epochs}
-    given |= {"validation": validation, "test": test, "seed": seed, "skip_bad_rows": skip_bad_rows}
+    given |= {
+        "epochs": epochs,
+        "validation": validation,
+        "test": test,
+        "seed": seed,
+        "skip_bad_rows": skip_bad_rows,
+    }
     given = {name: value for name, value in given.items() if value is not None}
     for name in ("data", "validation", "test"):  # a run may be resumed from another folder
         if name in given and Path(given[name]).is_file():
@@ -179,7 +184,12 @@ def predict(
         from mmkd_tf.edge.encoder import find_towers
         from mmkd_tf.edge.model_file import find_file, read_model_file
 
-        values = {"image": image, "text": text} | _named_values(inputs or [])
+        pairs = inputs or []
+        if wrong := [pair for pair in pairs if not pair.partition("=")[2]]:
+            raise ValueError(
+                f"`--input`: NAME=VALUE, for example front=cup.jpg. Received: {wrong}."
+            )
+        values = {"image": image, "text": text} | dict(pair.split("=", 1) for pair in pairs)
         values = {name: value for name, value in values.items() if value is not None}
         file = find_file(model, "student") if model.is_dir() else model
         towers = find_towers(model) if model.is_dir() else {}
@@ -201,13 +211,6 @@ def predict(
     form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(output, "{:7.2%}")
     for name, figure in figures.items():
         typer.echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
-
-
-def _named_values(pairs: list[str]) -> dict[str, str]:
-    """Reads `name=value` pairs."""
-    if wrong := [pair for pair in pairs if not pair.partition("=")[2]]:
-        raise ValueError(f"`--input`: NAME=VALUE, for example front=cup.jpg. Received: {wrong}.")
-    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str, float]:

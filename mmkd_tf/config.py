@@ -1,6 +1,6 @@
 """RunConfig: all that a run can be told, in groups, by flags or a YAML file, checked at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,7 @@ from mmkd_tf.settings import (
 )
 
 # What the written method's teacher is made for; see `mmkd_tf.models.builder.baseline_teacher`.
-BASELINE_INPUTS = {
-    "image": {"size": 224},
-    "text": {"length": 100, "vocabulary_size": 10_000},
-}
+BASELINE_INPUTS = {"image": {"size": 224}, "text": {"length": 100, "vocabulary_size": 10_000}}
 
 
 class RunConfig(BaseModel, extra="forbid", frozen=True):
@@ -69,7 +66,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 chosen = input_options(options)
                 made[name] = chosen.model_copy(update={"column": chosen.column or name})
             except ValidationError as error:
-                lines = [_explain(p, ".".join(map(str, p["loc"]))) for p in error.errors()]
+                lines = (_explain(p, ".".join(map(str, p["loc"]))) for p in error.errors())
                 problems += [f"`inputs.{name}.{line[1:]}" for line in lines]
             except (ValueError, TypeError) as error:
                 problems.append(f"`inputs.{name}`: " + " ".join(str(error).splitlines()))
@@ -127,18 +124,15 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         return problems
 
     def _baseline_problems(self) -> list[str]:
-        if self.teacher.architecture != "baseline":
-            return []
-        given = {name: options.model_dump() for name, options in self.inputs.items()}
         sizes = {
-            name: {field: given.get(name, {}).get(field) for field in wanted}
-            for name, wanted in BASELINE_INPUTS.items()
+            name: {field: getattr(options, field, None) for field in BASELINE_INPUTS.get(name, ())}
+            for name, options in self.inputs.items()
         }
-        if sizes == BASELINE_INPUTS and len(given) == len(sizes):
+        if self.teacher.architecture != "baseline" or sizes == BASELINE_INPUTS:
             return []
         return [
             f"`teacher.architecture`: 'baseline' reads the inputs {BASELINE_INPUTS}. Received: "
-            f"{ {name: sizes.get(name, {}) for name in given} }."
+            f"{sizes}."
         ]
 
     def to_yaml(self) -> str:
@@ -170,18 +164,6 @@ _RENAMED = {
 }
 
 
-def _short_names() -> dict[str, str]:
-    """The full name of each setting that also has a name without its group."""
-    groups = {group: RunConfig.model_fields[group].annotation for group in GROUPS}
-    names = {field: f"{g}.{field}" for g, model in groups.items() for field in model.model_fields}
-    for name in ("source", "architecture", "inputs"):  # younger than groups
-        del names[name]
-    return names | _RENAMED
-
-
-SHORT_NAMES = _short_names()
-
-
 def setting_names() -> list[str]:
     """Full names of all settings but those of inputs."""
     fields = RunConfig.model_fields
@@ -189,12 +171,20 @@ def setting_names() -> list[str]:
     return grouped + [name for name in fields if name not in (*GROUPS, "inputs")]
 
 
+# The full name of each setting that also has a name without its group.
+_YOUNGER_THAN_GROUPS = ("data.source", "teacher.architecture", "student.inputs")
+SHORT_NAMES = {
+    name.rpartition(".")[2]: name
+    for name in setting_names()
+    if "." in name and name not in _YOUNGER_THAN_GROUPS
+} | _RENAMED
+
+
 def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Gives settings by their full names, such as `training.epochs`.
 
-    Args:
-        settings: By full names, by short ones (`epochs`) as all of them were once, or by groups
-            with mappings. A mapping `inputs` says all inputs anew; longer names change one.
+    They may have full names, short ones (`epochs`) as all of them had once, or come by groups with
+    mappings. A mapping `inputs` says all inputs anew; longer names change one.
     """
     named = {}
     for name, value in settings.items():
@@ -208,11 +198,7 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def grouped(*layers: Mapping[str, Any]) -> dict:
-    """Merges settings in any of the forms of `full_names` into what `RunConfig` takes.
-
-    Args:
-        *layers: Settings; later ones take precedence.
-    """
+    """Merges settings in the forms of `full_names`, later before earlier, for `RunConfig`."""
     made = {"inputs": {name: {"kind": name} for name in SHORT_FORM}}
     for layer in layers:
         named = full_names(layer)
@@ -255,14 +241,11 @@ def _plain(options):
 
 
 def make_config(values: Mapping[str, Any], path: Path | None = None) -> RunConfig:
-    """Makes a config from a YAML file and from values that take precedence over it.
+    """Makes a checked config from a YAML file and from values that take precedence over it.
 
     Args:
         values: Values by name as in `full_names`, such as flags give them.
         path: A YAML file of settings.
-
-    Returns:
-        The checked config.
 
     Raises:
         ValueError: If the file can't be read as YAML or values are wrong; all are listed.
@@ -278,11 +261,7 @@ def make_config(values: Mapping[str, Any], path: Path | None = None) -> RunConfi
 
 
 def read_yaml(path: Path | None, model: type[BaseModel]) -> dict:
-    """Reads the YAML file of `--config`; empty where there is none.
-
-    Raises:
-        ValueError: If it can't be read, or does not hold keys.
-    """
+    """Reads the YAML file of `--config`; empty where there is none."""
     try:
         values = {} if path is None else yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -297,13 +276,8 @@ def read_yaml(path: Path | None, model: type[BaseModel]) -> dict:
 
 
 def parse_settings(pairs: list[str]) -> dict:
-    """Reads `name=value` pairs, values as in YAML.
-
-    Raises:
-        ValueError: If a pair has no `=`.
-    """
-    wrong = [pair for pair in pairs if "=" not in pair]
-    if wrong:
+    """Reads `name=value` pairs, values as in YAML."""
+    if wrong := [pair for pair in pairs if "=" not in pair]:
         raise ValueError(
             f"`--set`: NAME=VALUE, for example training.batch_size=64. Received: {wrong}."
         )
@@ -332,21 +306,18 @@ def _explain(problem: Mapping, name: str) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if message.startswith("`"):  # it says itself what it is about and what came
         return message
-    unknown = problem["type"] == "extra_forbidden"
-    message = "there is no such setting" if unknown else message.rstrip(".")
-    hint = _suggestion(name) if unknown else ""
+    message, hint = message.rstrip("."), ""
+    if problem["type"] == "extra_forbidden":
+        message = "there is no such setting"
+        known = SHORT_NAMES | {full: full for full in setting_names()}
+        close = get_close_matches(name, known) or get_close_matches(name.rpartition(".")[2], known)
+        hint = f" Did you mean {known[close[0]]}?" if close else ""
     return f"`{name}`: {message}. Received: {problem['input']!r}.{hint}"
-
-
-def _suggestion(name: str) -> str:
-    known = SHORT_NAMES | {full: full for full in setting_names()}
-    close = get_close_matches(name, known) or get_close_matches(name.rpartition(".")[2], known)
-    return f" Did you mean {known[close[0]]}?" if close else ""
 
 
 def differences(was: Mapping, now: Mapping) -> list[str]:
     """Says by full names where two dumps of settings differ."""
-    was, now = _flat(was), _flat(now)
+    was, now = dict(flat(was)), dict(flat(now))
     return [
         f"{name}: was {was.get(name)!r}, now {now.get(name)!r}"
         for name in {**was, **now}
@@ -354,9 +325,10 @@ def differences(was: Mapping, now: Mapping) -> list[str]:
     ]
 
 
-def _flat(settings: Mapping, prefix: str = "") -> dict:
-    flat = {}
-    for name, value in settings.items():
-        inner = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
-    return flat
+def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted names and values of nested mappings."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -54,10 +54,7 @@ def run_groups(
             group are taken one after the other.
         work: What to do with a unit, a function of a module.
         jobs: How many groups at once.
-        say: Told about each failure, in one line.
-
-    Returns:
-        By unit that failed, the reason.
+        say: Told about each failure, as it is in what is returned: by unit, the reason.
     """
     failed = {}
     before = multiprocessing.active_children()

@@ -38,6 +38,10 @@ from mmkd_tf.tasks.task import Task
 
 LABELS_FILE = "labels.txt"
 STUDENTS = ("student_alone", "student")
+TITLES = {
+    "student_alone": "Training the student alone ({}), for comparison",
+    "student": "Distilling the student from the teacher ({})",
+}
 # What the views of one teacher may take on disk where the settings leave their number open.
 MOST_BYTES_OF_VIEWS = 2**30
 
@@ -45,16 +49,7 @@ MOST_BYTES_OF_VIEWS = 2**30
 def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     """Trains, distils, evaluates and exports; each stage that is done already is read instead.
 
-    Args:
-        config: The settings.
-        folder: Where the files go; `begin` or `resume` was called.
-        reporter: Tells a person what happens.
-
-    Returns:
-        What `results.json` holds.
-
-    Raises:
-        ValueError: If the data can't be used; nothing was trained then.
+    The folder was given its settings by `begin` or `resume`. Gives what `results.json` holds.
     """
 
     def stage(name: str, title: str):
@@ -75,7 +70,8 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         if trained is not None:
             models[name] = trained
             continue
-        with stage(name, _title(name, models[name].count_params())):
+        doing = TITLES.get(name, f"Training the {name.replace('_', ' ')} ({{}})")
+        with stage(name, doing.format(f"{models[name].count_params():,} parameters")):
             teaching = {}
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
@@ -115,6 +111,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             models["student"], seen_by("student", dataset), config.export, folder.path
         )
 
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     compared = ("teacher", *STUDENTS)
     settings = effective(config.distillation, task)
     results = {
@@ -126,7 +123,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "modality_weights": weights,
         "exports": exports,
         "seconds": folder.seconds(),
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
         "config": config.model_copy(update={"distillation": settings}).model_dump(),
@@ -148,8 +145,7 @@ def load_dataset(config: RunConfig) -> Dataset:
         task=data.task,
         label_separator=data.label_separator,
     )
-    is_table = Path(data.source).suffix.lower() in TABLE_SUFFIXES or Path(data.source).is_file()
-    dataset = (from_table if is_table else from_tfds)(
+    dataset = (from_table if is_table(data.source) else from_tfds)(
         data.source,
         inputs=config.inputs,
         label=data.label,
@@ -158,22 +154,24 @@ def load_dataset(config: RunConfig) -> Dataset:
         options=options,
     )
     changes = {name: options.model_dump().get("student") for name, options in config.inputs.items()}
-    return for_student(dataset, **{name: _given(each) for name, each in changes.items() if each})
+    return for_student(
+        dataset,
+        **{
+            name: {key: value for key, value in own.items() if value is not None}
+            for name, own in changes.items()
+            if own
+        },
+    )
 
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
-
-
-def _given(options: Mapping) -> dict:
-    return {name: value for name, value in options.items() if value is not None}
+def is_table(source: str | Path) -> bool:
+    """Whether the source of a dataset is a table's path; other ones name TensorFlow datasets."""
+    path = Path(source)
+    return path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") or path.is_file()
 
 
 def check_settings(config: RunConfig, task: Task) -> None:
-    """Refuses settings that would have no effect with the task that the data turned out to be.
-
-    Raises:
-        ValueError: Lists all of them.
-    """
+    """Refuses settings that would have no effect with the task that the data turned out to be."""
     default, problems = RunConfig(), []
     if config.distillation.soft_target_loss not in (AUTO, *task.soft_target_losses):
         problems.append(
@@ -201,11 +199,10 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     weights.
     """
     teacher, student = _build(config, dataset, "teacher"), _build(config, dataset, "student")
-    experts = {
+    teachers = {"teacher": teacher} | {
         expert_name(name): build_teacher(dataset, inputs=[name])
         for name in (student.input if config.teacher.experts else ())
     }
-    teachers = {"teacher": teacher, **experts}
     return {
         **{name: seeded(model, seed=2 * config.seed) for name, model in teachers.items()},
         **{name: seeded(student, seed=2 * config.seed + 1) for name in STUDENTS},
@@ -272,7 +269,7 @@ def keep_soft_targets(
         if name in STUDENTS:
             continue
         asked = [term.teacher_layers for term in terms if term.teacher in (None, name)]
-        layers = sorted({layer for each in asked for layer in each})
+        layers = sorted(set().union(*asked))
         views = _num_views(config, teacher, layers, dataset.sizes["train"])
         caches[name] = cache_soft_targets(
             teacher=teacher,
@@ -305,16 +302,11 @@ def train_model(
     backup: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Trains one of the models in place.
+    """Trains the model of a role in place; `student` is distilled from the teacher and the experts.
 
-    Args:
-        name: Its role; `student` is distilled from the teacher and the experts.
-        models: By role, what `untrained` gives; for `student`, with trained teachers or what
-            `keep_soft_targets` gives in their place.
-        dataset: The data.
-        config: The settings.
-        backup: Folder for the state after each epoch, from which an interrupted training goes on.
-        callbacks: Keras callbacks.
+    `models` are those of `untrained`; for `student`, with trained teachers or what
+    `keep_soft_targets` gives in their place. `backup` is the folder for the state after each epoch,
+    from which an interrupted training goes on.
     """
     side = config.student if name in STUDENTS else config.teacher
     recipe = Recipe(
@@ -359,15 +351,7 @@ def evaluate(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, d
 
 
 def load_finished(path: Path, name: str) -> tuple[RunConfig, keras.Model, Dataset]:
-    """Reads settings, a model and the data, as the model reads them, of a finished run.
-
-    Args:
-        path: The folder of the run.
-        name: The model's role.
-
-    Raises:
-        ValueError: If the folder holds no run or no such model, or the data have changed.
-    """
+    """Reads settings, the model of a role and the data, as it reads them, of a finished run."""
     folder = RunFolder(path)
     config, model = folder.read_config(), folder.load_model(name)
     if model is None:
@@ -381,15 +365,6 @@ def load_finished(path: Path, name: str) -> tuple[RunConfig, keras.Model, Datase
     return config, model, seen_by(name, dataset)
 
 
-def _title(name: str, parameters: int) -> str:
-    titles = {
-        "student_alone": "Training the student alone ({}), for comparison",
-        "student": "Distilling the student from the teacher ({})",
-    }
-    title = titles.get(name, f"Training the {name.replace('_', ' ')} ({{}})")
-    return title.format(f"{parameters:,} parameters")
-
-
 def _write_lists(folder: RunFolder, dataset: Dataset) -> None:
     """Writes the outputs' names and what else a reader of files needs, such as vocabularies."""
     if dataset.class_names:
@@ -397,8 +372,8 @@ def _write_lists(folder: RunFolder, dataset: Dataset) -> None:
     for name, modality in student_inputs(dataset.modalities).items():
         for file, text in modality.files().items():
             prefix = "" if name == modality.kind else f"{name}_"
-            whole_name = {"vocab.txt": "vocabulary.txt"}.get(file, file)
-            folder.write_text(prefix + whole_name, text.removesuffix("\n") + "\n")
+            file = {"vocab.txt": "vocabulary.txt"}.get(file, file)
+            folder.write_text(prefix + file, text.removesuffix("\n") + "\n")
 
 
 def _describe(dataset: Dataset) -> dict:
@@ -414,15 +389,9 @@ def _describe(dataset: Dataset) -> dict:
             name: {"mean": float(mean), "standard_deviation": float(deviation)}
             for name, mean, deviation in columns
         }
-    inputs = {n: {"kind": m.kind} for n, m in student_inputs(dataset.modalities).items()}
     return {
         **described,
         "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
-        "inputs": inputs,
+        "inputs": {n: {"kind": m.kind} for n, m in student_inputs(dataset.modalities).items()},
         "notes": list(dataset.notes),
     }
-
-
-def _peak_memory_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -20,11 +20,7 @@ FINGERPRINT_FILE = "data.sha256"
 
 
 class RunFolder:
-    """The folder of one run. Each file is written whole or not at all.
-
-    Args:
-        path: The folder; made by `begin` or found by `resume`.
-    """
+    """The folder of one run. Each file is written whole or not at all."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -32,28 +28,17 @@ class RunFolder:
         self.made = False
 
     def begin(self, config: RunConfig) -> None:
-        """Makes the folder and notes the settings.
-
-        Raises:
-            ValueError: If the folder holds anything already, or can't be made.
-        """
+        """Makes the folder, or takes an empty one, and notes the settings."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"`--output`: a folder. Received: the file {self.path}.")
-        found = sorted(entry.name for entry in self.path.glob("*")) if self.path.exists() else []
-        if RESULTS_FILE in found:
+        if found := sorted(entry.name for entry in self.path.glob("*")):
+            held = f"{len(found)} other files ({', '.join(found[:5])}). Choose another folder."
+            if RESULTS_FILE in found:
+                held = "a finished run. Choose another folder, or remove this one."
+            elif CONFIG_FILE in found:
+                held = "a run that was interrupted. Go on with --resume, or choose another folder."
             raise ValueError(
-                f"`--output`: a new or empty folder. Received: {self.path}, which holds a finished "
-                "run. Choose another folder, or remove this one."
-            )
-        if CONFIG_FILE in found:
-            raise ValueError(
-                f"`--output`: a new or empty folder. Received: {self.path}, which holds a run that "
-                "was interrupted. Go on with --resume, or choose another folder."
-            )
-        if found:
-            raise ValueError(
-                f"`--output`: a new or empty folder. Received: {self.path}, which holds "
-                f"{len(found)} other files ({', '.join(found[:5])}). Choose another folder."
+                f"`--output`: a new or empty folder. Received: {self.path}, which holds {held}"
             )
         self.made = not self.path.exists()
         try:
@@ -66,17 +51,7 @@ class RunFolder:
             ) from None
 
     def resume(self, given: dict) -> RunConfig:
-        """Reads the settings of an interrupted run.
-
-        Args:
-            given: Settings given again; they must be as they were.
-
-        Returns:
-            The settings that the run began with.
-
-        Raises:
-            ValueError: If there is no such run or settings differ.
-        """
+        """Reads the settings of an interrupted run; those given again must be as they were."""
         config = self.read_config()
         if (self.path / RESULTS_FILE).is_file():
             raise ValueError(
@@ -92,11 +67,7 @@ class RunFolder:
         return config
 
     def read_config(self) -> RunConfig:
-        """Reads the settings of the run in this folder.
-
-        Raises:
-            ValueError: If the folder holds no run.
-        """
+        """Reads the settings of the run in this folder."""
         file = self.path / CONFIG_FILE
         if not file.is_file():
             raise ValueError(
@@ -114,14 +85,7 @@ class RunFolder:
                 self.path.rmdir()
 
     def check_same_data(self, fingerprint: str) -> None:
-        """Notes what the run's data are, or compares them with what was noted.
-
-        Args:
-            fingerprint: See `Dataset.fingerprint`.
-
-        Raises:
-            ValueError: If the run began with other data.
-        """
+        """Notes the `Dataset.fingerprint` of the run, or compares it with what was noted."""
         file = self.path / FINGERPRINT_FILE
         if not file.is_file():
             self.write_text(FINGERPRINT_FILE, fingerprint + "\n")
@@ -132,11 +96,7 @@ class RunFolder:
             )
 
     def check_space(self, num_bytes: int) -> None:
-        """Refuses to begin where the disk would fill up.
-
-        Raises:
-            ValueError: If less than `num_bytes` are free.
-        """
+        """Refuses to begin where the disk would fill up."""
         free = shutil.disk_usage(self.path).free
         if free < num_bytes:
             raise ValueError(
@@ -182,11 +142,7 @@ class RunFolder:
 
 
 def default_folder(name: str) -> Path:
-    """Finds a folder for a run that is not there yet: `saved_models/<name>`, `<name>-2` and so on.
-
-    Args:
-        name: What the data are called.
-    """
+    """Finds a folder that is not there yet: `saved_models/<name>`, `<name>-2` and so on."""
     parent, number = Path("saved_models"), 1
     while (path := parent / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
@@ -197,10 +153,8 @@ def default_folder(name: str) -> Path:
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; what is there in the end becomes `path`.
 
-    If the writing fails, it is removed, and `path` stays as it was.
-
-    Args:
-        path: The file. Both have one suffix, because NumPy and Keras go by it.
+    If the writing fails, it is removed, and `path` stays as it was. Both have one suffix, because
+    NumPy and Keras go by it.
     """
     unfinished = path.with_name(f".unfinished.{path.name}")
     try:

@@ -144,18 +144,15 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     @field_validator("soft_target_loss")
     @classmethod
     def _known_loss(cls, value: str) -> str:
-        known = [
-            AUTO,
-            *dict.fromkeys(n for task in TASKS.values() for n in task.soft_target_losses),
-        ]
+        losses = (name for task in TASKS.values() for name in task.soft_target_losses)
+        known = [AUTO, *dict.fromkeys(losses)]
         if value not in known:
             raise ValueError(f"one of {', '.join(known)}")
         return value
 
     @model_validator(mode="after")
     def _something_to_learn(self):
-        names = ("hard_label_weight", "soft_target_weight", "modality_hint_weight")
-        names += ("relation_weight",)
+        names = [name for name in type(self).model_fields if name.endswith("_weight")]
         if all(getattr(self, name) == 0 for name in names):
             listed = ", ".join(f"`distillation.{name}`" for name in names)
             raise ValueError(f"{listed}: one must be above 0.")

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
@@ -26,8 +25,7 @@ from mmkd_tf.run import (
 )
 from mmkd_tf.run_folder import RunFolder, whole_file
 from mmkd_tf.study_config import StudyConfig, teacher_settings
-from mmkd_tf.study_results import summarize
-from mmkd_tf.study_units import SOFT_TARGETS_FOLDER, Outcome, Unit
+from mmkd_tf.study_results import SOFT_TARGETS_FOLDER, Outcome, Unit, summarize
 from mmkd_tf.tasks.task import Task
 
 RESULTS_FILE, PAGE_FILE, FIGURE_FILE = "study.json", "study.md", "study.png"
@@ -41,22 +39,7 @@ def run_study(
     test: bool = False,
     reporter: Reporter | None = None,
 ) -> dict:
-    """Trains what is missing, compares, writes `study.json`, `study.md` and `study.png`.
-
-    Args:
-        study: What to compare.
-        output: Folder of the study; made if needed. What it holds already is not trained again.
-        jobs: How many seeds to train at once; by default what the machine can hold.
-        test: Whether to look at the test split too. The recipe is to be chosen before.
-        reporter: Tells a person what happens.
-
-    Returns:
-        What `study.json` holds.
-
-    Raises:
-        ValueError: If the folder holds models of other settings or data, a dataset can't be
-            used, or nothing could be trained.
-    """
+    """Trains what is missing, compares, writes `study.json`, `study.md` and `study.png`."""
     reporter = reporter or Reporter()
     if jobs is not None and jobs < 1:
         raise ValueError(f"`--jobs`: 1 or more. Received: jobs={jobs}.")
@@ -72,7 +55,10 @@ def run_study(
     )
     failed = {}
     if missing:
-        failed = run_groups(_by_teacher(missing), _train_unit, jobs=num_jobs, say=reporter.say)
+        groups = {}  # by teacher, in their order
+        for unit in missing:
+            groups.setdefault(unit.teacher_path, []).append(unit)
+        failed = run_groups(list(groups.values()), train_unit, jobs=num_jobs, say=reporter.say)
     shutil.rmtree(Path(output) / SOFT_TARGETS_FOLDER, ignore_errors=True)
     results = summarize(study, units, tasks, test=test, failed=failed)
     if not results["datasets"]:
@@ -93,24 +79,10 @@ def make_units(study: StudyConfig, output: Path) -> list[Unit]:
         for dataset in study.datasets:
             path = Path(output) / dataset / f"seed-{seed}"
             config = study.run_config(dataset, seed)
-            unit = Unit(
-                dataset=dataset,
-                seed=seed,
-                path=path,
-                config=config,
-                recipes={name: study.run_config(dataset, seed, name) for name in study.recipes},
-                teacher_path=teachers.setdefault(json.dumps(teacher_settings(config)), path),
-            )
-            units.append(unit)
+            recipes = {name: study.run_config(dataset, seed, name) for name in study.recipes}
+            teacher_path = teachers.setdefault(json.dumps(teacher_settings(config)), path)
+            units.append(Unit(dataset, seed, path, config, recipes, teacher_path))
     return units
-
-
-def _by_teacher(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Groups units by teacher, in their order."""
-    groups = {}
-    for unit in units:
-        groups.setdefault(unit.teacher_path, []).append(unit)
-    return list(groups.values())
 
 
 def _check_same_settings(units: Sequence[Unit]) -> None:
@@ -125,12 +97,9 @@ def _check_same_settings(units: Sequence[Unit]) -> None:
 
 
 def _check_data(units: Sequence[Unit], reporter: Reporter) -> dict[str, Task]:
-    """Reads each dataset once, so that what is wrong with one is found before any training.
+    """Reads each dataset once and gives the tasks, so that mistakes are found before training.
 
     It also prepares TensorFlow datasets, which several processes must not do at once.
-
-    Returns:
-        By dataset, what its models answer.
     """
     tasks = {}
     for unit in units:
@@ -144,21 +113,9 @@ def _check_data(units: Sequence[Unit], reporter: Reporter) -> dict[str, Task]:
     return tasks
 
 
-def _train_unit(unit: Unit) -> None:
-    """What a process of its own does."""
-    train_unit(unit, Reporter().say)
-
-
-def train_unit(unit: Unit, say: Callable[[str], None]) -> None:
-    """Trains the models that are missing; all students begin with the same weights.
-
-    Args:
-        unit: What to train.
-        say: Told each model that is done, in one line.
-
-    Raises:
-        ValueError: If the data can't be used or the folder was begun with other settings or data.
-    """
+def train_unit(unit: Unit, say: Callable[[str], None] | None = None) -> None:
+    """Trains and says the missing models, in turn; all students begin with the same weights."""
+    say = say or Reporter().say
     unit.begin()
     dataset = load_dataset(unit.config)
     unit.folder.check_same_data(dataset.fingerprint())
@@ -179,14 +136,6 @@ def train_unit(unit: Unit, say: Callable[[str], None]) -> None:
     unit.folder.finish()
 
 
-def _ask_teachers(unit: Unit, recipe: str, dataset: Dataset) -> dict[str, SoftTargetCache]:
-    """Keeps what a unit's teachers say to the student of a recipe, and of all like it."""
-    config = unit.recipes[recipe]
-    terms = [term for each in unit.recipes.values() for term in student_terms(each, dataset)]
-    teachers = {name: unit.folder.load_model(name) for name in unit.teachers}
-    return keep_soft_targets(teachers, dataset, config, terms=terms, folder=unit.soft_targets_path)
-
-
 def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
     """Trains a model of a unit and writes its outcome.
 
@@ -196,8 +145,7 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
         return unit.outcome(name)
     files, role, config = unit.folder, name, unit.config
     if name.startswith("recipe-"):
-        role, recipe = "student", name.removeprefix("recipe-")
-        config = unit.recipes[recipe]
+        role, config = "student", unit.recipes[name.removeprefix("recipe-")]
     models = untrained(config, dataset)
     # A teacher without an outcome was interrupted between the two.
     saved = files.load_model(name) if name in unit.teachers else None
@@ -207,7 +155,12 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
         if role == "student":
             views = config.distillation.views
             if views not in teaching:
-                teaching[views] = _ask_teachers(unit, recipe, dataset)
+                recipes = unit.recipes.values()
+                terms = [term for each in recipes for term in student_terms(each, dataset)]
+                teachers = {name: files.load_model(name) for name in unit.teachers}
+                teaching[views] = keep_soft_targets(
+                    teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
+                )
             models |= teaching[views]
         start = time.monotonic()
         try:
@@ -222,6 +175,7 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
 
 
 def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) -> Outcome:
+    """What a trained model says, complete and with each input absent that it can lack."""
     outputs = predict(role, model, dataset)
     for split, values in outputs.items():
         if not np.isfinite(values).all():

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from mmkd_tf.config import RunConfig, full_names, grouped, problems_of, read_yaml, setting_names
 from mmkd_tf.data.table import table_name
-from mmkd_tf.run import TABLE_SUFFIXES
+from mmkd_tf.run import is_table
 from mmkd_tf.tasks.task import SoftTargetDefaults
 
 # A recipe may set these alone. Whatever else differed between two recipes would change the data,
@@ -39,39 +39,35 @@ class StudyConfig(BaseModel, extra="forbid", frozen=True):
     )
 
     def run_config(self, dataset: str, seed: int, recipe: str | None = None) -> RunConfig:
-        """Gives the settings of one run.
-
-        Args:
-            dataset: A name in `datasets`.
-            seed: The seed.
-            recipe: A name in `recipes`; None for teacher and student alone.
-        """
+        """The settings of one run, of a recipe or, without one, of teacher and student alone."""
         own = (self.settings, self.datasets[dataset], self.recipes[recipe] if recipe else {})
         return RunConfig(**grouped({"data.source": dataset}, *own, {"seed": seed}))
 
 
 def make_study(given: Mapping, path: Path | None = None) -> StudyConfig:
-    """Makes a study's config of a YAML file and of flags.
+    """Makes a study's checked config of a YAML file and of flags.
+
+    Settings have their full names then, tables absolute paths; those of the file are looked for in
+    its own folder.
 
     Args:
         given: What the flags say, None where they say nothing: `data`, a table or a TensorFlow
-            dataset in place of the file's datasets; `seeds`; `settings`, which take precedence
-            over the file's `settings` and `datasets`.
-        path: A YAML file with keys of `StudyConfig`. Tables that it names are looked for in its
-            own folder.
-
-    Returns:
-        The checked config, settings by their full names; tables have absolute paths.
-
-    Raises:
-        ValueError: If the file can't be read as YAML or anything in it is wrong; all is listed.
+            dataset in place of the file's datasets; `seeds`; `settings`, which go before those of
+            the file's `settings` and `datasets`.
+        path: A YAML file with keys of `StudyConfig`.
     """
-    values = _read(path)
+    values = {key: each for key, each in read_yaml(path, StudyConfig).items() if each is not None}
+    # `emoji:` with nothing behind it means: as it is.
+    for part in ("datasets", "recipes"):
+        if isinstance(values.get(part), dict):
+            values[part] = {name: own or {} for name, own in values[part].items()}
     problems = []
     if given.get("data") is not None:
         if "datasets" in values:
             problems.append("`DATA`: the YAML file names `datasets` already; leave one out.")
-        values["datasets"] = {_name(given["data"]): {"data": given["data"]}}
+        # A folder is named after it.
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", table_name(given["data"])).lstrip("_.-")[:64]
+        values["datasets"] = {name or "data": {"data": given["data"]}}
     if given.get("seeds") is not None:
         values["seeds"] = given["seeds"]
     try:
@@ -92,16 +88,6 @@ def make_study(given: Mapping, path: Path | None = None) -> StudyConfig:
     if problems:
         raise _unusable(problems)
     return study
-
-
-def _read(path: Path | None) -> dict:
-    given = read_yaml(path, StudyConfig)
-    values = {key: value for key, value in given.items() if value is not None}
-    # `emoji:` with nothing behind it means: as it is.
-    for part in ("datasets", "recipes"):
-        if isinstance(values.get(part), dict):
-            values[part] = {name: own or {} for name, own in values[part].items()}
-    return values
 
 
 def _wrong_settings(study: StudyConfig) -> list[str]:
@@ -147,17 +133,9 @@ def _resolved(settings: Mapping, folder: Path) -> dict:
     """Makes the paths of tables absolute; other data are names of TensorFlow datasets."""
     resolved = full_names(settings)
     for name in _TABLES:
-        value = resolved.get(name)
-        if isinstance(value, str):
-            path = folder / value
-            if path.suffix.lower() in TABLE_SUFFIXES or path.is_file():
-                resolved[name] = str(path.resolve())
+        if isinstance(value := resolved.get(name), str) and is_table(folder / value):
+            resolved[name] = str((folder / value).resolve())
     return resolved
-
-
-def _name(data: str) -> str:
-    """Names a dataset of the command line as a folder can be named."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", table_name(data)).lstrip("_.-")[:64] or "data"
 
 
 def _unusable(problems: list[str]) -> ValueError:

@@ -1,15 +1,177 @@
-"""What a study's files say of its models: the content of `study.json`."""
+"""A study's units, what their models say, and what follows from it: the content of `study.json`."""
 
+import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 
+from mmkd_tf.config import RunConfig, differences, grouped
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
-from mmkd_tf.run_folder import versions
+from mmkd_tf.run import expert_name
+from mmkd_tf.run_folder import CONFIG_FILE, RunFolder, versions, whole_file
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
-from mmkd_tf.study_units import Outcome, Unit
+from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
+
+SOFT_TARGETS_FOLDER = ".soft_targets"
+SPLITS = ("validation", "test")
+_WITHOUT = "_without_"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one trained model says of the held-out examples, by split: `validation` and `test`."""
+
+    outputs: Mapping[str, np.ndarray]  # float32 [n, num_outputs]
+    labels: Mapping[str, np.ndarray]  # as the task has them, [n, ...]
+    without: Mapping[str, Mapping[str, np.ndarray]]  # by input too, outputs where all lack it
+    parameters: int  # number of weights
+    seconds: float  # of training, interrupted parts included
+
+    def predictions(self, split: str, task: Task | str, without: str | None = None) -> Predictions:
+        """Labels and outputs of a split, complete or with an input absent."""
+        outputs = self.outputs[split] if without is None else self.without[split][without]
+        return Predictions(find_task(task), self.labels[split], outputs)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What to train for one dataset and seed. Each of its files is written whole or not at all.
+
+    Its folder holds `teacher.keras`, `<model>.npz` for each model (see `Outcome`; a recipe's model
+    is called `recipe-<name>`), the settings (`config.yaml`, `recipe-<name>.yaml`) and the checksum
+    of the data. `teacher_path` is the folder of the unit whose teacher this one takes, if it is
+    there already: its own, or that of a unit whose students alone are others.
+    """
+
+    dataset: str
+    seed: int
+    path: Path
+    config: RunConfig
+    recipes: Mapping[str, RunConfig]
+    teacher_path: Path
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, seed {self.seed}"
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where its models are."""
+        return RunFolder(self.path)
+
+    @property
+    def teachers(self) -> list[str]:
+        """Its teachers in the order of training; none where there is nobody to teach."""
+        experts = self.config.student_inputs if self.config.teacher.experts else []
+        return ["teacher", *map(expert_name, experts)] if self.recipes else []
+
+    @property
+    def models(self) -> list[str]:
+        """The models in the order of training."""
+        return [*self.teachers, "student_alone", *(f"recipe-{name}" for name in self.recipes)]
+
+    @property
+    def missing(self) -> list[str]:
+        """The models that are not trained yet."""
+        return [name for name in self.models if not (self.path / f"{name}.npz").is_file()]
+
+    @property
+    def soft_targets_path(self) -> Path:
+        """Folder for what its teacher says, which units of one teacher share."""
+        name = "-".join(self.teacher_path.parts[-2:])
+        return self.teacher_path.parents[1] / SOFT_TARGETS_FOLDER / name
+
+    def outcome(self, model: str) -> Outcome | None:
+        """Reads what `save_outcome` wrote; None if it is not there yet."""
+        file = self.path / f"{model}.npz"
+        if not file.is_file():
+            return None
+        damaged = (zipfile.BadZipFile, zlib.error, EOFError, OSError, LookupError, ValueError)
+        try:
+            with np.load(file) as arrays:
+                return _outcome_of(dict(arrays))
+        except damaged as error:
+            raise ValueError(
+                f"`{file}`: what a trained model says. Received: a damaged file ({error}). Remove "
+                "it: this model is then trained again."
+            ) from None
+
+    def save_outcome(self, model: str, outcome: Outcome) -> None:
+        """Writes `<model>.npz`."""
+        arrays = {"parameters": outcome.parameters, "seconds": outcome.seconds}
+        for split in SPLITS:
+            arrays[f"{split}_labels"] = outcome.labels[split]
+            arrays[f"{split}_logits"] = outcome.outputs[split].astype(np.float32)
+            for name, values in outcome.without[split].items():
+                arrays[f"{split}{_WITHOUT}{name}"] = values.astype(np.float32)
+        with whole_file(self.path / f"{model}.npz") as unfinished:
+            np.savez_compressed(unfinished, **arrays)
+
+    def take_teacher(self) -> bool:
+        """Copies the teacher and its outcome from the unit that has it, if it is there."""
+        files = [self.teacher_path / f"teacher{suffix}" for suffix in (".keras", ".npz")]
+        if self.teacher_path == self.path or not all(file.is_file() for file in files):
+            return False
+        for file in files:
+            with whole_file(self.path / file.name) as unfinished:
+                shutil.copyfile(file, unfinished)
+        return True
+
+    def begin(self) -> None:
+        """Makes the folder, unless it is there with other settings, and notes the settings."""
+        if changed := self.changed_settings():
+            raise ValueError("\n".join(changed))
+        self.path.mkdir(parents=True, exist_ok=True)
+        for file, settings in self._settings().items():
+            if not (self.path / file).is_file():
+                text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+                self.folder.write_text(file, text)
+
+    def changed_settings(self) -> list[str]:
+        """Lists where settings differ from those that the folder's models were trained with."""
+        lines = []
+        for file, now in self._settings().items():
+            if (self.path / file).is_file():
+                # A setting that is younger than the file had no effect then: its default.
+                saved = yaml.safe_load((self.path / file).read_text(encoding="utf-8"))
+                was = RunConfig(**grouped(saved))
+                was = shared_settings(was) if file == CONFIG_FILE else _of_recipe(was)
+                lines += [f"- {self.path / file}: {line}" for line in differences(was, now)]
+        return lines
+
+    def _settings(self) -> dict[str, dict]:
+        """By file, the settings that matter to its models."""
+        return {CONFIG_FILE: shared_settings(self.config)} | {
+            f"recipe-{name}.yaml": _of_recipe(recipe) for name, recipe in self.recipes.items()
+        }
+
+
+def _of_recipe(config: RunConfig) -> dict:
+    return {"distillation": recipe_settings(config)}
+
+
+def _outcome_of(arrays: Mapping[str, np.ndarray]) -> Outcome:
+    """Reads the arrays of a file; those of before absence was measured have none of it."""
+    return Outcome(
+        outputs={split: arrays[f"{split}_logits"] for split in SPLITS},
+        labels={split: arrays[f"{split}_labels"] for split in SPLITS},
+        without={
+            split: {
+                name.partition(_WITHOUT)[2]: values
+                for name, values in arrays.items()
+                if name.startswith(f"{split}{_WITHOUT}")
+            }
+            for split in SPLITS
+        },
+        parameters=int(arrays["parameters"]),
+        seconds=float(arrays["seconds"]),
+    )
+
 
 Outcomes = Mapping[str, Mapping[int, Outcome]]  # by model and seed
 
@@ -22,18 +184,7 @@ def summarize(
     test: bool,
     failed: Mapping[str, str],
 ) -> dict:
-    """Measures all models that are trained and compares the students.
-
-    Args:
-        study: What was compared.
-        units: The study's units; those without a teacher or a student alone are left out.
-        tasks: By dataset, what its models answer.
-        test: Whether to look at the test split too.
-        failed: By unit that failed, the reason.
-
-    Returns:
-        What `study.json` holds; see the README.
-    """
+    """Measures all models that are trained and compares the students: what `study.json` holds."""
     splits = ("validation", "test") if test else ("validation",)
     datasets, comparisons, trained = {}, {}, {}
     for dataset, task in tasks.items():
@@ -41,12 +192,19 @@ def summarize(
         if not outcomes:
             continue
         trained[dataset] = outcomes
-        compared = {split: _compare(outcomes, study.recipes, split, task) for split in splits}
+        compared = {split: _comparisons(outcomes, study.recipes, split, task) for split in splits}
         comparisons[dataset] = compared["validation"]
         datasets[dataset] = {
             "task": task.name,
             "config": shared_settings(study.run_config(dataset, 0)),
-            "models": _training(outcomes),
+            "models": {
+                model: {
+                    "seeds": list(by_seed),
+                    "parameters": next(iter(by_seed.values())).parameters,
+                    "seconds": [round(outcome.seconds, 1) for outcome in by_seed.values()],
+                }
+                for model, by_seed in outcomes.items()
+            },
             "splits": {split: _measure(outcomes, compared[split], split, task) for split in splits},
         }
     first = next(iter(study.datasets))
@@ -78,31 +236,22 @@ def _outcomes(units: Sequence[Unit]) -> dict[str, dict[int, Outcome]]:
     return outcomes
 
 
-def _compare(outcomes, recipes: Iterable[str], split, task) -> dict[str, Comparison]:
+def _comparisons(outcomes: Outcomes, recipes: Iterable[str], split, task) -> dict[str, Comparison]:
     comparisons = {}
     for recipe in recipes:
-        student = outcomes.get(f"recipe-{recipe}", {})
-        if student:
-            models = {"teacher": outcomes["teacher"], "student_alone": outcomes["student_alone"]}
-            comparisons[recipe] = compare(
-                **{
-                    role: [by_seed[seed].predictions(split, task) for seed in student]
-                    for role, by_seed in (models | {"student": student}).items()
-                },
-                rng=np.random.default_rng(0),
-            )
+        if student := outcomes.get(f"recipe-{recipe}"):
+            models = {role: outcomes[role] for role in ("teacher", "student_alone")}
+            comparisons[recipe] = _compare(models | {"student": student}, student, split, task)
     return comparisons
 
 
-def _training(outcomes) -> dict[str, dict]:
-    return {
-        model: {
-            "seeds": list(by_seed),
-            "parameters": next(iter(by_seed.values())).parameters,
-            "seconds": [round(outcome.seconds, 1) for outcome in by_seed.values()],
-        }
-        for model, by_seed in outcomes.items()
+def _compare(models: Outcomes, seeds: Iterable[int], split: str, task: Task) -> Comparison:
+    """Compares the student of some seeds with the other roles of `compare`."""
+    predictions = {
+        role: [by_seed[seed].predictions(split, task) for seed in seeds]
+        for role, by_seed in models.items()
     }
+    return compare(**predictions, rng=np.random.default_rng(0))
 
 
 def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: Task) -> dict:
@@ -110,7 +259,11 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
     for model, by_seed in outcomes.items():
         measured = scores([outcome.predictions(split, task) for outcome in by_seed.values()])
         means = {key: float(np.mean(values)) for key, values in measured.items()}
-        models[model] = {**measured, "mean": means, "without": _without(by_seed, split, task)}
+        without = {
+            name: _mean_score(by_seed, split, task, name)
+            for name in next(iter(by_seed.values())).without[split]
+        }
+        models[model] = {**measured, "mean": means, "without": without}
     first = next(iter(outcomes["student_alone"].values()))
     return {
         "examples": len(first.labels[split]),
@@ -119,25 +272,10 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
     }
 
 
-def _without(by_seed: Mapping[int, Outcome], split: str, task: Task) -> dict[str, float]:
-    """By input, the mean headline figure where all examples lack it."""
-    names = next(iter(by_seed.values())).without[split]
-    return {
-        name: _mean_score(o.predictions(split, task, without=name) for o in by_seed.values())
-        for name in names
-    }
-
-
 def absence(
     units: Sequence[Unit], outcomes: Mapping[str, Outcomes], tasks: Mapping[str, Task], split: str
 ) -> dict[str, list[dict]]:
     """Compares the datasets of a study that differ in inputs or dropout of the students alone.
-
-    Args:
-        units: The study's units.
-        outcomes: By dataset, model and seed.
-        tasks: By dataset, what its models answer.
-        split: Which split to look at.
 
     Returns:
         `left`: models with one input left, beside the student made for that input alone, with
@@ -147,7 +285,7 @@ def absence(
         such datasets.
     """
     first = {unit.dataset: unit for unit in reversed(units) if unit.dataset in outcomes}
-    left, cost = [], []
+    left, cost, dropout = [], [], {"student": {"modality_dropout"}}
     for name, unit in first.items():
         for other_name, other in first.items():
             if other_name == name or other.config.data != unit.config.data:
@@ -156,14 +294,12 @@ def absence(
             read, others = unit.config.student_inputs, other.config.student_inputs
             if len(read) == 2 and len(others) == 1 and others[0] in read:
                 left += _left(name, other_name, others[0], *pair)
-            if _but_dropout(unit) == _but_dropout(other) and not _rate(other) and _rate(unit):
+            same = unit.config.model_dump(exclude=dropout) == other.config.model_dump(
+                exclude=dropout
+            )
+            if same and not _rate(other) and _rate(unit):
                 cost += _cost(name, other_name, *pair)
     return {"left": left, "cost": cost}
-
-
-def _but_dropout(unit: Unit) -> dict:
-    """All settings but modality dropout of the students."""
-    return unit.config.model_dump(exclude={"student": {"modality_dropout"}})
 
 
 def _rate(unit: Unit) -> float:
@@ -172,18 +308,18 @@ def _rate(unit: Unit) -> float:
 
 
 def _left(name, other_name, modality: str, own: Outcomes, other: Outcomes, split, task):
-    made_for_it = _mean_score(o.predictions(split, task) for o in other["student_alone"].values())
+    made_for_it = _mean_score(other["student_alone"], split, task)
     rows = []
     for model, by_seed in own.items():
         absent = [each for each in next(iter(by_seed.values())).without[split] if each != modality]
         if _is_student(model) and absent:
-            found = [o.predictions(split, task, without=absent[0]) for o in by_seed.values()]
+            score = _mean_score(by_seed, split, task, absent[0])
             rows.append(
                 {
                     "dataset": name,
                     "model": model,
                     "modality": modality,
-                    "accuracy": (score := _mean_score(found)),
+                    "accuracy": score,
                     "made_for_it": other_name,
                     "made_for_it_accuracy": made_for_it,
                     "share": score / made_for_it if made_for_it else 0.0,
@@ -197,13 +333,8 @@ def _cost(name, other_name, own: Outcomes, other: Outcomes, split, task):
     for model in filter(_is_student, own):
         seeds = sorted(set(own[model]) & set(other.get(model, ())))
         if seeds:
-            before, after = (
-                [outcomes[model][seed].predictions(split, task) for seed in seeds]
-                for outcomes in (other, own)
-            )
-            compared = compare(
-                teacher=before, student_alone=before, student=after, rng=np.random.default_rng(0)
-            )
+            roles = {"teacher": other[model], "student_alone": other[model], "student": own[model]}
+            compared = _compare(roles, seeds, split, task)
             rows.append(
                 {
                     "dataset": name,
@@ -220,5 +351,9 @@ def _is_student(model: str) -> bool:
     return model == "student_alone" or model.startswith("recipe-")
 
 
-def _mean_score(predictions: Iterable[Predictions]) -> float:
-    return float(np.mean([each.score for each in predictions]))
+def _mean_score(
+    by_seed: Mapping[int, Outcome], split: str, task: Task, without: str | None = None
+) -> float:
+    """The mean headline figure, complete or where all examples lack an input."""
+    found = (outcome.predictions(split, task, without) for outcome in by_seed.values())
+    return float(np.mean([each.score for each in found]))

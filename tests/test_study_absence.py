@@ -3,8 +3,7 @@ import pytest
 
 from mmkd_tf.study import make_units
 from mmkd_tf.study_config import StudyConfig
-from mmkd_tf.study_results import absence
-from mmkd_tf.study_units import SPLITS, Outcome
+from mmkd_tf.study_results import SPLITS, Outcome, absence
 from mmkd_tf.tasks import TASKS
 
 LABELS = np.arange(10, dtype=np.int32) % 2

@@ -4,8 +4,7 @@ import numpy as np
 
 from mmkd_tf.study import make_units
 from mmkd_tf.study_config import StudyConfig
-from mmkd_tf.study_results import summarize
-from mmkd_tf.study_units import SPLITS, Outcome
+from mmkd_tf.study_results import SPLITS, Outcome, summarize
 from mmkd_tf.tasks import TASKS
 
 LABELS = np.arange(10, dtype=np.int32) % 2

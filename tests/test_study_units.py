@@ -7,7 +7,7 @@ import yaml
 
 from mmkd_tf.config import RunConfig, make_config
 from mmkd_tf.study_config import StudyConfig
-from mmkd_tf.study_units import Outcome, Unit
+from mmkd_tf.study_results import Outcome, Unit
 
 
 def unit_at(path, config=None, recipes=None, teacher_path=None) -> Unit:

@@ -11,14 +11,7 @@ _READERS = {"probabilities": "Classifier", "values": "Regressor", "embedding": "
 
 
 def model_card(results: Mapping) -> str:
-    """Writes the card of a run.
-
-    Args:
-        results: What `results.json` holds; see the documentation.
-
-    Returns:
-        Markdown. What comes from the data stays text, as far as Markdown has markup of its own.
-    """
+    """Writes the card of what `results.json` holds as Markdown; what comes from data stays text."""
     task, inputs = say.task_of(results), say.read_by_student(results)
     read = {name: say.kinds(results)[name] for name in inputs}
     texts = [name for name, kind in read.items() if kind is not None and issubclass(kind, Text)]

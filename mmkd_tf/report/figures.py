@@ -20,12 +20,6 @@ def study_figure(results: Mapping) -> Figure:
 
     A panel for each dataset and split; a pair of columns for each recipe. A line joins the two
     students of a seed. It is readable without colours.
-
-    Args:
-        results: What `study.json` holds; see the documentation.
-
-    Returns:
-        The figure; save it with `figure.savefig`.
     """
     datasets = results["datasets"]
     splits = list(next(iter(datasets.values()))["splits"])
@@ -51,9 +45,8 @@ def _panel(axes: Axes, models: Mapping, split: Mapping, recipes: list[str], key:
     scores = {name: model[key] for name, model in split["models"].items()}
     teacher = split["models"]["teacher"]["mean"][key]
     axes.axhline(teacher, color=_GREY, linestyle="--", linewidth=1.2, label="teacher, mean")
-    alone_by_seed = dict(
-        zip(models["student_alone"]["seeds"], scores["student_alone"], strict=True)
-    )
+    seeds = models["student_alone"]["seeds"]
+    alone_by_seed = dict(zip(seeds, scores["student_alone"], strict=True))
     for place, recipe in enumerate(recipes):
         model = f"recipe-{recipe}"
         if model not in scores:
@@ -106,18 +99,10 @@ _CURVES = {
 
 
 def damage_figure(found: Mapping, *, score: str, absent: float | None, top: float) -> Figure:
-    """Draws the models' score under one kind of damage, in the colours of a page.
+    """Draws the models' score under one kind of damage of `results.json`, in a page's colours.
 
-    The curves tell apart by line and mark as well as by colour.
-
-    Args:
-        found: What `results.json` holds of the damage, under `robustness`.
-        score: What the score is called.
-        absent: That of the distilled student without the input; a dotted line shows it.
-        top: Highest score of all panels, which have one scale.
-
-    Returns:
-        The figure; write it with `svg`.
+    The curves tell apart by line and mark as well as by colour. A dotted line shows the score of
+    the distilled student with the input `absent`; all panels have one scale, up to `top`.
     """
     figure = Figure(figsize=(3.3, 2.2), layout="constrained")
     axes = figure.subplots()
@@ -138,15 +123,10 @@ def damage_figure(found: Mapping, *, score: str, absent: float | None, top: floa
 
 
 def svg(figure: Figure, *, name: str, label: str) -> Markup:
-    """Writes a figure to stand in a page, with the colours and the font of that page.
+    """Writes a figure in `PAGE_COLOURS` as an `svg` element with the colours and font of its page.
 
-    Args:
-        figure: Drawn with the colours of `PAGE_COLOURS`.
-        name: Keeps the names within apart from those of the page's other figures.
-        label: What is to be seen, for those who can't.
-
-    Returns:
-        An `svg` element; the same figure gives the same text.
+    The same figure gives the same text. `name` keeps the names within apart from those of the
+    page's other figures; `label` says what is to be seen, for those who can't.
     """
     file = io.StringIO()
     # Text stays text; without a salt the names of clipping paths would be drawn by chance.

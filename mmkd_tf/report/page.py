@@ -12,7 +12,6 @@ from mmkd_tf.report.figures import damage_figure, svg
 from mmkd_tf.report.tables import capitalized, escape_markdown, figure
 
 _FOLDER = Path(__file__).parent
-_KIB = 1024
 
 
 def render(template: str, **values: object) -> str:
@@ -29,16 +28,10 @@ def render(template: str, **values: object) -> str:
 
 
 def report_page(results: Mapping) -> str:
-    """Writes the page of a run.
+    """Writes the page of what `results.json` holds, of earlier versions too, as HTML.
 
     Everything is in it, figures too; it asks for nothing from elsewhere. Names from the data are
-    escaped. Results of earlier versions may lack keys.
-
-    Args:
-        results: What `results.json` holds; see the documentation.
-
-    Returns:
-        HTML.
+    escaped.
     """
     measured = results.get("robustness") or {"damage": {}}
     return render(
@@ -60,11 +53,11 @@ def _tiles(results: Mapping) -> list[tuple[str, str]]:
     """What came out, in four figures, each with its meaning."""
     student, teacher, task = results["student"], results["teacher"], say.task_of(results)
     form = ".1%" if task.has_one_class else ".3f"  # people read an accuracy in percent
+    whose = ((student, "of the distilled student"), (teacher, "of its teacher"))
     tiles = [
-        (figure(student["test"][task.headline], form), "of the distilled student"),
-        (figure(teacher["test"][task.headline], form), "of its teacher"),
+        (figure(model["test"][task.headline], form), f"{task.words.headline} {words}")
+        for model, words in whose
     ]
-    tiles = [(value, f"{task.words.headline} {whose}") for value, whose in tiles]
     smaller = f"{teacher['parameters'] / student['parameters']:,.0f} x"
     counts = f"{student['parameters']:,} for {teacher['parameters']:,}"
     tiles.append((smaller, f"fewer parameters: {counts}"))
@@ -72,7 +65,7 @@ def _tiles(results: Mapping) -> list[tuple[str, str]]:
     if files:
         made = min(files, key=lambda file: file["bytes"])
         meaning = f"{made['file']}, {made['latency_ms']:.2g} ms a call"
-        tiles.append((f"{made['bytes'] / _KIB:,.0f} KiB", meaning))
+        tiles.append((f"{made['bytes'] / 1024:,.0f} KiB", meaning))
     return tiles
 
 
@@ -81,7 +74,7 @@ def _panel(kind: str, results: Mapping) -> dict:
     measured, score = results["robustness"], say.task_of(results).words.headline
     found, title = measured["damage"][kind], say.damage_title(kind)
     absent = measured["absent"].get("student", {}).get(found["modality"])
-    curves = [curve for each in measured["damage"].values() for curve in each["score"].values()]
+    curves = (curve for each in measured["damage"].values() for curve in each["score"].values())
     ends = ", ".join(
         f"{say.MODELS[name]} from {curve[0]:.2f} to {curve[-1]:.2f}"
         for name, curve in found["score"].items()

@@ -10,11 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Reporter:
-    """Writes a line for each stage and a bar while it trains.
-
-    Args:
-        console: Where to write; standard error by default, so that standard output stays free.
-    """
+    """Writes a line for each stage and a bar while it trains, on standard error by default."""
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console(stderr=True, highlight=False)
@@ -25,12 +21,7 @@ class Reporter:
 
     @contextmanager
     def stage(self, title: str, note_seconds: Callable[[float], None]):
-        """Announces a stage and notes how long it took, also when it fails.
-
-        Args:
-            title: What is being done.
-            note_seconds: Called with the seconds at the end.
-        """
+        """Announces a stage and notes how long it took, also when it fails."""
         self.say(f"{title} ...")
         start = time.monotonic()
         try:

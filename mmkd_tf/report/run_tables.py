@@ -1,13 +1,12 @@
 """The tables of a run: each is made here, of what `results.json` holds, wherever it is shown."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from mmkd_tf.config import RunConfig, full_names
+from mmkd_tf.config import RunConfig, flat, full_names
 from mmkd_tf.modalities.modality import TEACHER_PREFIX
 from mmkd_tf.report.sentences import MODELS, damage_title, kinds, task_of
 from mmkd_tf.report.tables import Table, figure
 
-_KIB = 1024
 _MOST_MISTAKES = 15
 # By what a file gives: in which space it is compared with Keras.
 _DIFFERENCES = {
@@ -20,17 +19,13 @@ _DIFFERENCES = {
 def comparison(results: Mapping) -> Table:
     """The models' figures on the test split."""
     task = task_of(results)
-    models = [(name, title) for name, title in MODELS.items() if name in results]
+    models = {title: results[name] for name, title in MODELS.items() if name in results}
     rows = [
-        (
-            title,
-            *_figures(results[name]["test"], task.words.columns),
-            f"{results[name]['parameters']:,}",
-        )
-        for name, title in models
+        (title, *_figures(model["test"], task.words.columns), f"{model['parameters']:,}")
+        for title, model in models.items()
     ]
     columns = ("model", *(title for title, _, _ in task.words.columns), "parameters")
-    shares = [results[name]["test"][task.headline] for name, _ in models]
+    shares = [model["test"][task.headline] for model in models.values()]
     return Table(columns, rows, bars={1: shares})
 
 
@@ -41,19 +36,16 @@ def outputs(results: Mapping) -> Table:
     rows = [(each["name"], *_figures(each, words.output_columns)) for each in found]
     keys = [key for _, key, _ in words.output_columns]
     shown = task.headline if task.headline in keys else "recall"
-    bars = {}
-    if shown in keys:
-        bars[1 + keys.index(shown)] = [each.get(shown) or 0 for each in found]
+    shares = [each.get(shown) or 0 for each in found]
+    bars = {1 + keys.index(shown): shares} if shown in keys else {}
     columns = (words.output, *(title for title, _, _ in words.output_columns))
     return Table(columns, rows, bars=bars)
 
 
 def mistakes(results: Mapping) -> Table:
     """What the distilled student takes for what, the most frequent first."""
-    names, counts = (
-        results["dataset"]["class_names"],
-        results["student"]["test"]["confusion_matrix"],
-    )
+    names = results["dataset"]["class_names"]
+    counts = results["student"]["test"]["confusion_matrix"]
     found = sorted(
         (-count, names[label], names[called])
         for label, row in enumerate(counts)
@@ -83,35 +75,27 @@ def absence(results: Mapping) -> Table:
 def damage(results: Mapping) -> Table:
     """The models' robustness to each kind of damage, in one figure each."""
     kinds = results["robustness"]["damage"]
-    relative, effective = (
-        [name for name in MODELS if any(name in found[key] for found in kinds.values())]
-        for key in ("relative", "effective")
-    )
-    columns = ["damage", *(f"relative: {MODELS[name]}" for name in relative)]
-    columns += [f"effective: {MODELS[name]}" for name in effective]
+    shown = [
+        (key, name, form)
+        for key, form in (("relative", ".3f"), ("effective", "+.3f"))
+        for name in MODELS
+        if any(name in found[key] for found in kinds.values())
+    ]
     rows = [
-        (
-            damage_title(kind),
-            *(figure(found["relative"].get(name)) for name in relative),
-            *(figure(found["effective"].get(name), "+.3f") for name in effective),
-        )
+        (damage_title(kind), *(figure(found[key].get(name), form) for key, name, form in shown))
         for kind, found in kinds.items()
     ]
-    return Table(tuple(columns), rows)
+    return Table(("damage", *(f"{key}: {MODELS[name]}" for key, name, _ in shown)), rows)
 
 
 def weights(results: Mapping) -> Table:
     """How much the models' fusions count each input; no rows if they have no weights."""
-    found = [
-        (MODELS.get(model, model), name, weight)
-        for model, by_input in (results.get("modality_weights") or {}).items()
-        for name, weight in (by_input or {}).items()
-    ]
-    rows = [
-        (model, name, f"{weight['mean']:.2f}", f"{weight['low']:.2f} to {weight['high']:.2f}")
-        for model, name, weight in found
-    ]
-    shares = [weight["mean"] for _, _, weight in found]
+    rows, shares = [], []
+    for model, by_input in (results.get("modality_weights") or {}).items():
+        for name, weight in (by_input or {}).items():
+            most = f"{weight['low']:.2f} to {weight['high']:.2f}"
+            rows.append((MODELS.get(model, model), name, f"{weight['mean']:.2f}", most))
+            shares.append(weight["mean"])
     columns = ("model", "input", "mean weight", "most examples")
     return Table(columns, rows, num_words=2, bars={2: shares})
 
@@ -224,32 +208,20 @@ def software(results: Mapping) -> Table:
 
 def settings(results: Mapping) -> Table:
     """All settings of the run by their full names, with what they mean."""
-    fields = dict(flat({name: _fields(field) for name, field in RunConfig.model_fields.items()}))
+    fields = {
+        name: getattr(field.annotation, "model_fields", field)  # those of a group, or itself
+        for name, field in RunConfig.model_fields.items()
+    }
     of_inputs = {
         f"inputs.{name}.{own}": field
         for name, kind in kinds(results).items()
         for own, field in (kind.Options.model_fields if kind else {}).items()
     }
-    rows = []
+    known, rows = dict(flat(fields)) | of_inputs, []
     for name, value in flat(full_names(results.get("config", {}))):
-        field = (fields | of_inputs).get(name)
-        meaning = field.description if field else None
-        rows.append((name, "none" if value is None else str(value), meaning or ""))
+        meaning = getattr(known.get(name), "description", None) or ""
+        rows.append((name, "none" if value is None else str(value), meaning))
     return Table(("setting", "value", "meaning"), rows, num_words=3)
-
-
-def _fields(field) -> object:
-    """The fields of a group of settings; a setting without a group itself."""
-    return getattr(field.annotation, "model_fields", field)
-
-
-def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted names and values of nested mappings."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _figures(measured: Mapping, columns: Sequence[tuple[str, str, str]]) -> list[str]:
@@ -258,7 +230,7 @@ def _figures(measured: Mapping, columns: Sequence[tuple[str, str, str]]) -> list
 
 def _measured(made: Mapping) -> tuple[str, str]:
     """Size and latency of a file or level."""
-    return f"{made['bytes'] / _KIB:,.1f}", figure(made.get("latency_ms"))
+    return f"{made['bytes'] / 1024:,.1f}", figure(made.get("latency_ms"))
 
 
 def _as_keras(same: str) -> str:

@@ -101,11 +101,10 @@ def taught(results: Mapping) -> str:
     """Says what the models learnt from, and what each side read where it is not the same."""
     truth = task_of(results).words.truth
     names = ("soft_target_loss", "soft_target_weight", "temperature")
-    details = {name: setting(results, f"distillation.{name}") for name in names}
     softened = ", ".join(
         f"{name.removeprefix('soft_target_')} {value}"
-        for name, value in details.items()
-        if value is not None
+        for name in names
+        if (value := setting(results, f"distillation.{name}")) is not None
     )
     weight = setting(results, "distillation.hard_label_weight")
     text = (

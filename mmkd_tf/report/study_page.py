@@ -2,23 +2,15 @@
 
 from collections.abc import Mapping
 
+from mmkd_tf.config import flat
 from mmkd_tf.report.page import render
-from mmkd_tf.report.run_tables import flat
 from mmkd_tf.report.sentences import study_task
 from mmkd_tf.report.tables import Table, capitalized, points_interval, wrapped
 from mmkd_tf.report.tables import figure as shown
 
 
 def study_page(results: Mapping, *, figure: str) -> str:
-    """Writes the page of a study.
-
-    Args:
-        results: What `study.json` holds; see the documentation.
-        figure: File name of the figure, in the page's folder.
-
-    Returns:
-        Markdown.
-    """
+    """Writes the page of what `study.json` holds, with its figure's file name, as Markdown."""
     recipes = {
         name: ", ".join(f"{setting} {value}" for setting, value in flat(settings))
         for name, settings in results["recipes"].items()
@@ -34,11 +26,7 @@ def study_page(results: Mapping, *, figure: str) -> str:
 
 
 def study_text(results: Mapping) -> str:
-    """Writes the comparison as plain text.
-
-    Args:
-        results: What `study.json` holds.
-    """
+    """Writes the comparison of what `study.json` holds as plain text."""
     blocks = []
     for part in _parts(results):
         # What is left out is in the verdicts.
@@ -57,7 +45,11 @@ def _parts(results: Mapping) -> list[dict]:
         {
             "split": split,
             "comparisons": _comparisons(results, split),
-            "verdicts": _verdicts(results, split),
+            "verdicts": [
+                f"{dataset}, {recipe}: {comparison['verdict']}"
+                for dataset, values in results["datasets"].items()
+                for recipe, comparison in values["splits"][split]["comparisons"].items()
+            ],
             "models": _models(results, split),
             "absence": _absence(results, split),
         }
@@ -132,7 +124,7 @@ def _absence(results: Mapping, split: str) -> list[Table]:
         for row in found.get("cost", [])
     ]
     tables = [
-        _without(results, split, headline),
+        _without(results, split),
         Table(
             ("dataset", "model", "left", "made for it", headline, f"its {headline}", "share"),
             left,
@@ -149,34 +141,21 @@ def _absence(results: Mapping, split: str) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def _without(results: Mapping, split: str, headline: str) -> Table:
-    measured = {
-        (dataset, model): values
+def _without(results: Mapping, split: str) -> Table:
+    measured = [
+        (dataset, model, values["mean"][study_task(results, dataset).headline], values["without"])
         for dataset, found in results["datasets"].items()
         for model, values in found["splits"][split]["models"].items()
         if values.get("without")
-    }
-    names = sorted({name for values in measured.values() for name in values["without"]})
+    ]
+    names = sorted({name for *_, without in measured for name in without})
     rows = [
-        (
-            dataset,
-            _model_title(model),
-            shown(values["mean"][study_task(results, dataset).headline]),
-            *(shown(values["without"].get(name)) for name in names),
-        )
-        for (dataset, model), values in measured.items()
+        (dataset, _model_title(model), *map(shown, (complete, *map(without.get, names))))
+        for dataset, model, complete, without in measured
     ]
     columns = ("dataset", "model", "complete", *(f"without {name}" for name in names))
-    title = f"{capitalized(headline)} where all examples lack a modality"
+    title = f"{capitalized(_headline(results))} where all examples lack a modality"
     return Table(columns, rows, title, num_words=2)
-
-
-def _verdicts(results: Mapping, split: str) -> list[str]:
-    return [
-        f"{dataset}, {recipe}: {comparison['verdict']}"
-        for dataset, values in results["datasets"].items()
-        for recipe, comparison in values["splits"][split]["comparisons"].items()
-    ]
 
 
 def _ranking(results: Mapping) -> str:

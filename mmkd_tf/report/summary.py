@@ -8,11 +8,7 @@ from mmkd_tf.report.tables import wrapped
 
 
 def summary(results: Mapping) -> str:
-    """Writes the comparison and the exported files as plain text.
-
-    Args:
-        results: What `results.json` holds.
-    """
+    """Writes the comparison and the exported files of `results.json` as plain text."""
     seconds = results["seconds"]
     stages = ", ".join(f"{stage.replace('_', ' ')} {value:.0f}" for stage, value in seconds.items())
     peak = results.get("peak_memory_mib")
@@ -41,11 +37,7 @@ def _robustness(results: Mapping) -> list[str]:
 
 
 def exports_text(exports: Sequence[Mapping]) -> str:
-    """Writes the exported files beside Keras, and the levels that were tried, as plain text.
-
-    Args:
-        exports: A dict for each file, with the keys of `mmkd_tf.export.Export`.
-    """
+    """Writes the exported files beside Keras, and the levels that were tried, as plain text."""
     files = tables.files(exports)
     tried = tables.levels(exports)
     parts = [files.without(files.columns[-1]).to_text()]

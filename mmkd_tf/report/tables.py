@@ -18,22 +18,15 @@ _MOST_COLUMNS = 100  # longer lines of prose are hard to read
 class Table:
     """A table for people; `templates/macros.html` writes it as HTML.
 
-    Attributes:
-        columns: Titles.
-        rows: Cells as they are shown, as many in each row as there are columns.
-        title: What it shows; may be empty.
-        num_words: So many columns from the left hold words, as do those without a title; the
-            others hold figures, which stand to the right.
-        bars: By index of a column, for each row the share, 0 to 1, of a bar under the figure.
-
-    Raises:
-        ValueError: If a row has more or fewer cells than there are columns.
+    So many columns from the left as `num_words` hold words, as do those without a title; the others
+    hold figures, which stand to the right.
     """
 
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # titles
     rows: Sequence[tuple[str, ...]]
     title: str = ""
     num_words: int = 1
+    # By index of a column, for each row the share, 0 to 1, of a bar under the figure.
     bars: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -63,11 +56,9 @@ class Table:
         return "\n".join([*([f"{self.title}:", ""] if self.title else []), *lines])
 
     def to_text(self, width: int | None = None) -> str:
-        """Writes it as plain text, the title as a line above.
+        """Writes it as plain text, the title as a line above, as wide as the terminal by default.
 
-        Args:
-            width: Most columns of a line; by default the terminal's, 80 without one. Titles take
-                several lines first, then words, figures last.
+        Where it is narrow, titles take several lines first, then words, figures last.
         """
         width = width or terminal_width()
         table = [[" ".join(cell.split()) for cell in row] for row in (self.columns, *self.rows)]
