@@ -84,7 +84,7 @@ def test_all_problems_of_inputs_are_in_one_error():
 
 
 def test_problems_of_the_short_form_name_its_arguments():
-    options = DatasetOptions(image_size=2000, text_length=1000)
+    options = DatasetOptions(image_size=2000, text_length=2000)
     with pytest.raises(ValueError) as caught:
         named(None, image=5, options=options)
     lines = str(caught.value).splitlines()
