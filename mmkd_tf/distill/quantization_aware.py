@@ -162,7 +162,6 @@ class FakeQuantized(layers.Layer):
         self.built = True
 
     def call(self, *args, **kwargs):
-        """Calls the layer as it is called itself."""
         if self.input_bits is not None:
             args = (round_activations(args[0], bits=self.input_bits), *args[1:])
         rounded = self.rounded()
@@ -201,7 +200,6 @@ class FakeQuantized(layers.Layer):
         return result
 
     def compute_mask(self, inputs, previous_mask):
-        """The layer's mask."""
         return self.layer.compute_mask(inputs, previous_mask)
 
     def get_config(self):
@@ -213,7 +211,6 @@ class FakeQuantized(layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        """Makes the layer first."""
         layer = keras.saving.deserialize_keras_object(config.pop("layer"))
         return cls(layer, **config)
 

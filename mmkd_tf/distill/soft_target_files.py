@@ -283,7 +283,6 @@ class SoftTargetCache:
 
     @classmethod
     def from_config(cls, config: dict) -> "SoftTargetCache":
-        """Opens the folder again."""
         return cls(**config)
 
     def __repr__(self) -> str:
