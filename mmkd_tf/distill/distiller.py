@@ -303,11 +303,7 @@ def mean_over_batch(values, sample_weight=None):
 
 
 class _Held:
-    """Holds models and the arguments of `compile` where Keras does not look for layers.
-
-    Args:
-        given: The teacher or teachers, as the Distiller was given them.
-    """
+    """Holds models and the arguments of `compile` where Keras does not look for layers."""
 
     def __init__(self, given):
         self.given, self.named = given, named_teachers(given)

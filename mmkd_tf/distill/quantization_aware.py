@@ -134,13 +134,9 @@ def keep_rounded_weights(twin: keras.Model) -> None:
 
 @keras.saving.register_keras_serializable("mmkd_tf")
 class FakeQuantized(layers.Layer):
-    """Calls another layer with its kernels and embeddings rounded.
+    """Calls another layer, built, with its kernels and embeddings rounded.
 
-    Args:
-        layer: The layer, built; its variables are this layer's too.
-        weight_bits: Bits of its kernels.
-        embedding_bits: Bits of its embedding tables.
-        input_bits: Bits of what it reads; None for float.
+    Its variables are this layer's too; `input_bits` is None where it reads floats.
     """
 
     def __init__(
@@ -218,15 +214,7 @@ class FakeQuantized(layers.Layer):
 def round_weights(weights, *, bits: int, axes: tuple[int, ...]):
     """Rounds weights to a grid about zero, with gradients as if it did not.
 
-    `scale = max|weights| / (2^(bits - 1) - 1)`, `round(weights / scale) * scale`.
-
-    Args:
-        weights: float, any shape.
-        bits: Bits of the integers.
-        axes: The axes that share a scale.
-
-    Returns:
-        The same shape and dtype.
+    `scale = max|weights| / (2^(bits - 1) - 1)` over the axes, `round(weights / scale) * scale`.
     """
     scale = ops.max(ops.abs(weights), axis=axes, keepdims=True) / (2 ** (bits - 1) - 1)
     scale = ops.where(scale > 0, scale, 1)  # a channel of zeros stays so
@@ -236,12 +224,7 @@ def round_weights(weights, *, bits: int, axes: tuple[int, ...]):
 def round_activations(values, *, bits: int):
     """Rounds floats to `2^bits` values from their minimum to their maximum, zero among them.
 
-    Args:
-        values: Any shape; integers, as of a picture, stay as they are.
-        bits: Bits of the integers.
-
-    Returns:
-        The same shape and dtype; gradients pass.
+    Integers, as of a picture, stay as they are; gradients pass.
     """
     if not keras.backend.is_float_dtype(values.dtype):
         return values
