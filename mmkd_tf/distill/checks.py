@@ -21,7 +21,12 @@ def check_models(*, student: keras.Model, teachers: Mapping) -> None:
     """Refuses models that can't be distilled into each other; all problems at once."""
     if not teachers:
         raise ValueError("`teacher`: at least one. Received: none.")
-    refuse(_name_problems(teachers))
+    unusable = [name for name in teachers if not isinstance(name, str) or not name or "/" in name]
+    if unusable:
+        raise ValueError(
+            "`teacher`: names that are strings without '/', which separates a teacher's name from "
+            f"that of its layer. Received: {unusable}."
+        )
     # A list, because a teacher may be called 'student'.
     models = [("student", student)]
     for name, teacher in teachers.items():
@@ -43,16 +48,6 @@ def check_models(*, student: keras.Model, teachers: Mapping) -> None:
         if name not in dict(models[1:]):
             problems += _class_problems(student, name, cache.outputs["logits"].shape[-1])
     refuse(problems)
-
-
-def _name_problems(names) -> list[str]:
-    unusable = [name for name in names if not isinstance(name, str) or not name or "/" in name]
-    if not unusable:
-        return []
-    return [
-        "`teacher`: names that are strings without '/', which separates a teacher's name from "
-        f"that of its layer. Received: {unusable}."
-    ]
 
 
 def _class_problems(student, name: str, num_teacher: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Distiller: trains a student on hard labels and on what teachers say of the same batch."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import keras
 import tensorflow as tf
@@ -76,7 +77,8 @@ class Distiller(keras.Model):
     """
 
     def __init__(self, *, student: keras.Model, teacher, **kwargs):
-        held = _Held(teacher)
+        # Held where Keras does not look for layers.
+        held = SimpleNamespace(given=teacher, named=named_teachers(teacher))
         check_models(student=student, teachers=held.named)
         # Keras scales the loss by the policy of the model that is compiled; inputs are the
         # student's to cast.
@@ -300,14 +302,3 @@ _mean = _Mean(name="term")
 def mean_over_batch(values, sample_weight=None):
     """Weighted sum of float `[batch]` divided by the size of the batch, a scalar."""
     return _mean(values, values, sample_weight)
-
-
-class _Held:
-    """Holds models and the arguments of `compile` where Keras does not look for layers."""
-
-    def __init__(self, given):
-        self.given, self.named = given, named_teachers(given)
-        # From here on there is nothing before `compile`.
-        self.teachers: Teachers | None = None
-        self.student_outputs: keras.Model | None = None
-        self.arguments = {}

@@ -55,8 +55,8 @@ class Hint(Term):
         self.layer = layer
         teacher_layer, student_layer = _pair(layer)
         self.teacher_layers, self.student_layers = (teacher_layer,), (student_layer,)
-        self.loss_options = dict(loss_options or {})
-        problems = _problems(weight, loss, self.loss_options, given={"log_scale"})
+        options = dict(loss_options or {})
+        problems = _problems(weight, loss, options, given={"log_scale"})
         if projection not in ("auto", None):
             problems.append(
                 f"`projection`: 'auto' or None. Received: projection={projection!r}. To use a "
@@ -68,11 +68,8 @@ class Hint(Term):
                 f"projection=None, loss={loss.__name__}."
             )
         refuse(problems)
-        self.weight = weight
-        self.loss = loss
         self.projected = projection
-        self.teacher = teacher
-        self.name = name or f"hint_{student_layer}"
+        super().__init__(weight, loss, options, teacher, name or f"hint_{student_layer}")
 
     def projection(self, *, teacher_shapes, student_shapes) -> keras.layers.Layer | None:
         """Makes the layer that is trained with the student, if one is needed."""
@@ -149,12 +146,9 @@ class Relation(Term):
         self.layer = layer
         teacher_layer, student_layer = _pair(layer)
         self.teacher_layers, self.student_layers = (teacher_layer,), (student_layer,)
-        self.loss_options = dict(loss_options or {})
-        refuse(_problems(weight, loss, self.loss_options))
-        self.weight = weight
-        self.loss = loss
-        self.teacher = teacher
-        self.name = name or f"relation_{student_layer}"
+        options = dict(loss_options or {})
+        refuse(_problems(weight, loss, options))
+        super().__init__(weight, loss, options, teacher, name or f"relation_{student_layer}")
 
     def __call__(self, *, teacher, student, labels=None, step=None, projection=None):
         return self.loss(
@@ -225,8 +219,7 @@ class ModalityTerm(Term):
             teacher=teacher,
             name=name or f"{modality}_hint",
         )
-        self.weight, self.loss, self.loss_options = weight, loss, self.hint.loss_options
-        self.teacher, self.name = teacher, self.hint.name
+        super().__init__(weight, loss, self.hint.loss_options, teacher, self.hint.name)
         self.teacher_layers = self.hint.teacher_layers
         self.student_layers = (*self.hint.student_layers, f"{modality}_presence")
         self.projection = self.hint.projection

@@ -38,8 +38,12 @@ class Teachers:
             self.layers[name] = tuple(dict.fromkeys(layer for some in wanted for layer in some))
             if isinstance(teacher, keras.Model):
                 self.models[name] = multi_output(teacher, self.layers[name], argument=name)
-            else:
-                problems += _not_cached(name, teacher, self.layers[name])
+            elif missing := [layer for layer in self.layers[name] if layer not in teacher.outputs]:
+                problems.append(
+                    f"`{name}`: a cache with the layers that the terms name. Received: one without "
+                    f"{missing}; it holds {list(teacher.outputs)}. Make it again with "
+                    f"layers={list(self.layers[name])}."
+                )
         refuse(problems)
 
     def shapes(self, name: str) -> dict[str, tuple]:
@@ -104,16 +108,6 @@ def _read(name: str, cache, layers, x) -> dict:
             "cache, or give the other one to the Distiller."
         )
     return {layer: x[key] for layer, key in keys.items()}
-
-
-def _not_cached(name: str, cache, layers) -> list[str]:
-    missing = [layer for layer in layers if layer not in cache.outputs]
-    if not missing:
-        return []
-    return [
-        f"`{name}`: a cache with the layers that the terms name. Received: one without {missing}; "
-        f"it holds {list(cache.outputs)}. Make it again with layers={list(layers)}."
-    ]
 
 
 def multi_output(

@@ -34,6 +34,10 @@ class Term:
 
     own_arguments = ("layer",)
 
+    def __init__(self, weight, loss: Callable, loss_options: Mapping, teacher, name: str):
+        self.weight, self.loss, self.loss_options = weight, loss, loss_options
+        self.teacher, self.name = teacher, name
+
     def projection(self, *, teacher_shapes, student_shapes):
         """Needs none."""
 
@@ -87,16 +91,13 @@ class SoftTargets(Term):
         teacher: str | None = None,
         name: str = "soft_target",
     ):
-        self.loss_options = dict(loss_options or {})
+        options = dict(loss_options or {})
         problems = schedule_problems(weight, argument="weight", above_zero=False)
         roles = {"teacher_logits", "student_logits"}
-        unusable = loss_problems(loss, self.loss_options, roles, given={"temperature", "labels"})
+        unusable = loss_problems(loss, options, roles, given={"temperature", "labels"})
         refuse(problems + (unusable or _temperature_problems(temperature, loss)))
         self.temperature = temperature
-        self.weight = weight
-        self.loss = loss
-        self.teacher = teacher
-        self.name = name
+        super().__init__(weight, loss, options, teacher, name)
 
     def __call__(self, *, teacher, student, labels, step, projection=None):
         arguments = dict(self.loss_options)
