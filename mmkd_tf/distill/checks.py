@@ -18,20 +18,15 @@ ON_WRONG_TEACHER = ("keep", "skip", "correct")
 
 
 def check_models(*, student: keras.Model, teachers: Mapping) -> None:
-    """Refuses models that can't be distilled into each other; all problems at once.
-
-    Args:
-        student: The student.
-        teachers: By name, models or caches.
-
-    Raises:
-        TypeError: If a model has no symbolic inputs.
-        ValueError: If there is no teacher, a model does not give logits, the numbers of classes
-            differ, weights are shared, or a teacher's weights are not finite.
-    """
+    """Refuses models that can't be distilled into each other; all problems at once."""
     if not teachers:
         raise ValueError("`teacher`: at least one. Received: none.")
-    refuse(_name_problems(teachers))
+    unusable = [name for name in teachers if not isinstance(name, str) or not name or "/" in name]
+    if unusable:
+        raise ValueError(
+            "`teacher`: names that are strings without '/', which separates a teacher's name from "
+            f"that of its layer. Received: {unusable}."
+        )
     # A list, because a teacher may be called 'student'.
     models = [("student", student)]
     for name, teacher in teachers.items():
@@ -53,16 +48,6 @@ def check_models(*, student: keras.Model, teachers: Mapping) -> None:
         if name not in dict(models[1:]):
             problems += _class_problems(student, name, cache.outputs["logits"].shape[-1])
     refuse(problems)
-
-
-def _name_problems(names) -> list[str]:
-    unusable = [name for name in names if not isinstance(name, str) or not name or "/" in name]
-    if not unusable:
-        return []
-    return [
-        "`teacher`: names that are strings without '/', which separates a teacher's name from "
-        f"that of its layer. Received: {unusable}."
-    ]
 
 
 def _class_problems(student, name: str, num_teacher: int) -> list[str]:
@@ -118,12 +103,7 @@ def check_loss(loss) -> None:
 
 
 def check_terms(terms, hard_label_weight) -> None:
-    """Refuses weights that are negative or all zero, and terms that can't be told apart.
-
-    Raises:
-        TypeError: If these are no terms.
-        ValueError: If weights or names are unusable.
-    """
+    """Refuses weights that are negative or all zero, and terms that can't be told apart."""
     if not (isinstance(terms, list | tuple) and all(map(_is_term, terms))):
         raise TypeError(
             "`terms`: a list of SoftTargets, Hint, Relation, ModalityTerm or objects like them. "
@@ -147,11 +127,7 @@ def check_terms(terms, hard_label_weight) -> None:
 
 
 def check_soft_targets(terms, loss: keras.losses.Loss) -> None:
-    """Refuses soft targets over classes beside a loss on labels that are none.
-
-    Raises:
-        ValueError: Names the terms, and what to take.
-    """
+    """Refuses soft targets over classes beside a loss on labels that are none."""
     task = task_of_loss(loss)
     fitting = task.soft_targets(loss)
     temperature = "temperature=None, " if fitting.temperature is None else ""

@@ -1,6 +1,7 @@
 """Distiller: trains a student on hard labels and on what teachers say of the same batch."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import keras
 import tensorflow as tf
@@ -76,7 +77,8 @@ class Distiller(keras.Model):
     """
 
     def __init__(self, *, student: keras.Model, teacher, **kwargs):
-        held = _Held(teacher)
+        # Held where Keras does not look for layers.
+        held = SimpleNamespace(given=teacher, named=named_teachers(teacher))
         check_models(student=student, teachers=held.named)
         # Keras scales the loss by the policy of the model that is compiled; inputs are the
         # student's to cast.
@@ -198,7 +200,6 @@ class Distiller(keras.Model):
         return teachers, outputs, projections
 
     def call(self, inputs, training=None):
-        """Gives the student's logits."""
         return self.student(route(self.student, inputs), training=training)
 
     def train_step(self, data):
@@ -244,7 +245,6 @@ class Distiller(keras.Model):
             return super().train_on_batch(*args, **kwargs)
 
     def test_step(self, data):
-        """Measures the student alone: its loss on the labels and its metrics."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         logits = self(x, training=False)
         loss = self.hard_label_loss(y, logits, sample_weight) + self._regularisation()
@@ -267,24 +267,20 @@ class Distiller(keras.Model):
             tracker.update_state(value * self._num_replicas(), sample_weight=ops.shape(logits)[0])
 
     def get_config(self):
-        """All models, so that a saved Distiller can go on training."""
         serialize = keras.saving.serialize_keras_object
         models = {"student": serialize(self.student), "teacher": serialize(self.teacher)}
         return {**super().get_config(), **models}
 
     @classmethod
     def from_config(cls, config):
-        """Rebuilds the models; their weights are loaded by Keras."""
         deserialize = keras.saving.deserialize_keras_object
         models = {name: deserialize(config.pop(name)) for name in ("student", "teacher")}
         return cls(**models, **config)
 
     def get_compile_config(self):
-        """The arguments of `compile`, so that a loaded Distiller can go on training."""
         return keras.saving.serialize_keras_object(self._held.arguments) if self.compiled else {}
 
     def compile_from_config(self, config):
-        """Compiles as before saving."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -306,18 +302,3 @@ _mean = _Mean(name="term")
 def mean_over_batch(values, sample_weight=None):
     """Weighted sum of float `[batch]` divided by the size of the batch, a scalar."""
     return _mean(values, values, sample_weight)
-
-
-class _Held:
-    """Holds models and the arguments of `compile` where Keras does not look for layers.
-
-    Args:
-        given: The teacher or teachers, as the Distiller was given them.
-    """
-
-    def __init__(self, given):
-        self.given, self.named = given, named_teachers(given)
-        # From here on there is nothing before `compile`.
-        self.teachers: Teachers | None = None
-        self.student_outputs: keras.Model | None = None
-        self.arguments = {}

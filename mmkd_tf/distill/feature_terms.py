@@ -7,12 +7,12 @@ from keras import layers, ops
 
 from mmkd_tf import losses
 from mmkd_tf.distill.schedules import schedule_problems
-from mmkd_tf.distill.terms import arguments_of, deserialized, loss_problems, serialized
+from mmkd_tf.distill.terms import Term, arguments_of, loss_problems
 from mmkd_tf.losses.checks import refuse
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
-class Hint:
+class Hint(Term):
     """The student's features imitate those of a teacher's layer.
 
     With `projection="auto"` the student's features are brought to the teacher's shape: by a
@@ -55,8 +55,8 @@ class Hint:
         self.layer = layer
         teacher_layer, student_layer = _pair(layer)
         self.teacher_layers, self.student_layers = (teacher_layer,), (student_layer,)
-        self.loss_options = dict(loss_options or {})
-        problems = _problems(weight, loss, self.loss_options, given={"log_scale"})
+        options = dict(loss_options or {})
+        problems = _problems(weight, loss, options, given={"log_scale"})
         if projection not in ("auto", None):
             problems.append(
                 f"`projection`: 'auto' or None. Received: projection={projection!r}. To use a "
@@ -68,11 +68,8 @@ class Hint:
                 f"projection=None, loss={loss.__name__}."
             )
         refuse(problems)
-        self.weight = weight
-        self.loss = loss
         self.projected = projection
-        self.teacher = teacher
-        self.name = name or f"hint_{student_layer}"
+        super().__init__(weight, loss, options, teacher, name or f"hint_{student_layer}")
 
     def projection(self, *, teacher_shapes, student_shapes) -> keras.layers.Layer | None:
         """Makes the layer that is trained with the student, if one is needed."""
@@ -91,19 +88,14 @@ class Hint:
         return layer
 
     def __call__(self, *, teacher, student, labels=None, step=None, projection=None):
-        """Returns the loss of each example, float32 `[batch]`, before weighting."""
-        teacher_features, student_features = (
-            teacher[self.teacher_layers[0]],
-            student[self.student_layers[0]],
-        )
+        teacher_features = teacher[self.teacher_layers[0]]
+        student_features = student[self.student_layers[0]]
         arguments = dict(self.loss_options)
         if self.projected is not None:
             shapes = tuple(teacher_features.shape[1:]), tuple(student_features.shape[1:])
             positions = common_positions(*shapes, argument=self.name)
-            teacher_features, student_features = (
-                at_positions(teacher_features, positions),
-                at_positions(student_features, positions),
-            )
+            teacher_features = at_positions(teacher_features, positions)
+            student_features = at_positions(student_features, positions)
         if projection is not None:
             student_features = projection(student_features)
             if projection.log_scale is not None:
@@ -113,18 +105,11 @@ class Hint:
         )
 
     def get_config(self) -> dict:
-        """Mirrors `__init__`."""
-        names = ("layer", "weight", "loss", "loss_options", "teacher", "name")
-        return {**serialized(self, *names), "projection": self.projected}
-
-    @classmethod
-    def from_config(cls, config: dict) -> "Hint":
-        """Mirrors `get_config`."""
-        return cls(**deserialized(config))
+        return {**super().get_config(), "projection": self.projected}
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
-class Relation:
+class Relation(Term):
     """The examples of a batch lie to each other, in the student's layer, as in the teacher's.
 
     Widths may differ: what is compared is distances, angles or similarities between examples, so
@@ -161,32 +146,16 @@ class Relation:
         self.layer = layer
         teacher_layer, student_layer = _pair(layer)
         self.teacher_layers, self.student_layers = (teacher_layer,), (student_layer,)
-        self.loss_options = dict(loss_options or {})
-        refuse(_problems(weight, loss, self.loss_options))
-        self.weight = weight
-        self.loss = loss
-        self.teacher = teacher
-        self.name = name or f"relation_{student_layer}"
-
-    def projection(self, *, teacher_shapes, student_shapes):
-        """Needs none."""
+        options = dict(loss_options or {})
+        refuse(_problems(weight, loss, options))
+        super().__init__(weight, loss, options, teacher, name or f"relation_{student_layer}")
 
     def __call__(self, *, teacher, student, labels=None, step=None, projection=None):
-        """Returns the loss of each example, float32 `[batch]`, before weighting."""
         return self.loss(
             teacher_features=teacher[self.teacher_layers[0]],
             student_features=student[self.student_layers[0]],
             **self.loss_options,
         )
-
-    def get_config(self) -> dict:
-        """Mirrors `__init__`."""
-        return serialized(self, "layer", "weight", "loss", "loss_options", "teacher", "name")
-
-    @classmethod
-    def from_config(cls, config: dict) -> "Relation":
-        """Mirrors `get_config`."""
-        return cls(**deserialized(config))
 
 
 def _pair(layer) -> tuple[str, str]:
@@ -209,7 +178,7 @@ def _problems(weight, loss: Callable, options: Mapping, *, given: set = frozense
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
-class ModalityTerm:
+class ModalityTerm(Term):
     """A hint from one encoder to another, where the example has the modality.
 
     It reads the layers `<modality>_features` of both models, and the student's layer
@@ -228,6 +197,8 @@ class ModalityTerm:
     Raises:
         ValueError: As `Hint`.
     """
+
+    own_arguments = ("modality",)
 
     def __init__(
         self,
@@ -248,27 +219,15 @@ class ModalityTerm:
             teacher=teacher,
             name=name or f"{modality}_hint",
         )
-        self.weight, self.loss, self.loss_options = weight, loss, self.hint.loss_options
-        self.teacher, self.name = teacher, self.hint.name
+        super().__init__(weight, loss, self.hint.loss_options, teacher, self.hint.name)
         self.teacher_layers = self.hint.teacher_layers
         self.student_layers = (*self.hint.student_layers, f"{modality}_presence")
         self.projection = self.hint.projection
 
     def __call__(self, *, teacher, student, labels=None, step=None, projection=None):
-        """Returns the loss of each example, float32 `[batch]`, before weighting."""
         values = self.hint(teacher=teacher, student=student, projection=projection)
         presence = keras.ops.cast(student[f"{self.modality}_presence"][:, 0], "float32")
         return values * presence
-
-    def get_config(self) -> dict:
-        """Mirrors `__init__`."""
-        names = ("modality", "weight", "loss", "loss_options", "teacher", "name")
-        return serialized(self, *names)
-
-    @classmethod
-    def from_config(cls, config: dict) -> "ModalityTerm":
-        """Mirrors `get_config`."""
-        return cls(**deserialized(config))
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -294,7 +253,6 @@ class Projection(layers.Layer):
         self.log_scale = None
 
     def build(self, input_shape):
-        """Makes the weights."""
         self.dense.build(input_shape)
         if self.has_log_scale:
             self.log_scale = self.add_weight(
@@ -306,24 +264,14 @@ class Projection(layers.Layer):
         return self.dense(features)
 
     def get_config(self):
-        """Mirrors `__init__`."""
         return {**super().get_config(), "width": self.width, "log_scale": self.has_log_scale}
 
 
 def common_positions(teacher_shape: tuple, student_shape: tuple, *, argument: str) -> tuple:
     """Finds the positions at which two layers can be compared, the coarser of both.
 
-    Args:
-        teacher_shape: `(..., width)` of the teacher's features without the batch.
-        student_shape: The same of the student's.
-        argument: The term that asks, for the message.
-
-    Returns:
-        Sizes of the axes between batch and width: () for vectors. Where one side is a vector,
-        the other is averaged over all its positions.
-
-    Raises:
-        ValueError: If sizes are unknown, or a sequence stands beside a map.
+    Shapes are `(..., width)`, without the batch. Gives the sizes of the axes between batch and
+    width: () for vectors, or where one side is a vector, as the other is then averaged over all.
     """
     teacher, student = teacher_shape[:-1], student_shape[:-1]
     received = f"Received: teacher {teacher_shape}, student {student_shape} (without the batch)."

@@ -16,16 +16,10 @@ _IRRELEVANT = ("trainable", "compile_config", "shared_object_id")
 
 
 def teacher_fingerprints(model: keras.Model) -> dict[str, str]:
-    """Checksums of a model's weights and of its architecture.
+    """Checksums of a model's weights and of its architecture, 64 hexadecimal digits each.
 
     Names of layers don't count, because Keras numbers those that have none of their own: the
     same model built again has others.
-
-    Args:
-        model: A Functional or Sequential model.
-
-    Returns:
-        `teacher_weights` and `teacher_architecture`, 64 hexadecimal digits each.
     """
     weights = hashlib.sha256()
     for weight in model.weights:
@@ -79,16 +73,7 @@ def inputs_of(element) -> Mapping[str, tf.Tensor]:
 
 
 def check_batches(batches: tf.data.Dataset, names: Iterable[str]) -> None:
-    """Refuses what can't be read twice or lacks inputs that the teacher takes.
-
-    Args:
-        batches: What the caller was given.
-        names: Names of the teacher's inputs.
-
-    Raises:
-        TypeError: If it is no `tf.data.Dataset` of dicts with a dense tensor for each input.
-        ValueError: If it never ends.
-    """
+    """Refuses what can't be read twice or lacks one of the teacher's inputs `names`."""
     if not isinstance(batches, tf.data.Dataset):
         raise TypeError(
             "`batches`: a tf.data.Dataset of batches (x, y). Received: "
@@ -113,14 +98,7 @@ def check_batches(batches: tf.data.Dataset, names: Iterable[str]) -> None:
 
 
 class InputsDigest:
-    """A running checksum of inputs that come batch by batch; the size of batches is no matter.
-
-    Args:
-        names: Names of the inputs that count, such as those that the teacher takes.
-
-    Attributes:
-        num_examples: Examples seen so far.
-    """
+    """A running checksum of the named inputs; they come batch by batch, of any sizes."""
 
     def __init__(self, names: Iterable[str]):
         self.num_examples = 0
@@ -153,15 +131,7 @@ class InputsDigest:
 
 
 def first_pass(batches: tf.data.Dataset, names: Iterable[str]) -> tuple[InputsDigest, list[str]]:
-    """Reads the batches once.
-
-    Args:
-        batches: The batches.
-        names: Names of the inputs that count.
-
-    Returns:
-        The digest of all, and its checksum after each batch, for `unchanged`.
-    """
+    """Reads the batches once: the digest of all, and its checksum after each, for `unchanged`."""
     digest, passed = InputsDigest(names), []
     for element in batches:
         digest.update(inputs_of(element))
@@ -172,16 +142,7 @@ def first_pass(batches: tf.data.Dataset, names: Iterable[str]) -> tuple[InputsDi
 def unchanged(
     batches: tf.data.Dataset, names: Iterable[str], passed: list[str]
 ) -> Iterator[Mapping]:
-    """Gives the inputs of each batch as long as they are those of a pass before.
-
-    Args:
-        batches: The batches.
-        names: Names of the inputs that count.
-        passed: The checksum after each batch of the pass before.
-
-    Raises:
-        ValueError: If a batch is another one, or there are more or fewer.
-    """
+    """Gives the inputs of each batch as long as their checksums are those `passed` before."""
     digest, count = InputsDigest(names), 0
     for count, element in enumerate(batches, start=1):
         digest.update(inputs_of(element))

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from mmkd_tf.distill.distiller import Distiller
+from mmkd_tf.distill.schedules import count_problems
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.losses.checks import refuse
 
@@ -77,9 +78,13 @@ def learn_mutually(
         more than two).
     """
     students = _named(students)
-    check_dataset(batches)
-    problems = batch_problems(batches) + count_problems(least=1, epochs=epochs)
-    refuse(problems + _problems(students, compile_arguments))
+    if not isinstance(batches, tf.data.Dataset):
+        raise TypeError(
+            "`batches`: a tf.data.Dataset of (x, y) or (x, y, sample_weight). Received: "
+            f"{type(batches).__name__}. Make one of arrays: "
+            "tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(y), seed=0).batch(32)."
+        )
+    refuse(_problems(students, batches, epochs, compile_arguments))
     distillers = _distillers(students, compile_arguments)
 
     history = {name: {} for name in students}
@@ -141,37 +146,7 @@ def _named(students) -> dict[str, keras.Model]:
     return {f"student_{number}": student for number, student in enumerate(students, start=1)}
 
 
-def _problems(students, compile_arguments) -> list[str]:
-    problems = []
-    if len(students) < 2:
-        problems.append(
-            "`students`: two or more models, because each learns from the others. Received: "
-            f"{len(students)}. To learn from a trained model, use Distiller."
-        )
-    if compile_arguments.get("steps_per_execution", 1) != 1:
-        problems.append(
-            "`steps_per_execution`: 1, because students take turns at every batch. Received: "
-            f"steps_per_execution={compile_arguments['steps_per_execution']!r}. Leave it out."
-        )
-    return problems
-
-
-def check_dataset(batches) -> None:
-    """Refuses batches that are no `tf.data.Dataset`.
-
-    Raises:
-        TypeError: With the line that makes one of arrays.
-    """
-    if not isinstance(batches, tf.data.Dataset):
-        raise TypeError(
-            "`batches`: a tf.data.Dataset of (x, y) or (x, y, sample_weight). Received: "
-            f"{type(batches).__name__}. Make one of arrays: "
-            "tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(y), seed=0).batch(32)."
-        )
-
-
-def batch_problems(batches: tf.data.Dataset) -> list[str]:
-    """What keeps a dataset from being read as labelled batches, once an epoch."""
+def _problems(students, batches, epochs, compile_arguments) -> list[str]:
     problems = []
     parts = batches.element_spec
     if not (isinstance(parts, tuple) and len(parts) in (2, 3)):
@@ -184,13 +159,15 @@ def batch_problems(batches: tf.data.Dataset) -> list[str]:
             "`batches`: a dataset that ends, because it is read once an epoch. Received: one that "
             "repeats for ever. Leave out repeat(), or end it with take(num_steps)."
         )
+    problems += count_problems(epochs=epochs)
+    if len(students) < 2:
+        problems.append(
+            "`students`: two or more models, because each learns from the others. Received: "
+            f"{len(students)}. To learn from a trained model, use Distiller."
+        )
+    if compile_arguments.get("steps_per_execution", 1) != 1:
+        problems.append(
+            "`steps_per_execution`: 1, because students take turns at every batch. Received: "
+            f"steps_per_execution={compile_arguments['steps_per_execution']!r}. Leave it out."
+        )
     return problems
-
-
-def count_problems(*, least: int, **counts) -> list[str]:
-    """Counts that are not integers of at least `least`."""
-    return [
-        f"`{name}`: an integer, {least} or more. Received: {name}={count!r}."
-        for name, count in counts.items()
-        if not isinstance(count, int) or isinstance(count, bool) or count < least
-    ]

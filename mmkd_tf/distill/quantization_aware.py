@@ -134,13 +134,9 @@ def keep_rounded_weights(twin: keras.Model) -> None:
 
 @keras.saving.register_keras_serializable("mmkd_tf")
 class FakeQuantized(layers.Layer):
-    """Calls another layer with its kernels and embeddings rounded.
+    """Calls another layer, built, with its kernels and embeddings rounded.
 
-    Args:
-        layer: The layer, built; its variables are this layer's too.
-        weight_bits: Bits of its kernels.
-        embedding_bits: Bits of its embedding tables.
-        input_bits: Bits of what it reads; None for float.
+    Its variables are this layer's too; `input_bits` is None where it reads floats.
     """
 
     def __init__(
@@ -162,7 +158,6 @@ class FakeQuantized(layers.Layer):
         self.built = True
 
     def call(self, *args, **kwargs):
-        """Calls the layer as it is called itself."""
         if self.input_bits is not None:
             args = (round_activations(args[0], bits=self.input_bits), *args[1:])
         rounded = self.rounded()
@@ -201,7 +196,6 @@ class FakeQuantized(layers.Layer):
         return result
 
     def compute_mask(self, inputs, previous_mask):
-        """The layer's mask."""
         return self.layer.compute_mask(inputs, previous_mask)
 
     def get_config(self):
@@ -213,7 +207,6 @@ class FakeQuantized(layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        """Makes the layer first."""
         layer = keras.saving.deserialize_keras_object(config.pop("layer"))
         return cls(layer, **config)
 
@@ -221,15 +214,7 @@ class FakeQuantized(layers.Layer):
 def round_weights(weights, *, bits: int, axes: tuple[int, ...]):
     """Rounds weights to a grid about zero, with gradients as if it did not.
 
-    `scale = max|weights| / (2^(bits - 1) - 1)`, `round(weights / scale) * scale`.
-
-    Args:
-        weights: float, any shape.
-        bits: Bits of the integers.
-        axes: The axes that share a scale.
-
-    Returns:
-        The same shape and dtype.
+    `scale = max|weights| / (2^(bits - 1) - 1)` over the axes, `round(weights / scale) * scale`.
     """
     scale = ops.max(ops.abs(weights), axis=axes, keepdims=True) / (2 ** (bits - 1) - 1)
     scale = ops.where(scale > 0, scale, 1)  # a channel of zeros stays so
@@ -239,12 +224,7 @@ def round_weights(weights, *, bits: int, axes: tuple[int, ...]):
 def round_activations(values, *, bits: int):
     """Rounds floats to `2^bits` values from their minimum to their maximum, zero among them.
 
-    Args:
-        values: Any shape; integers, as of a picture, stay as they are.
-        bits: Bits of the integers.
-
-    Returns:
-        The same shape and dtype; gradients pass.
+    Integers, as of a picture, stay as they are; gradients pass.
     """
     if not keras.backend.is_float_dtype(values.dtype):
         return values

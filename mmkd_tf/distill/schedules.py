@@ -13,7 +13,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from mmkd_tf.losses.checks import refuse
 
-# Keras' own schedules don't tell their range: it is read off at step 0 and at powers of two.
+# Other schedules don't tell their range: it is read off at step 0 and at powers of two.
 _SAMPLED_STEPS = (0, *(2**power for power in range(21)))
 
 
@@ -38,13 +38,29 @@ class Constant(LearningRateSchedule):
         return ops.convert_to_tensor(self.value, "float32")
 
     def get_config(self) -> dict:
-        """Mirrors `__init__`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Ramp(LearningRateSchedule):
+    """Goes from one value to another within a number of steps."""
+
+    start: float
+    end: float
+    num_steps: int
+
+    def __post_init__(self):
+        refuse(
+            _number_problems(start=self.start, end=self.end)
+            + count_problems(num_steps=self.num_steps)
+        )
+
+    def get_config(self) -> dict:
         return asdict(self)
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
-@dataclass(frozen=True)
-class Linear(LearningRateSchedule):
+class Linear(_Ramp):
     """A straight line from one value to another, which then stays.
 
     `start + (end - start) * min(step / num_steps, 1)`.
@@ -63,25 +79,13 @@ class Linear(LearningRateSchedule):
         [4.0, 3.0, 2.0, 2.0]
     """
 
-    start: float
-    end: float
-    num_steps: int
-
-    def __post_init__(self):
-        refuse(_number_problems(start=self.start, end=self.end) + _count_problems(self.num_steps))
-
     def __call__(self, step):
         done = _share(step, self.num_steps)
         return self.start * (1.0 - done) + self.end * done  # exact at both ends
 
-    def get_config(self) -> dict:
-        """Mirrors `__init__`."""
-        return asdict(self)
-
 
 @keras.saving.register_keras_serializable("mmkd_tf")
-@dataclass(frozen=True)
-class Cosine(LearningRateSchedule):
+class Cosine(_Ramp):
     """Half a cosine wave from one value to another, slow at both ends, which then stays.
 
     `end + (start - end) * (1 + cos(pi * min(step / num_steps, 1))) / 2`.
@@ -100,20 +104,9 @@ class Cosine(LearningRateSchedule):
         [1.0, 0.75, 0.5, 0.0, 0.0]
     """
 
-    start: float
-    end: float
-    num_steps: int
-
-    def __post_init__(self):
-        refuse(_number_problems(start=self.start, end=self.end) + _count_problems(self.num_steps))
-
     def __call__(self, step):
         done = (1.0 - ops.cos(math.pi * _share(step, self.num_steps))) / 2
         return self.start * (1.0 - done) + self.end * done
-
-    def get_config(self) -> dict:
-        """Mirrors `__init__`."""
-        return asdict(self)
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -149,37 +142,24 @@ class WarmUp(LearningRateSchedule):
                 f"its first value. Received: schedule={self.schedule!r}. Linear rises from 0 by "
                 "itself."
             )
-        refuse(problems + _count_problems(self.num_steps))
+        refuse(problems + count_problems(num_steps=self.num_steps))
 
     def __call__(self, step):
         following = value_at(self.schedule, ops.maximum(step - self.num_steps, 0))
         return _share(step, self.num_steps) * following
 
     def get_config(self) -> dict:
-        """Mirrors `__init__`."""
         serialized = keras.saving.serialize_keras_object(self.schedule)
         return {"schedule": serialized, "num_steps": self.num_steps}
 
     @classmethod
     def from_config(cls, config: dict) -> "WarmUp":
-        """Mirrors `get_config`."""
         schedule = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(**{**config, "schedule": schedule})
 
 
 def value_at(value, step):
-    """Reads a number or a schedule at a step.
-
-    Args:
-        value: A number, a schedule of this module, or one of `keras.optimizers.schedules`.
-        step: Integer or integer tensor, from 0.
-
-    Returns:
-        A float for a number; a float32 scalar tensor for a schedule.
-
-    Raises:
-        TypeError: If the value is neither.
-    """
+    """Reads a number (a float) or a schedule (a float32 scalar tensor) at a step, from 0."""
     if _is_number(value):
         return float(value)
     if not isinstance(value, LearningRateSchedule):
@@ -188,26 +168,12 @@ def value_at(value, step):
 
 
 def greatest_value(value) -> float:
-    """The greatest value that a number or a schedule takes; a weight is in use if it is above 0.
-
-    That of a schedule that is not of this module is read at step 0 and at powers of two up to
-    2**20.
-    """
+    """The greatest value that a number or a schedule takes; a weight is in use if it is above 0."""
     return _extremes(value)[1]
 
 
 def schedule_problems(value, *, argument: str, above_zero: bool) -> list[str]:
-    """Lists what is wrong with a number or schedule: neither of these, or values out of range.
-
-    Args:
-        value: What was received. A schedule that is not of this module is read at step 0 and at
-            powers of two up to 2**20; between them it is trusted.
-        argument: What the caller calls it, for the message.
-        above_zero: Whether 0 is out of range too, as for temperatures.
-
-    Returns:
-        Messages for an error that may list more problems: what was received and what to do.
-    """
+    """What is wrong with a number or schedule: neither of these, or values out of range."""
     wanted = "above 0" if above_zero else "0 or more"
     if not (_is_number(value) or isinstance(value, LearningRateSchedule)):
         return [_expected(argument, value, f"a finite number {wanted}, or a schedule")]
@@ -227,7 +193,7 @@ def _extremes(value) -> tuple[float, float]:
     """The least and the greatest value of a number or a schedule."""
     if isinstance(value, WarmUp):
         return 0.0, greatest_value(value.schedule)
-    if isinstance(value, Linear | Cosine):
+    if isinstance(value, _Ramp):
         return min(value.start, value.end), max(value.start, value.end)
     steps = _SAMPLED_STEPS if isinstance(value, LearningRateSchedule) else (0,)
     values = [float(value_at(value, step)) for step in steps]
@@ -252,10 +218,13 @@ def _number_problems(**values) -> list[str]:
     ]
 
 
-def _count_problems(num_steps) -> list[str]:
-    if isinstance(num_steps, int) and not isinstance(num_steps, bool) and num_steps >= 1:
-        return []
-    return [f"`num_steps`: an integer, 1 or more. Received: num_steps={num_steps!r}."]
+def count_problems(**counts) -> list[str]:
+    """Counts that are not integers of at least 1."""
+    return [
+        f"`{name}`: an integer, 1 or more. Received: {name}={count!r}."
+        for name, count in counts.items()
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1
+    ]
 
 
 def _expected(argument: str, value, wanted: str) -> str:

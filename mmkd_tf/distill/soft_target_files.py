@@ -35,18 +35,9 @@ def write_targets(
 ) -> dict[str, dict]:
     """Writes outputs that come batch by batch, without holding more than one batch.
 
-    Args:
-        folder: An empty folder.
-        parts: Batches of all views in a row: by output, float32 `[batch, ...]`.
-        views: Number of views.
-        num_examples: Number of examples in a view; the batches have `views` times as many.
-
-    Returns:
-        By output, its `file`, `shape` `[views, num_examples, ...]`, `dtype` and `sha256`.
-
-    Raises:
-        ValueError: If a batch's outputs have other shapes than those before, or the disk has
-            not the room.
+    Each of `parts` holds, by output, float32 `[batch, ...]`; they are `views` times
+    `num_examples` in a row. Gives by output its `file`, `shape` `[views, num_examples, ...]`,
+    `dtype` and `sha256`.
     """
     parts = iter(parts)
     first = next(parts)
@@ -54,7 +45,14 @@ def write_targets(
     for index, (name, values) in enumerate(first.items()):
         shape = [views, num_examples, *values.shape[1:]]
         files[name] = {"file": f"soft_targets-{index}.npy", "shape": shape, "dtype": "float32"}
-    _check_space(folder, sum(4 * int(np.prod(file["shape"])) for file in files.values()))
+    num_bytes = sum(4 * int(np.prod(file["shape"])) for file in files.values())
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise ValueError(
+            f"`folder`: on a disk with at least {num_bytes / 2**20:,.0f} MiB free. Received: "
+            f"{folder.parent} with {free / 2**20:,.0f} MiB. Ask for fewer views or layers, or "
+            "choose another disk."
+        )
     with ExitStack() as stack:
         opened = {
             name: stack.enter_context(open(folder / file["file"], "w+b"))
@@ -65,7 +63,13 @@ def write_targets(
             np.lib.format.write_array_header_1_0(opened[name], header)
         while first is not None:
             for name, values in first.items():
-                _check_shape(name, values.shape[1:], files[name]["shape"][2:])
+                shape, expected = list(values.shape[1:]), files[name]["shape"][2:]
+                if shape != expected:
+                    raise ValueError(
+                        "`layers`: outputs of one shape for all examples. Received: "
+                        f"'{name}' of shape {shape} after {expected}. Leave it out, or give all "
+                        "examples one length."
+                    )
                 # Plain writing, because a full disk kills a process that writes to mapped memory.
                 opened[name].write(np.ascontiguousarray(values, "<f4").data)
             first = next(parts, None)
@@ -83,11 +87,7 @@ def write_manifest(folder: Path, content: Mapping) -> None:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Reads the manifest: what `write_manifest` was given.
-
-    Raises:
-        DamagedError: If it is not there or not whole.
-    """
+    """Reads what `write_manifest` was given; a DamagedError if it is not there or not whole."""
     try:
         content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         if content.pop("checksum") == _checksum(content):
@@ -100,18 +100,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def open_targets(folder: Path, files: Mapping[str, Mapping]) -> dict[str, np.ndarray]:
-    """Maps the arrays into memory, read-only, after a look at every byte.
-
-    Args:
-        folder: The cache's folder.
-        files: As `write_targets` returned them.
-
-    Returns:
-        By output, float32 `[views, num_examples, ...]`.
-
-    Raises:
-        DamagedError: If a file is missing, too short or not what was written; all are named.
-    """
+    """Maps arrays `[views, num_examples, ...]` read-only, after a look at every byte."""
     problems = []
     for file in files.values():
         try:
@@ -129,24 +118,6 @@ def open_targets(folder: Path, files: Mapping[str, Mapping]) -> dict[str, np.nda
 
 def _checksum(content: Mapping) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _check_space(folder: Path, num_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if num_bytes > free:
-        raise ValueError(
-            f"`folder`: on a disk with at least {num_bytes / 2**20:,.0f} MiB free. Received: "
-            f"{folder.parent} with {free / 2**20:,.0f} MiB. Ask for fewer views or layers, or "
-            "choose another disk."
-        )
-
-
-def _check_shape(name: str, shape: tuple, expected: list) -> None:
-    if list(shape) != expected:
-        raise ValueError(
-            f"`layers`: outputs of one shape for all examples. Received: '{name}' of shape "
-            f"{list(shape)} after {expected}. Leave it out, or give all examples one length."
-        )
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -191,16 +162,15 @@ class SoftTargetCache:
         key = manifest["key"]
         self.views, self.seed, self.augment = key["views"], key["seed"], key["augment"]
         self.fingerprint = key["data"]
-        self._identity = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+        self._identity = _checksum(key)[:12]
         self.num_examples = self.outputs["logits"].shape[1]
         self._inputs = manifest["inputs"]
 
     def reader(self) -> Callable:
         """Makes a function that reads a batch's outputs, for use in a `tf.data` pipeline.
 
-        Returns:
-            A function of the view's number and an int32 `[batch]` index of examples, which gives
-            float32 `[batch, ...]` by output.
+        It takes the view's number and an int32 `[batch]` index of examples, and gives float32
+        `[batch, ...]` by output.
         """
         arrays = {
             name: values.reshape([-1, *values.shape[2:]]) for name, values in self.outputs.items()
@@ -283,7 +253,6 @@ class SoftTargetCache:
 
     @classmethod
     def from_config(cls, config: dict) -> "SoftTargetCache":
-        """Opens the folder again."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -301,11 +270,7 @@ def foreign_files(folder: Path) -> list[str]:
 
 @contextmanager
 def unfinished_folder(folder: Path) -> Iterator[Path]:
-    """Gives a new folder beside `folder`, to be filled, and removes it if it was not moved.
-
-    Raises:
-        ValueError: If no folder can be made there.
-    """
+    """Gives a new folder beside `folder`, to be filled, and removes it if it was not moved."""
     beginning = f".{folder.name}."
     unfinished = folder.with_name(f"{beginning}{uuid.uuid4().hex}{_UNFINISHED}")
     try:

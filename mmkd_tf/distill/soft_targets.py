@@ -73,8 +73,7 @@ def cache_soft_targets(
         ValueError: If the folder holds something else, such as outputs of another teacher or
             for other data, if the teacher gives NaN or infinity, or an argument does not fit.
     """
-    check_gives_logits(teacher, argument="teacher")
-    refuse(broken_weight_problems(teacher, argument="teacher"))
+    _check_teacher(teacher)
     _check_views(views, augment, dataset.sizes["train"])
     dataset = dataset.seen_by(teacher=True)
     key = {
@@ -118,8 +117,7 @@ def cache_batches(
             symbolic inputs.
         ValueError: As for `cache_soft_targets`; also if the batches never end or change.
     """
-    check_gives_logits(teacher, argument="teacher")
-    refuse(broken_weight_problems(teacher, argument="teacher"))
+    _check_teacher(teacher)
     names = input_names(teacher)
     check_batches(batches, names)
     digest, passed = first_pass(batches, names)
@@ -134,6 +132,11 @@ def cache_batches(
     return maker.make(unchanged(batches, names, passed), digest.num_examples)
 
 
+def _check_teacher(teacher: keras.Model) -> None:
+    check_gives_logits(teacher, argument="teacher")
+    refuse(broken_weight_problems(teacher, argument="teacher"))
+
+
 def _check_views(views: int, augment: bool, num_examples: int) -> None:
     problems = []
     if isinstance(views, bool) or not isinstance(views, int) or views < 1:
@@ -145,23 +148,11 @@ def _check_views(views: int, augment: bool, num_examples: int) -> None:
         )
     if not num_examples:
         problems.append("`batches`, `dataset`: at least one training example. Received: none.")
-    if problems:
-        raise ValueError("\n".join(problems))
+    refuse(problems)
 
 
 class TargetMaker:
-    """Makes or opens the cache of one teacher in one folder.
-
-    Args:
-        teacher: Functional model that gives logits.
-        folder: The cache's folder.
-        key: What tells the cache from others, besides the layers.
-        layers: Names of layers whose outputs are kept too.
-
-    Raises:
-        TypeError: If the names are no names.
-        ValueError: If the teacher lacks one of the layers.
-    """
+    """Makes or opens the cache of one teacher in one folder; `key` tells it from others."""
 
     def __init__(self, teacher: keras.Model, folder, key: Mapping, layers: Sequence[str]):
         self.folder = Path(folder)
@@ -169,11 +160,7 @@ class TargetMaker:
         self.key = {**key, "layers": sorted(set(self.outputs.names) - {LOGITS})}
 
     def load(self, *, warn: bool = True) -> SoftTargetCache | None:
-        """Opens the cache if it is there and whole; warns if it is there and damaged.
-
-        Raises:
-            ValueError: If the folder holds something else.
-        """
+        """Opens the cache if it is there and whole; warns if it is there and damaged."""
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"`folder`: a folder. Received: the file {self.folder}.")
         if not self.folder.exists() or not any(self.folder.iterdir()):
@@ -194,13 +181,12 @@ class TargetMaker:
             return None
 
     def _check_key(self, made: Mapping) -> None:
-        differing = [name for name in self.key if made.get(name) != self.key[name]]
-        if differing:
-            lines = [
-                f"- {_MEANINGS.get(name) or f'{name}: {made.get(name)!r} there, now {now!r}'}"
-                for name, now in self.key.items()
-                if name in differing
-            ]
+        lines = [
+            f"- {_MEANINGS.get(name) or f'{name}: {made.get(name)!r} there, now {now!r}'}"
+            for name, now in self.key.items()
+            if made.get(name) != now
+        ]
+        if lines:
             raise ValueError(
                 "`folder`: a new or empty folder, or soft targets of this teacher for these data. "
                 f"Received: {self.folder}, which differs in:\n" + "\n".join(lines) + "\n"
@@ -225,9 +211,6 @@ class TargetMaker:
         """Asks the teacher again about the first examples of the last view.
 
         What it says depends on code too: that of augmentation and of the layers.
-
-        Raises:
-            ValueError: If it says something else now.
         """
         again = self.outputs.of(inputs)
         kept = {name: cache.outputs[name][-1, : len(values)] for name, values in again.items()}
@@ -241,19 +224,7 @@ class TargetMaker:
 
 
 class TeacherOutputs:
-    """Asks a teacher for its logits and for the outputs of layers, in one pass over a batch.
-
-    Args:
-        teacher: Functional model that gives logits.
-        layers: Names of layers.
-
-    Attributes:
-        names: `logits` and the names of the layers.
-
-    Raises:
-        TypeError: If `layers` is no list of names.
-        ValueError: If the teacher lacks one of the layers.
-    """
+    """Asks a teacher for its logits and for the outputs of layers, in one pass over a batch."""
 
     def __init__(self, teacher: keras.Model, layers: Sequence[str]):
         if isinstance(layers, str) or not all(isinstance(name, str) for name in layers):
@@ -282,11 +253,7 @@ class TeacherOutputs:
         return {name: outputs[name].numpy() for name in self.names}
 
     def of_each(self, batches: Iterable[Mapping], num_examples: int) -> Iterator[dict]:
-        """Gives the outputs of batches of whole views of `num_examples`.
-
-        Raises:
-            ValueError: If outputs are NaN or infinite, or depend on more than the example.
-        """
+        """Gives the outputs of batches of whole views; they must be finite, each example's own."""
         row = 0
         for inputs in batches:
             outputs = self.of(inputs)

@@ -12,11 +12,7 @@ from mmkd_tf.distill.teachers import LOGITS
 class TeacherSignals:
     """What a student learns from its teachers, as `Distiller.compile` was told.
 
-    Attributes:
-        terms: What the student learns.
-        projections: Layers that are trained with the student, by `projection_name`.
-        teacher_weights: See `shares`.
-        on_wrong_teacher: `"keep"`, `"skip"` or `"correct"`, see `Distiller.compile`.
+    Projections are layers that are trained with the student, by `projection_name`.
     """
 
     terms: list
@@ -25,16 +21,10 @@ class TeacherSignals:
     on_wrong_teacher: str = "keep"
 
     def __call__(self, *, teachers, student, labels, step):
-        """Gives each term's loss of each example, before weighting.
+        """Gives each term's loss of each example, before weighting: a float32 `[batch]` a term.
 
-        Args:
-            teachers: By teacher, by layer, their outputs on the batch.
-            student: By layer, the student's outputs.
-            labels: As the hard label's loss takes them, see `class_ids`.
-            step: Number of steps made so far.
-
-        Returns:
-            A list with a float32 `[batch]` for each term.
+        Outputs of teachers come by teacher and layer, the student's by layer, labels as for
+        `class_ids`; `step` counts the steps made so far.
         """
         labels = class_ids(labels, student[LOGITS].shape[-1])
         values = []
@@ -108,11 +98,6 @@ def shares(logits: Mapping, labels, by) -> dict:
     With `by="label_loss"` a teacher counts less the larger its cross-entropy `u` with the label
     is beside the others': `(1 - softmax(u)) / (num_teachers - 1)`; with `"confidence"` the same
     of the entropy of its own probabilities, which needs no label.
-
-    Args:
-        logits: By teacher, float32 `[batch, num_classes]`.
-        labels: int32 `[batch]`.
-        by: None for equal shares, weights by teacher's name, `"confidence"` or `"label_loss"`.
 
     References:
         Zhang, Chen, Wang: Confidence-Aware Multi-Teacher Knowledge Distillation, 2022 (equation

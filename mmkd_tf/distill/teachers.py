@@ -21,13 +21,6 @@ class Teachers:
 
     Held by a Distiller out of Keras' sight: a tracked teacher would be among the weights to
     train, to regularise and to place under `distiller.trainable = True`.
-
-    Args:
-        teachers: By name, models that give logits, or caches of what they gave.
-        terms: What is learnt from them: one forward pass a teacher gives all that they read.
-
-    Raises:
-        ValueError: If a term names a teacher or a layer that is not there.
     """
 
     def __init__(self, teachers: Mapping, terms):
@@ -45,8 +38,12 @@ class Teachers:
             self.layers[name] = tuple(dict.fromkeys(layer for some in wanted for layer in some))
             if isinstance(teacher, keras.Model):
                 self.models[name] = multi_output(teacher, self.layers[name], argument=name)
-            else:
-                problems += _not_cached(name, teacher, self.layers[name])
+            elif missing := [layer for layer in self.layers[name] if layer not in teacher.outputs]:
+                problems.append(
+                    f"`{name}`: a cache with the layers that the terms name. Received: one without "
+                    f"{missing}; it holds {list(teacher.outputs)}. Make it again with "
+                    f"layers={list(self.layers[name])}."
+                )
         refuse(problems)
 
     def shapes(self, name: str) -> dict[str, tuple]:
@@ -59,8 +56,7 @@ class Teachers:
     def __call__(self, x) -> dict[str, dict]:
         """What each teacher says of a batch: by teacher, by layer; no gradient flows.
 
-        Raises:
-            tf.errors.InvalidArgumentError: If it is not finite; XLA leaves this check out.
+        Values that are not finite are an InvalidArgumentError; XLA leaves this check out.
         """
         by_teacher = {}
         for name in self.teachers:
@@ -70,10 +66,13 @@ class Teachers:
             else:
                 outputs = _read(name, self.teachers[name], (LOGITS, *self.layers[name]), x)
             outputs = {**outputs, LOGITS: ops.cast(outputs[LOGITS], "float32")}
-            by_teacher[name] = {
-                layer: _checked(ops.stop_gradient(values), f"{_NOT_FINITE}: '{name}/{layer}'")
-                for layer, values in outputs.items()
-            }
+            by_teacher[name] = {}
+            for layer, values in outputs.items():
+                values = ops.stop_gradient(values)
+                if keras.backend.is_float_dtype(values.dtype):
+                    message = f"{_NOT_FINITE}: '{name}/{layer}'"
+                    values = tf.debugging.check_numerics(values, message)
+                by_teacher[name][layer] = values
         return by_teacher
 
 
@@ -91,11 +90,6 @@ def finite_teachers() -> Iterator[None]:
             f"{found[1]} (teacher/layer). Look for NaN in the data and in what the teacher "
             "predicts."
         ) from None
-
-
-def _checked(values, message: str):
-    is_float = keras.backend.is_float_dtype(values.dtype)
-    return tf.debugging.check_numerics(values, message) if is_float else values
 
 
 def _read(name: str, cache, layers, x) -> dict:
@@ -116,34 +110,13 @@ def _read(name: str, cache, layers, x) -> dict:
     return {layer: x[key] for layer, key in keys.items()}
 
 
-def _not_cached(name: str, cache, layers) -> list[str]:
-    missing = [layer for layer in layers if layer not in cache.outputs]
-    if not missing:
-        return []
-    return [
-        f"`{name}`: a cache with the layers that the terms name. Received: one without {missing}; "
-        f"it holds {list(cache.outputs)}. Make it again with layers={list(layers)}."
-    ]
-
-
 def multi_output(
     model: keras.Model, layer_names: Iterable[str] = (), *, argument: str
 ) -> keras.Model:
-    """Makes a model that gives logits and the outputs of named layers together.
+    """Makes a model with a dict of outputs: `logits` and each named layer, by its name.
 
     It shares the layers of the given model, so it costs one forward pass and trains it.
-
-    Args:
-        model: A Functional or Sequential model that gives logits.
-        layer_names: Names of its layers.
-        argument: What the caller calls the model, for the message.
-
-    Returns:
-        A model with the same inputs and a dict of outputs: `logits` and each layer by its name.
-
-    Raises:
-        ValueError: If layers are not there, with the names of those that are, or a layer gives
-            more than one tensor.
+    `argument` is what the caller calls the model, for messages about layers that don't fit.
     """
     wanted = [name for name in dict.fromkeys(layer_names) if name != LOGITS]
     existing = [layer.name for layer in model.layers]

@@ -29,8 +29,29 @@ for _name in losses.__all__:
     keras.saving.register_keras_serializable("mmkd_tf")(getattr(losses, _name))
 
 
+class Term:
+    """Saves a term's arguments, schedules and losses in Keras' form."""
+
+    own_arguments = ("layer",)
+
+    def __init__(self, weight, loss: Callable, loss_options: Mapping, teacher, name: str):
+        self.weight, self.loss, self.loss_options = weight, loss, loss_options
+        self.teacher, self.name = teacher, name
+
+    def projection(self, *, teacher_shapes, student_shapes):
+        """Needs none."""
+
+    def get_config(self) -> dict:
+        names = (*self.own_arguments, "weight", "loss", "loss_options", "teacher", "name")
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        return cls(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+
+
 @keras.saving.register_keras_serializable("mmkd_tf")
-class SoftTargets:
+class SoftTargets(Term):
     """The student imitates the teacher's softened class probabilities.
 
     Args:
@@ -56,6 +77,7 @@ class SoftTargets:
         Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, 2022.
     """
 
+    own_arguments = ("temperature",)
     teacher_layers = ()
     student_layers = ()
 
@@ -69,22 +91,15 @@ class SoftTargets:
         teacher: str | None = None,
         name: str = "soft_target",
     ):
-        self.loss_options = dict(loss_options or {})
+        options = dict(loss_options or {})
         problems = schedule_problems(weight, argument="weight", above_zero=False)
         roles = {"teacher_logits", "student_logits"}
-        unusable = loss_problems(loss, self.loss_options, roles, given={"temperature", "labels"})
+        unusable = loss_problems(loss, options, roles, given={"temperature", "labels"})
         refuse(problems + (unusable or _temperature_problems(temperature, loss)))
         self.temperature = temperature
-        self.weight = weight
-        self.loss = loss
-        self.teacher = teacher
-        self.name = name
-
-    def projection(self, *, teacher_shapes, student_shapes):
-        """Needs none."""
+        super().__init__(weight, loss, options, teacher, name)
 
     def __call__(self, *, teacher, student, labels, step, projection=None):
-        """Returns the loss of each example, float32 `[batch]`, before weighting."""
         arguments = dict(self.loss_options)
         if self.temperature is not None:
             arguments["temperature"] = value_at(self.temperature, step)
@@ -94,25 +109,6 @@ class SoftTargets:
             teacher_logits=teacher["logits"], student_logits=student["logits"], **arguments
         )
 
-    def get_config(self) -> dict:
-        """Mirrors `__init__`."""
-        return serialized(self, "temperature", "weight", "loss", "loss_options", "teacher", "name")
-
-    @classmethod
-    def from_config(cls, config: dict) -> "SoftTargets":
-        """Mirrors `get_config`."""
-        return cls(**deserialized(config))
-
-
-def serialized(term, *names: str) -> dict:
-    """Collects a term's arguments, schedules, losses and layers in Keras' form."""
-    return {name: keras.saving.serialize_keras_object(getattr(term, name)) for name in names}
-
-
-def deserialized(config: dict) -> dict:
-    """Undoes `serialized`."""
-    return {name: keras.saving.deserialize_keras_object(value) for name, value in config.items()}
-
 
 def arguments_of(loss: Callable) -> set[str]:
     """Names of a loss's arguments."""
@@ -120,17 +116,7 @@ def arguments_of(loss: Callable) -> set[str]:
 
 
 def loss_problems(loss: Callable, options: Mapping, roles: set, *, given: set = frozenset()):
-    """What keeps a term from calling its loss, as messages.
-
-    Args:
-        loss: The loss.
-        options: Further arguments for it.
-        roles: Names of the teacher's and the student's argument.
-        given: What the term gives beside these to a loss that has it.
-
-    Returns:
-        A list of messages.
-    """
+    """What keeps a term from calling its loss with its two roles, options and what it has given."""
     name = getattr(loss, "__name__", repr(loss))
     if not (callable(loss) and roles <= arguments_of(loss)):
         other = "Hint or Relation" if "teacher_logits" in roles else "SoftTargets"
@@ -158,8 +144,7 @@ def loss_problems(loss: Callable, options: Mapping, roles: set, *, given: set = 
 
 
 def _temperature_problems(temperature, loss: Callable) -> list[str]:
-    takes_it = "temperature" in arguments_of(loss)
-    if takes_it:
+    if "temperature" in arguments_of(loss):
         return schedule_problems(temperature, argument="temperature", above_zero=True)
     if temperature is None:
         return []

@@ -29,15 +29,8 @@ class Recipe:
     """How a model is trained: AdamW, a short warm-up, then a cosine to zero.
 
     There is no early stopping: every model gets the same budget, and the last weights of a
-    cosine are about its best.
-
-    Attributes:
-        epochs: Passes over the training split.
-        batch_size: Examples in a batch.
-        learning_rate: Highest learning rate.
-        weight_decay: Decoupled weight decay of AdamW.
-        augment: Whether pictures and texts are changed at random.
-        seed: Seed of order and augmentation.
+    cosine are about its best. `learning_rate` is the highest, `weight_decay` is decoupled;
+    `augment` changes pictures and texts at random, and `seed` is that of order and augmentation.
     """
 
     epochs: int = 32
@@ -56,18 +49,11 @@ def train(
     backup: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Trains a model on the labels, by the loss of the dataset's task.
+    """Trains a model in place on the labels, by the loss of the dataset's task.
 
-    Args:
-        model: A model that gives logits or values; changed in place.
-        dataset: The data; only its training and validation splits are read.
-        recipe: How to train.
-        backup: Folder where each epoch leaves its state; a training that finds a state there
-            goes on from it with the batches that it would have seen.
-        callbacks: Keras callbacks.
-
-    Returns:
-        The model.
+    Only the training and validation splits are read. In the folder `backup` each epoch leaves
+    its state; a training that finds a state there goes on from it with the batches that it would
+    have seen.
     """
     task = dataset.task
     model.compile(
@@ -91,21 +77,11 @@ def distill(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **compile_arguments,
 ) -> keras.Model:
-    """Trains a student on the labels and on what a teacher says of the same batches.
+    """Trains a student in place on the labels and on what a teacher says of the same batches.
 
-    Args:
-        student: A model that gives logits; changed in place.
-        teacher: A trained model that gives logits, which is not changed; or what
-            `cache_soft_targets` kept of one; or several of one kind by name.
-        dataset: The data; only its training and validation splits are read.
-        recipe: How to train; the same as for the student alone, for a fair comparison.
-        backup: As for `train`.
-        callbacks: As for `train`.
-        **compile_arguments: What `Distiller.compile` takes: `terms`, `hard_label_weight`, ...;
-            `loss` and `metrics` are those of the dataset's task by default.
-
-    Returns:
-        The student.
+    The teacher is a trained model, what `cache_soft_targets` kept of one, or several of one kind
+    by name; `dataset`, `recipe`, `backup` and `callbacks` are as for `train`. Further arguments
+    are those of `Distiller.compile`; `loss` and `metrics` are the task's by default.
     """
     distiller = Distiller(student=student, teacher=teacher)
     task = dataset.task
@@ -124,11 +100,7 @@ def distill(
 
 
 def effective(settings: DistillationSettings, task: Task) -> DistillationSettings:
-    """Fills in the task's defaults where settings leave something open.
-
-    Raises:
-        ValueError: If the task has no soft-target loss of the name that is set.
-    """
+    """Fills in the task's defaults where settings leave something open."""
     defaults, known = task.soft_targets(), list(task.soft_target_losses)
     name = known[0] if settings.soft_target_loss == "auto" else settings.soft_target_loss
     if name not in known:
@@ -136,12 +108,14 @@ def effective(settings: DistillationSettings, task: Task) -> DistillationSetting
             f"`distillation.soft_target_loss`: auto or {' or '.join(known)} for {task.name}. "
             f"Received: {name}."
         )
-    filled = {"soft_target_loss": name, "temperature": defaults.temperature}
-    filled |= {"soft_target_weight": defaults.weight}
-    filled |= {"hard_label_weight": defaults.hard_label_weight}
-    given = {key: getattr(settings, key) for key in filled}
-    given = {key: value for key, value in given.items() if value not in (None, "auto")}
-    return settings.model_copy(update=filled | given)
+    filled = {
+        "soft_target_loss": name,
+        "temperature": defaults.temperature,
+        "soft_target_weight": defaults.weight,
+        "hard_label_weight": defaults.hard_label_weight,
+    }
+    open_ones = {k: v for k, v in filled.items() if getattr(settings, k) in (None, "auto")}
+    return settings.model_copy(update=open_ones)
 
 
 def terms_of(
@@ -151,17 +125,11 @@ def terms_of(
     inputs: Collection[str],
     experts: bool = False,
 ) -> list:
-    """Makes the terms that the settings give a weight.
+    """Makes the terms for `Distiller.compile` that the settings give a weight.
 
-    Args:
-        settings: What the student learns from its teachers.
-        dataset: The data that teacher and student read.
-        inputs: Names of the inputs that the student reads.
-        experts: Whether there are teachers of one input each beside the whole one, called
-            `teacher`. They give soft targets alone: of other features they know nothing.
-
-    Returns:
-        Terms for `Distiller.compile`.
+    `inputs` are those that the student reads. With `experts` there are teachers of one input each
+    beside the whole one, called `teacher`. They give soft targets alone: of other features they
+    know nothing.
     """
     task, terms = dataset.task, []
     settings = effective(settings, task)
@@ -234,9 +202,6 @@ class Checkpoint(keras.callbacks.Callback):
     The file's name tells the number of finished epochs and a file appears whole or not at all.
     (`keras.callbacks.BackupAndRestore` writes weights and epoch into two files in place, which
     a kill can leave half-written or at odds, and forgets the state of dropout's generators.)
-
-    Args:
-        folder: Where the file is kept; made if needed.
     """
 
     def __init__(self, folder: Path):
@@ -244,14 +209,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = Path(folder)
 
     def restore(self, model: keras.Model) -> int:
-        """Loads the last state, if there is one, into a compiled model.
-
-        Args:
-            model: The model that will be fitted.
-
-        Returns:
-            Number of finished epochs.
-        """
+        """Loads the last state, if there is one, into a compiled model; gives its epoch."""
         states = sorted(self.folder.glob("epoch-*.npz"))
         if not states:
             return 0

@@ -11,29 +11,16 @@ def refuse(problems: list[str]) -> None:
         raise ValueError("\n".join(problems))
 
 
-def check_temperature(temperature: float) -> None:
-    """Refuses a temperature that is not a positive finite number."""
-    if not (isinstance(temperature, int | float) and 0 < temperature < math.inf):
-        raise ValueError(
-            "`temperature`: a finite number above 0 (1 leaves the probabilities as they are, "
-            f"2 to 8 soften them). Received: temperature={temperature!r}."
-        )
-
-
-def check_same_classes(teacher_shape, student_shape) -> None:
-    """Refuses logits over different numbers of classes."""
-    if teacher_shape[-1] != student_shape[-1]:
-        raise ValueError(
-            "`teacher_logits`, `student_logits`: the same number of classes in the same order. "
-            f"Received: teacher_logits of shape {tuple(teacher_shape)}, student_logits of shape "
-            f"{tuple(student_shape)}. Build the student's last layer with "
-            f"{teacher_shape[-1]} units."
-        )
-
-
 def temperature_problems(temperature) -> list[str]:
-    """What `check_temperature` refuses; a tensor, as a schedule gives, can't be read here."""
-    return [] if ops.is_tensor(temperature) else _message_of(check_temperature, temperature)
+    """A temperature that is no positive finite number; a schedule's tensor can't be read here."""
+    if ops.is_tensor(temperature):
+        return []
+    if isinstance(temperature, int | float) and 0 < temperature < math.inf:
+        return []
+    return [
+        "`temperature`: a finite number above 0 (1 leaves the probabilities as they are, "
+        f"2 to 8 soften them). Received: temperature={temperature!r}."
+    ]
 
 
 def weight_problems(**weights) -> list[str]:
@@ -53,13 +40,7 @@ def weight_problems(**weights) -> list[str]:
 def logits_problems(teacher_logits, student_logits, *, one_logit: bool = False) -> list[str]:
     """Logits that are not `[batch, num_classes]`, of the same examples and classes.
 
-    Args:
-        teacher_logits: A tensor.
-        student_logits: A tensor.
-        one_logit: Whether a single logit is enough.
-
-    Returns:
-        A message for each problem.
+    A single logit is enough with `one_logit`.
     """
     shapes = {"teacher_logits": teacher_logits.shape, "student_logits": student_logits.shape}
     problems = []
@@ -80,7 +61,12 @@ def logits_problems(teacher_logits, student_logits, *, one_logit: bool = False) 
     if differ(teacher_logits.shape[:1], student_logits.shape[:1]):
         problems.append(_other_examples(**shapes))
     if differ(teacher_logits.shape[1:], student_logits.shape[1:]):
-        problems += _message_of(check_same_classes, *shapes.values())
+        problems.append(
+            "`teacher_logits`, `student_logits`: the same number of classes in the same order. "
+            f"Received: teacher_logits of shape {tuple(teacher_logits.shape)}, student_logits of "
+            f"shape {tuple(student_logits.shape)}. Build the student's last layer with "
+            f"{teacher_logits.shape[1]} units."
+        )
     return problems
 
 
@@ -89,14 +75,7 @@ def feature_problems(
 ) -> list[str]:
     """Features of too few axes, of other examples, or that can't be compared element by element.
 
-    Args:
-        teacher_features: A tensor.
-        student_features: A tensor.
-        least_rank: The smallest number of axes, the batch's among them.
-        same_axes: Which axes, besides the batch's, have the same size in both.
-
-    Returns:
-        A message for each problem.
+    `least_rank` counts the batch's axis; `same_axes` have the same size in both.
     """
     teacher, student = tuple(teacher_features.shape), tuple(student_features.shape)
     shapes = {"teacher_features": teacher, "student_features": student}
@@ -119,14 +98,6 @@ def feature_problems(
             "or a 1x1 convolution for the width, pooling for height and width."
         )
     return problems
-
-
-def _message_of(check, *arguments) -> list[str]:
-    try:
-        check(*arguments)
-    except ValueError as error:
-        return [str(error)]
-    return []
 
 
 def differ(one, other) -> bool:

@@ -223,15 +223,7 @@ def _neighbour_probs(features):
 
 
 def _rows(*, teacher_features, student_features):
-    """Flattens both to rows; refuses what has no features or other examples.
-
-    Args:
-        teacher_features: float `[batch, ...]`.
-        student_features: float `[batch, ...]`.
-
-    Returns:
-        The teacher's and the student's features, float32 `[batch, width]` of any two widths.
-    """
+    """Flattens both to float32 rows; refuses what has no features or other examples."""
     teacher_features = ops.cast(teacher_features, "float32")
     student_features = ops.cast(student_features, "float32")
     refuse(
