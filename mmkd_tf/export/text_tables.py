@@ -54,11 +54,7 @@ class Symbols:
 
 
 def number_symbols(words: Iterable[str]) -> Symbols:
-    """Numbers the characters of words and builds their table.
-
-    Args:
-        words: Words as `mmkd_tf.edge.tokenizer.split_words` gives them.
-    """
+    """Numbers the characters of words, as `split_words` gives them, and builds their table."""
     singles = {chr(code) for first, last in SINGLES for code in range(first, last + 1)}
     characters = set().union(*words)
     letters = sorted(characters - singles)
@@ -142,17 +138,9 @@ def place_words(
     """Finds weights and shifts that give each word a place of its own.
 
     A word of symbols `s` lies at `(sums[1] + shifts[sums[0] % num_buckets]) % num_places`, where
-    `sums = weights[:, : len(s)] @ s`.
-
-    Args:
-        words: Distinct words of symbols, all below 0. Empty ones, of which there must be one at
-            index 0, get no place.
-        lowest_letter: No symbol is lower, but for those that stand first in their word.
-        num_summed: Number of weighted symbols, of any words, whose sum must fit into int32.
-
-    Raises:
-        ValueError: If no weights are found: the more and the longer the words and the more the
-            symbols summed, the fewer there are.
+    `sums = weights[:, : len(s)] @ s`. Empty words, of which there must be one at index 0, get no
+    place. No symbol is below `lowest_letter`, but for those that stand first in their word. Sums of
+    `num_summed` weighted symbols fit into int32. A ValueError says that no weights are found.
     """
     arrays = [np.asarray(word, np.int64) for word in words]
     indices = np.array([index for index, word in enumerate(arrays) if len(word)], np.int64)

@@ -151,17 +151,13 @@ def _products_behind(
 
 
 def round_rows(rows: np.ndarray, *, bits: int, products: np.ndarray | None = None) -> np.ndarray:
-    """Rounds rows to whole numbers so that what a layer makes of them changes least.
+    """Rounds `[rows, columns]` to whole numbers so that what a layer makes of them changes least.
 
-    With `products`, columns are rounded one after the other, and the error of each is made up for
-    by those that are still to come: it is the error of `rows @ kernel` that becomes small then,
-    not that of the single number. Numbers at the ends stay there, so that a quantizer which takes
-    its scale from the largest one finds the very same numbers.
-
-    Args:
-        rows: float `[rows, columns]`.
-        bits: 2 to 8; numbers reach from `-(2^(bits - 1) - 1)` to `2^(bits - 1) - 1`.
-        products: `kernel @ kernel.T`, `[columns, columns]`; None takes the nearest numbers.
+    Numbers reach from `-(2^(bits - 1) - 1)` to `2^(bits - 1) - 1`. With `products`,
+    `kernel @ kernel.T`, columns are rounded one after the other, and the error of each is made up
+    for by those that are still to come: it is the error of `rows @ kernel` that becomes small then.
+    Numbers at the ends stay there, so that a quantizer which takes its scale from the largest one
+    finds the very same numbers.
 
     References:
         Frantar, Ashkboos, Hoefler, Alistarh: GPTQ: Accurate Post-Training Quantization for
