@@ -26,7 +26,7 @@ def latency_ms(
 
     Setting the inputs and reading the output are included, decoding pictures and splitting texts
     are not. The examples are taken in turn, since a short text may cost less than a long one. It
-    ends after `calls` or `seconds`, though not before 5 calls; a tenth as many go before, not measured.
+    ends after `calls` or `seconds`, though not before 5 calls; a tenth as many warm up before.
     """
     runner = TensorRunner(Path(path).read_bytes(), num_threads=1)
     return median_ms(runner, _batches(examples, 1, calls), calls=calls, seconds=seconds)

@@ -74,37 +74,25 @@ def number_symbols(words: Iterable[str]) -> Symbols:
 
 def _byte_table(by_code_point: np.ndarray) -> np.ndarray:
     """Arranges symbols by the bytes of UTF-8; equal nodes are kept once."""
-    nodes = _Nodes()
-    last = nodes.add(by_code_point.reshape(-1, 64))
+    places: dict[bytes, int] = {}
+
+    def add(rows):
+        """Returns the place of each row of 64 entries."""
+        found = [places.setdefault(r.tobytes(), NUM_LEADS + _NODE * len(places)) for r in rows]
+        return np.array(found, np.int32)
+
+    last = add(by_code_point.reshape(-1, 64))
     two_bytes = last[: 0x800 >> 6].copy()
     last[: 0x800 >> 6] = 0  # longer forms of what two bytes say are not UTF-8
-    middle = nodes.add(last.reshape(-1, 64))
+    middle = add(last.reshape(-1, 64))
     first = np.zeros(NUM_LEADS, np.int32)
     first[:0x80] = by_code_point[:0x80]
     first[0xC2:0xE0] = two_bytes[2:]
     first[0xE0:0xF0] = middle[:16]
     middle[:16] = 0
-    first[0xF0:0xF5] = nodes.add(np.pad(middle, (0, 5 * 64 - len(middle))).reshape(-1, 64))
-    return np.concatenate([first, *nodes.rows])
-
-
-class _Nodes:
-    """Rows of a table behind its first `NUM_LEADS` entries, each kept once."""
-
-    def __init__(self):
-        self.rows: list[np.ndarray] = []
-        self._places: dict[bytes, int] = {}
-
-    def add(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the place of each row of 64 entries."""
-        return np.array([self._place(row) for row in rows], np.int32)
-
-    def _place(self, row: np.ndarray) -> int:
-        key = row.tobytes()
-        if key not in self._places:
-            self._places[key] = NUM_LEADS + _NODE * len(self.rows)
-            self.rows.append(np.append(row, 0).astype(np.int32))
-        return self._places[key]
+    first[0xF0:0xF5] = add(np.pad(middle, (0, 5 * 64 - len(middle))).reshape(-1, 64))
+    nodes = np.frombuffer(b"".join(places), np.int32).reshape(-1, 64)
+    return np.concatenate([first, np.pad(nodes, [(0, 0), (0, 1)]).ravel()])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ _MAX_STEPS = 2**20
 def observe_ranges(
     model: schema.ModelT, content: bytes, examples: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[float, float]]:
-    """Gives the smallest and largest value of the main graph's float tensors that are no constants."""
+    """Gives the smallest and largest value of the main graph's float tensors but constants."""
     tensors, found = model.subgraphs[0].tensors, {}
     floats = {
         index: tensor.name.decode()

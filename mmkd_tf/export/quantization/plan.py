@@ -59,7 +59,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Scheme:
-    """What a level does: bits of weights (16: half precision, nothing else), embeddings, dense layers.
+    """What a level does: bits of weights (16: half precision alone), embeddings, dense layers.
 
     `integer`: convolutions, and what follows them, run in integers throughout. Dense layers are
     large from 65,536 weights on.
