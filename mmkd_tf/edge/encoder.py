@@ -134,18 +134,7 @@ class Retriever:
 
 
 def find_towers(folder: str | os.PathLike, *, name: str = "student") -> dict[str, Path]:
-    """Finds the files of towers, as `find_file` finds one.
-
-    Args:
-        folder: The folder.
-        name: How the files' names begin.
-
-    Returns:
-        By name of the input that a file reads, its path; empty if there are none.
-
-    Raises:
-        ValueError: If a file that might be one can't be read.
-    """
+    """Finds the files `<name>_<input>` of towers, as `find_file` does, by name of the input."""
     paths = Path(folder).glob(f"{name}_*.tflite")
     inputs = {path.stem.removesuffix(SMALL).removeprefix(f"{name}_") for path in paths}
     files = {key: find_file(folder, f"{name}_{key}") for key in sorted(inputs)}

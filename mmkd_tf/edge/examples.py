@@ -52,19 +52,10 @@ def register_reader(kind: str, reader: type[Reader]) -> None:
 
 
 class ExampleReader:
-    """Reads examples in the form that one model takes.
+    """Reads examples in the form that one model takes, with a reader for each input.
 
-    Args:
-        inputs: By input name, shape (the first axis is the batch) and dtype.
-        descriptions: By input name, what `mmkd.json` says of it. Its `kind` is the input's name
-            where nothing else is said.
-        files: By file name, texts such as vocabularies.
-
-    Attributes:
-        readers: By input name.
-
-    Raises:
-        ValueError: If an input can't be read; lists all of them.
+    `inputs` are shape, batch first, and dtype by name, `descriptions` what `mmkd.json` says of
+    them, `files` texts such as vocabularies. A ValueError lists all inputs that can't be read.
     """
 
     def __init__(
@@ -88,16 +79,10 @@ class ExampleReader:
     def __call__(
         self, examples: Sequence[Mapping[str, object]], *, numbered: bool = True
     ) -> dict[str, np.ndarray]:
-        """Reads examples, dicts by input name; what one lacks, or has as None, is zeros.
+        """Reads examples, dicts by input name, to `[len(examples), ...]`; what one lacks is zeros.
 
-        Returns:
-            By input name, an array `[len(examples), ...]`.
-
-        Raises:
-            ValueError: If an example has nothing of what the model takes, a value can't be read,
-                or the model does not take what is given. Lists the problems of all examples, with
-                their numbers if `numbered`.
-            TypeError: If values of another type are all that is wrong.
+        A ValueError, or a TypeError if only types are wrong, lists the problems of all examples,
+        with their numbers if `numbered`.
         """
         tensors = {
             name: np.zeros((len(examples), *reader.trial.shape), reader.trial.dtype)

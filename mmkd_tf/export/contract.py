@@ -22,23 +22,10 @@ def check_model(
     problems: Sequence[str] = (),
     task: Task | str = DEFAULT_TASK,
 ) -> dict[str, np.ndarray]:
-    """Checks a model against the export contract and picks the examples to try the file on.
+    """Gives the first 500 examples in the inputs' dtypes; refuses what can't be exported.
 
-    Args:
-        model: Functional model with one output `[batch, num_outputs]` and named inputs.
-        class_names: Names of the outputs in their order.
-        examples: By input name, examples in tensor form along the first axis. Inputs that the
-            model lacks are left out, because teacher and student may differ in them.
-        modalities: By input name, what the model's inputs are; None where nobody says.
-        problems: What the caller found wrong with other arguments, to be listed along.
-        task: What the model is for, or its name.
-
-    Returns:
-        The first 500 examples for the model's inputs, in the inputs' dtypes.
-
-    Raises:
-        TypeError: If `model` is no Keras model.
-        ValueError: If anything else is wrong; the message lists all of it.
+    Raises a TypeError for another `model`, and a ValueError that lists all else, `problems` of the
+    caller included. Examples of inputs that the model lacks are left out.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -67,11 +54,7 @@ def check_model(
 
 
 def call_by_name(model: keras.Model, inputs: Mapping):
-    """Calls a model at inference with tensors by input name, however it nests them.
-
-    Returns:
-        The model's one output, `[batch, num_outputs]`.
-    """
+    """Calls a model at inference with tensors by input name: `[batch, num_outputs]`."""
     return keras.tree.flatten(model(route(model, inputs), training=False))[0]
 
 

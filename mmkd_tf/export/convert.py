@@ -40,12 +40,7 @@ _OTHER_CHOICE = "Replace these layers, or write them with other operations of ke
 
 @dataclass(frozen=True)
 class Reader:
-    """Lets a file take something else than a model's tensor, such as bytes instead of token ids.
-
-    Attributes:
-        spec: What the file takes: shape with the batch first, and dtype.
-        read: From that to the model's tensor, by operations that TFLite has.
-    """
+    """Lets a file take what `spec` says; `read` makes the model's tensor of it, as TFLite can."""
 
     spec: tf.TensorSpec
     read: Callable[[tf.Tensor], tf.Tensor]
@@ -64,15 +59,13 @@ def convert(
     Args:
         model: Functional model that gives logits or values.
         inputs: By input name, an array whose sizes after the first, and dtype, the model takes.
-        batch_size: Number of examples that the file takes at a time; None leaves it open, which
-            takes a sixth more time in each call of the default student.
-        readers: By input name, what reads that input from something else; the file has the
-            reader's input in its place.
+        batch_size: None leaves it open, which takes a sixth more time in each call.
+        readers: By input name, what reads that input from something else.
         task: What the file is for, or its name.
 
     Returns:
-        A TFLite model with the signature `serving_default`: inputs as the model's, and the task's
-        output, such as `probabilities`, float32 `[batch_size, num_outputs]`.
+        A TFLite model with the signature `serving_default` and the task's output, such as
+        `probabilities`, float32 `[batch_size, num_outputs]`.
 
     Raises:
         ValueError: If `batch_size` or `readers` don't fit.
@@ -168,13 +161,9 @@ def _check(inputs, batch_size, readers):
 def portable(model: layers.Layer, *, lower: bool = False) -> Iterator[None]:
     """Within this context the model computes what an exported file shall compute.
 
-    Mixed precision becomes float32 and cuDNN kernels, which only GPUs have, are not used. The
-    model is as before when the context ends; other threads must not call it meanwhile.
-
-    Args:
-        model: Any Keras model or layer; layers within layers are reached too.
-        lower: Whether layers compute the same by operations that TFLite runs better: recurrent
-            layers (see `mmkd_tf.export.recurrent`), `Embedding` and `Presence`.
+    Mixed precision becomes float32 and cuDNN kernels are not used; with `lower`, recurrent layers,
+    `Embedding` and `Presence` take operations that TFLite runs better. Other threads must not call
+    the model meanwhile.
     """
     policies, attributes = [], []
     try:
@@ -243,10 +232,7 @@ def _lean_presence(layer: Presence) -> Callable:
 
 
 def explain(model: keras.Model, function, text: str) -> str:
-    """Says which operators and layers keep a model from being converted, and what else there is.
-
-    `function` is the concrete function of the model, `text` all that the converter said.
-    """
+    """Says which operators and layers the converter refuses in `text`, and what else there is."""
     operators = set(re.findall(r"'tf\.(\w+)' op", text))
     for line in re.findall(r"(?:Flex|Custom) ops: (.+)", text):
         operators |= {name.strip().removeprefix("Flex") for name in line.split(",")}

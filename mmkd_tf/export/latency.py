@@ -22,20 +22,11 @@ def latency_ms(
     calls: int = 100,
     seconds: float = 2.0,
 ) -> float:
-    """Measures a TFLite file: median time of a call, one example, one thread.
+    """Measures a TFLite file: median milliseconds of a call, one example, one thread.
 
     Setting the inputs and reading the output are included, decoding pictures and splitting texts
-    are not.
-
-    Args:
-        path: The file.
-        examples: By input name, examples in tensor form along the first axis; they are taken in
-            turn, since a short text may cost less than a long one.
-        calls: Number of calls measured, at least 1; a tenth as many go before, not measured.
-        seconds: Measuring ends after this time, though not before 5 calls.
-
-    Returns:
-        Milliseconds.
+    are not. The examples are taken in turn, since a short text may cost less than a long one. It
+    ends after `calls` or `seconds`, though not before 5 calls; a tenth as many warm up before.
     """
     runner = TensorRunner(Path(path).read_bytes(), num_threads=1)
     return median_ms(runner, _batches(examples, 1, calls), calls=calls, seconds=seconds)
@@ -58,13 +49,8 @@ def interleaved_latency_ms(
 ) -> dict[str, float]:
     """Calls files in turn, so that what else the machine does falls on all alike.
 
-    Args:
-        contents: By name, TFLite models that take the same inputs.
-        inputs: By input name, examples in the form that the files take; they are taken in turn.
-
-    Returns:
-        By name, the median time of a call of one batch, one thread, in milliseconds. Setting the
-        inputs and reading the output are included.
+    Gives by name the median milliseconds of a call of one batch, one thread, inputs set and output
+    read included.
     """
     runners = {name: TensorRunner(content, num_threads=1) for name, content in contents.items()}
     size = next(iter(runners.values())).batch_size

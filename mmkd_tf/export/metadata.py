@@ -39,24 +39,8 @@ def add_metadata(
     The description comes twice: as TFLite Metadata, for standard tools, and as `mmkd.json`, for
     readers without a flatbuffer library. The files follow the model as an uncompressed zip
     archive, so `unzip student.tflite labels.txt` works. What the file already has of this is
-    replaced.
-
-    Args:
-        content: A TFLite model with one signature. It may have any batch size, or an open one.
-        name: What to call the model.
-        class_names: Of classes, labels or targets, one for each output, in order; become
-            `labels.txt`, one a line. Of embeddings none.
-        modalities: By input name, what the inputs are; each says how it is described and which
-            files go along, such as `vocab.txt`. Others are described as numbers.
-        author: Who made the model.
-        licence: The terms of its use, such as "Apache-2.0".
-        task: What the model is for, or its name.
-
-    Returns:
-        The whole file.
-
-    Raises:
-        ValueError: If `content` is no such model, or an argument does not fit.
+    replaced. Modalities say how inputs are described and which files go along. A ValueError says
+    that `content` is no model of one signature, or another argument does not fit.
     """
     model, task, modalities = read_tables(content), find_task(task), modalities or {}
     files = {LABELS_FILE: "\n".join(class_names)} if class_names else {}

@@ -45,16 +45,9 @@ _OTHER_WORDS = ("Gives numbers.", "names of outputs, one a line", "a number of e
 
 
 def model_metadata(name: str, description: Mapping, files: Mapping[str, str]) -> bytes:
-    """Describes a model's inputs and outputs.
+    """Gives the ModelMetadata flatbuffer of what `mmkd.json` says, and of the texts `files`.
 
-    Args:
-        name: What to call the model.
-        description: What `mmkd.json` says, see `mmkd_tf.edge.model_file`; its inputs in the order
-            of the model's input tensors.
-        files: By name, the texts that go with the model.
-
-    Returns:
-        The ModelMetadata flatbuffer.
+    The description's inputs are in the order of the model's input tensors.
     """
     builder = flatbuffers.Builder(1024)
     inputs = []
@@ -140,12 +133,9 @@ def _file(builder, name: str, description: str, kind: np.uint8) -> int:
 
 
 def _table(builder, fields: Mapping[int, str | list | int | np.unsignedinteger]) -> int:
-    """Writes one table; gives it as later tables refer to it.
+    """Writes one table by field number; gives it as later tables refer to it.
 
-    Args:
-        builder: Where to.
-        fields: By field number, a text, a list of floats or of tables, a table, an uint8 (of
-            enumerations) or an uint32.
+    A value is a text, a list of floats or of tables, a table, an uint8 (of enumerations) or uint32.
     """
     ready = {}
     for field, value in fields.items():

@@ -117,13 +117,9 @@ def difference(
     task: Task | str = DEFAULT_TASK,
     labels: np.ndarray | None = None,
 ) -> Difference:
-    """Measures how far a file is from Keras.
+    """Measures how far what a file gives is from Keras' logits, both `[n, num_outputs]`.
 
-    Args:
-        logits: What Keras gives, float `[n, num_outputs]`.
-        probabilities: What the file gives, of the same shape; values or embeddings of some tasks.
-        task: What the file was made for, or its name.
-        labels: Of regression the targets, whose standard deviations are the unit.
+    Of regression, `labels` are the targets, whose standard deviations are the unit.
     """
     task = find_task(task)
     expected, found, scale = task.comparable(logits, probabilities, labels)
@@ -155,22 +151,17 @@ def compare(
 
     Args:
         model: The model that the file was made from.
-        run: Runs the file on `[n, ...]` tensors by name, gives `[n, num_outputs]`; for any n up to
-            `batch_size`.
+        run: Runs the file on up to `batch_size` examples by name, gives `[n, num_outputs]`.
         inputs: Examples in tensor form.
         exact: Whether the file should equal Keras up to rounding, or is quantised.
-        file_inputs: The same examples as the file takes them, where that is something else, such
-            as the bytes of texts.
+        file_inputs: The same as the file takes them, where that differs, such as texts' bytes.
         labels: Of the examples, as `Examples.labels`, for the accuracy.
         batch_size: Number of examples that the file takes at a time, None for any.
         logits: What `keras_logits` gives for `inputs`, where the caller has it already.
         task: What the file was made for, or its name.
 
-    Returns:
-        How far the file is from Keras on `inputs` as they are.
-
     Raises:
-        ValueError: If the model is unfit: it gives values that are not finite, or probabilities.
+        ValueError: If the model gives values that are not finite, or probabilities.
         RuntimeError: If the file breaks the bound (see `Difference.exceeds`) or keeps a state.
     """
     task = find_task(task)

@@ -27,13 +27,9 @@ _LARGEST_UNROLLED = 2**15
 class SplitCell:
     """A cell in two parts: `output, states = step(project(inputs), states)`.
 
-    Attributes:
-        project: From `[rows, ...]`, the inputs of any number of steps, to `[rows, ...]`.
-        step: From one step's projected inputs, `[batch, ...]`, and the list of states to the
-            step's output and the new states. It is the part that can't be done ahead.
-        projection_size: Number of weights in `project`.
-        step_size: Number of weights in `step`; None if that is not known.
-        gives_state: Whether the output is the first of the new states.
+    `project` takes the inputs of any number of steps, `[rows, ...]`; `step` is what can't be done
+    ahead. Sizes are numbers of weights, None if unknown. `gives_state`: the output is the first
+    new state.
     """
 
     project: Callable[[tf.Tensor], tf.Tensor]
@@ -44,13 +40,7 @@ class SplitCell:
 
 
 def split_cell(cell: layers.Layer, states: Sequence) -> SplitCell:
-    """Splits a cell, which is built already.
-
-    Args:
-        cell: An `LSTMCell`, `GRUCell` or `SimpleRNNCell`; any other cell gets all of its work in
-            `step`.
-        states: The cell's states in the nesting that it has them in.
-    """
+    """Splits a built cell; one that is no LSTM, GRU or simple cell does all its work in `step`."""
     known = {layers.LSTMCell: _lstm, layers.GRUCell: _gru, layers.SimpleRNNCell: _simple}
     if type(cell) not in known:  # a subclass may compute something else
         return SplitCell(lambda inputs: inputs, _call(cell, states), 0, None, gives_state=False)
@@ -146,14 +136,7 @@ def lowered_inner_loop(layer: layers.RNN) -> Callable:
     The steps that are not masked are set in front, their inputs are projected in one matrix
     product, and a loop visits as many as the longest sequence of the batch has. So a short text
     costs little, wherever its padding is. Without a mask, short sequences are written out step
-    by step. Either way there is no state between calls and nothing but builtin operators, with
-    any batch size and one that is left open.
-
-    Args:
-        layer: A built `LSTM`, `GRU`, `SimpleRNN` or `RNN` of any cell.
-
-    Returns:
-        A function with the arguments and results of `keras.layers.RNN.inner_loop`.
+    by step. Either way there is no state between calls, and the batch may be of any size.
     """
     keras_loop = layer.inner_loop
 
@@ -224,19 +207,10 @@ def _visit_unmasked(layer, cell: SplitCell, sequences, states, mask):
 
 
 def _loop(cell: SplitCell, inputs, states, *, counts=None, num_kept=0):
-    """Visits the first steps in a loop.
+    """Visits the first steps, as many as `counts`, int32 `[batch]`, says, of `[steps, batch, ...]`.
 
-    Args:
-        cell: The cell.
-        inputs: Projected, `[steps, batch, ...]`.
-        states: List of `[batch, ...]`.
-        counts: How many steps of each sequence to visit, int32 `[batch]`; None for all.
-        num_kept: How many outputs to keep.
-
-    Returns:
-        The last output `[batch, ...]`, zeros where no step was visited; the outputs
-        `[num_kept + 1, batch, ...]`, the last one at the end and zeros before the first; the
-        states.
+    Gives the last output `[batch, ...]`, zeros where no step was visited; the outputs
+    `[num_kept + 1, batch, ...]`, the last one at the end and zeros before the first; the states.
     """
     num_steps = inputs.shape[0] if counts is None else tf.reduce_max(counts)
     output = tf.zeros_like(states[0] if cell.gives_state else cell.step(inputs[0], states)[0])

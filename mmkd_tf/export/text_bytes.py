@@ -38,23 +38,10 @@ def text_reader(
 ) -> Reader:
     """Makes what reads a text's UTF-8 bytes inside an exported file.
 
-    The ids are those of `mmkd_tf.edge.tokenizer.Tokenizer`, exactly, for every input. Bytes that
-    are no UTF-8 are separators, as with Python's `errors="replace"`. A text cut at `num_bytes`
-    gives the ids of what is left of it; a character that the cut parts is dropped.
-
-    Args:
-        vocabulary: Words in the order of their ids.
-        length: Number of ids that the model takes.
-        num_bytes: Number of bytes that the file takes, at most 32,768; by default what
-            `default_num_bytes` says. The cost grows with it, however short the text is.
-        batch_size: Number of texts at a time; None leaves it open.
-
-    Returns:
-        From uint8 `[batch_size, num_bytes]`, filled with 0 on the right, to int32
-        `[batch_size, length]`. All zeros, an absent text, stay all zeros.
-
-    Raises:
-        ValueError: If the vocabulary is none, or a number does not fit.
+    From uint8 `[batch_size, num_bytes]`, filled with 0 on the right, to the ids of
+    `mmkd_tf.edge.tokenizer.Tokenizer`, int32 `[batch_size, length]`, exactly. Bytes that are no
+    UTF-8 are separators; a character that a cut parts is dropped. The cost grows with `num_bytes`,
+    at most 32,768. A ValueError says that the vocabulary is none, or a number does not fit.
     """
     Tokenizer(vocabulary, length)
     if num_bytes is None:
@@ -95,9 +82,7 @@ def default_num_bytes(vocabulary: Sequence[str], length: int) -> int:
 def as_bytes(ids: np.ndarray, text: Text, *, num_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Writes token ids `[n, length]` as texts again, to try out a file that takes bytes.
 
-    Returns:
-        The token ids of what was written: words beyond `num_bytes`, and gaps between words, are
-        lost; and that as UTF-8, uint8 `[n, num_bytes]`.
+    Gives the ids of what fits, without gaps, and its UTF-8, uint8 `[n, num_bytes]`.
     """
     utf8 = np.stack([text_bytes(one, num_bytes=num_bytes) for one in text.encode(ids)])
     again = [text.tokenizer(bytes(row).rstrip(b"\0").decode()) for row in utf8]
@@ -135,13 +120,7 @@ class _Words:
 
 
 def _find_words(data: tf.Tensor, symbols: Symbols, length: int) -> _Words:
-    """Splits texts into words.
-
-    Args:
-        data: int32 `[num_texts, width]`, bytes that end in `_GAP` or more zeros.
-        symbols: Those of the vocabulary.
-        length: Number of words wanted.
-    """
+    """Splits texts, `[num_texts, width]` that end in `_GAP` or more zeros, into `length` words."""
     num_texts, width = _sizes(data)
     data = tf.reshape(data, [-1])
     found = _read_characters(data, symbols.table)
@@ -169,11 +148,7 @@ def _find_words(data: tf.Tensor, symbols: Symbols, length: int) -> _Words:
 
 
 def _end_before(num_bytes: tf.Tensor) -> tf.Tensor:
-    """Says where one of the given spans ends right before: int32 `[n]`, 0 or 1.
-
-    Args:
-        num_bytes: int32 `[n]`, how long a span begins here: 0 (none does) to 4.
-    """
+    """Says, 0 or 1, where a span ends right before; `num_bytes` long, 0 (none) to 4, they begin."""
     padded = tf.pad(num_bytes, [[_LONGEST_CHARACTER, 0]])
     ends = [
         tf.equal(tf.slice(padded, [_LONGEST_CHARACTER - n], _sizes(num_bytes)), n)

@@ -54,11 +54,7 @@ class Symbols:
 
 
 def number_symbols(words: Iterable[str]) -> Symbols:
-    """Numbers the characters of words and builds their table.
-
-    Args:
-        words: Words as `mmkd_tf.edge.tokenizer.split_words` gives them.
-    """
+    """Numbers the characters of words, as `split_words` gives them, and builds their table."""
     singles = {chr(code) for first, last in SINGLES for code in range(first, last + 1)}
     characters = set().union(*words)
     letters = sorted(characters - singles)
@@ -78,37 +74,25 @@ def number_symbols(words: Iterable[str]) -> Symbols:
 
 def _byte_table(by_code_point: np.ndarray) -> np.ndarray:
     """Arranges symbols by the bytes of UTF-8; equal nodes are kept once."""
-    nodes = _Nodes()
-    last = nodes.add(by_code_point.reshape(-1, 64))
+    places: dict[bytes, int] = {}
+
+    def add(rows):
+        """Returns the place of each row of 64 entries."""
+        found = [places.setdefault(r.tobytes(), NUM_LEADS + _NODE * len(places)) for r in rows]
+        return np.array(found, np.int32)
+
+    last = add(by_code_point.reshape(-1, 64))
     two_bytes = last[: 0x800 >> 6].copy()
     last[: 0x800 >> 6] = 0  # longer forms of what two bytes say are not UTF-8
-    middle = nodes.add(last.reshape(-1, 64))
+    middle = add(last.reshape(-1, 64))
     first = np.zeros(NUM_LEADS, np.int32)
     first[:0x80] = by_code_point[:0x80]
     first[0xC2:0xE0] = two_bytes[2:]
     first[0xE0:0xF0] = middle[:16]
     middle[:16] = 0
-    first[0xF0:0xF5] = nodes.add(np.pad(middle, (0, 5 * 64 - len(middle))).reshape(-1, 64))
-    return np.concatenate([first, *nodes.rows])
-
-
-class _Nodes:
-    """Rows of a table behind its first `NUM_LEADS` entries, each kept once."""
-
-    def __init__(self):
-        self.rows: list[np.ndarray] = []
-        self._places: dict[bytes, int] = {}
-
-    def add(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the place of each row of 64 entries."""
-        return np.array([self._place(row) for row in rows], np.int32)
-
-    def _place(self, row: np.ndarray) -> int:
-        key = row.tobytes()
-        if key not in self._places:
-            self._places[key] = NUM_LEADS + _NODE * len(self.rows)
-            self.rows.append(np.append(row, 0).astype(np.int32))
-        return self._places[key]
+    first[0xF0:0xF5] = add(np.pad(middle, (0, 5 * 64 - len(middle))).reshape(-1, 64))
+    nodes = np.frombuffer(b"".join(places), np.int32).reshape(-1, 64)
+    return np.concatenate([first, np.pad(nodes, [(0, 0), (0, 1)]).ravel()])
 
 
 @dataclass(frozen=True)
@@ -142,17 +126,9 @@ def place_words(
     """Finds weights and shifts that give each word a place of its own.
 
     A word of symbols `s` lies at `(sums[1] + shifts[sums[0] % num_buckets]) % num_places`, where
-    `sums = weights[:, : len(s)] @ s`.
-
-    Args:
-        words: Distinct words of symbols, all below 0. Empty ones, of which there must be one at
-            index 0, get no place.
-        lowest_letter: No symbol is lower, but for those that stand first in their word.
-        num_summed: Number of weighted symbols, of any words, whose sum must fit into int32.
-
-    Raises:
-        ValueError: If no weights are found: the more and the longer the words and the more the
-            symbols summed, the fewer there are.
+    `sums = weights[:, : len(s)] @ s`. Empty words, of which there must be one at index 0, get no
+    place. No symbol is below `lowest_letter`, but for those that stand first in their word. Sums of
+    `num_summed` weighted symbols fit into int32. A ValueError says that no weights are found.
     """
     arrays = [np.asarray(word, np.int64) for word in words]
     indices = np.array([index for index, word in enumerate(arrays) if len(word)], np.int64)

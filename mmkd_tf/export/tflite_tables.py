@@ -11,17 +11,9 @@ _BUFFER_ALIGNMENT = 16
 
 
 def read_tables(content: bytes) -> schema.ModelT:
-    """Reads a TFLite model, with all its weights inside the tables.
+    """Reads a TFLite model; weights that lie behind its tables are taken in.
 
-    Large weights may lie behind the tables, at places counted from the beginning of the file.
-    They are taken in, since tables that are written again have another size.
-
-    Args:
-        content: The whole file; what else is behind the tables is left out.
-
-    Raises:
-        ValueError: If it is no TFLite model, is cut off, or keeps operators' options behind
-            the tables.
+    A ValueError says that it is none, is cut off, or has operators' options behind the tables.
     """
     if content[4:8] != _IDENTIFIER:
         raise ValueError(

@@ -35,13 +35,9 @@ def use_embedding_lookup(model: schema.ModelT) -> None:
     Tables of integers stay as they are.
     """
     for graph in model.subgraphs:
-        operators = []
-        for operator in graph.operators:
-            if _is_table_gather(model, graph, operator):
-                operators += _lookup(model, graph, operator)
-            else:
-                operators.append(operator)
-        graph.operators = operators
+        graph.operators = [
+            new for operator in graph.operators for new in _lookup(model, graph, operator)
+        ]
 
 
 def _is_table_gather(model, graph, operator) -> bool:
@@ -60,6 +56,8 @@ def _is_table_gather(model, graph, operator) -> bool:
 
 def _lookup(model, graph, gather) -> list[schema.OperatorT]:
     """EMBEDDING_LOOKUP takes ids of one axis, so others need a RESHAPE before and behind."""
+    if not _is_table_gather(model, graph, gather):
+        return [gather]
     table, ids = gather.inputs[:2]
     ids_tensor, output = graph.tensors[ids], graph.tensors[gather.outputs[0]]
     if len(ids_tensor.shape) == 1:
@@ -95,21 +93,20 @@ def scale_rows(model: schema.ModelT, *, bits: int) -> None:
     layer behind the lookup computes, where there is one.
     """
     for graph in model.subgraphs:
-        operators = []
-        for operator in graph.operators:
-            operators.append(operator)
-            if code_of(model, operator) == Operator.EMBEDDING_LOOKUP:
-                operators += _scale(model, graph, operator, bits)
-        graph.operators = operators
+        graph.operators = [
+            new for operator in graph.operators for new in _scale(model, graph, operator, bits)
+        ]
 
 
 def _scale(model, graph, lookup, bits) -> list[schema.OperatorT]:
-    """Changes a lookup into one of steps; gives the operators to put behind it."""
+    """Changes a lookup into one of steps, with operators behind it; leaves other operators."""
+    if code_of(model, lookup) != Operator.EMBEDDING_LOOKUP:
+        return [lookup]
     ids, table = lookup.inputs
     tensor, output = graph.tensors[table], lookup.outputs[0]
     values = constant(model, tensor)
     if values is None:
-        return []
+        return [lookup]
     scales = np.abs(values.astype(np.float64)).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
     scales = np.where(scales > 0, scales, 1.0).astype(np.float16).astype(np.float32)
     scales = np.maximum(scales, np.finfo(np.float16).tiny)
@@ -126,7 +123,7 @@ def _scale(model, graph, lookup, bits) -> list[schema.OperatorT]:
     product.builtinOptionsType = schema.BuiltinOptions.MulOptions
     product.builtinOptions = schema.MulOptionsT()
     code = Operator.EMBEDDING_LOOKUP
-    return [make_operator(model, code, [ids, scale_table], [row_scales]), product]
+    return [lookup, make_operator(model, code, [ids, scale_table], [row_scales]), product]
 
 
 def _products_behind(
@@ -151,17 +148,13 @@ def _products_behind(
 
 
 def round_rows(rows: np.ndarray, *, bits: int, products: np.ndarray | None = None) -> np.ndarray:
-    """Rounds rows to whole numbers so that what a layer makes of them changes least.
+    """Rounds `[rows, columns]` to whole numbers so that what a layer makes of them changes least.
 
-    With `products`, columns are rounded one after the other, and the error of each is made up for
-    by those that are still to come: it is the error of `rows @ kernel` that becomes small then,
-    not that of the single number. Numbers at the ends stay there, so that a quantizer which takes
-    its scale from the largest one finds the very same numbers.
-
-    Args:
-        rows: float `[rows, columns]`.
-        bits: 2 to 8; numbers reach from `-(2^(bits - 1) - 1)` to `2^(bits - 1) - 1`.
-        products: `kernel @ kernel.T`, `[columns, columns]`; None takes the nearest numbers.
+    Numbers reach from `-(2^(bits - 1) - 1)` to `2^(bits - 1) - 1`. With `products`,
+    `kernel @ kernel.T`, columns are rounded one after the other, and the error of each is made up
+    for by those that are still to come: it is the error of `rows @ kernel` that becomes small then.
+    Numbers at the ends stay there, so that a quantizer which takes its scale from the largest one
+    finds the very same numbers.
 
     References:
         Frantar, Ashkboos, Hoefler, Alistarh: GPTQ: Accurate Post-Training Quantization for

@@ -13,11 +13,6 @@ WEIGHTED = (Operator.CONV_2D, Operator.DEPTHWISE_CONV_2D, Operator.FULLY_CONNECT
 
 def write_used(model: schema.ModelT) -> bytes:
     """Writes a model without the buffers and operator codes that nothing uses any more."""
-    _drop_unused(model)
-    return write_tables(model)
-
-
-def _drop_unused(model: schema.ModelT) -> None:
     graphs, metadata = model.subgraphs, model.metadata or []
     holders = [tensor for graph in graphs for tensor in graph.tensors] + list(metadata)
     kept = sorted({0} | {holder.buffer for holder in holders})  # the first is "no data"
@@ -31,6 +26,7 @@ def _drop_unused(model: schema.ModelT) -> None:
     moved = {old: new for new, old in enumerate(kept)}
     for operator in operators:
         operator.opcodeIndex = moved[operator.opcodeIndex]
+    return write_tables(model)
 
 
 def code_of(model: schema.ModelT, operator: schema.OperatorT) -> int:

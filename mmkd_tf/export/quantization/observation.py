@@ -25,12 +25,7 @@ _MAX_STEPS = 2**20
 def observe_ranges(
     model: schema.ModelT, content: bytes, examples: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[float, float]]:
-    """Runs up to 512 of the examples through a float model, as objects and packed.
-
-    Returns:
-        By name of a float tensor of the main graph that is no constant, its smallest and largest
-        value.
-    """
+    """Gives the smallest and largest value of the main graph's float tensors but constants."""
     tensors, found = model.subgraphs[0].tensors, {}
     floats = {
         index: tensor.name.decode()
@@ -49,9 +44,8 @@ def observe_ranges(
 def runs(content: bytes, examples: Mapping[str, np.ndarray], *, limit: int) -> Iterator:
     """Runs a model on up to `limit` examples, evenly chosen, and lets its tensors be read.
 
-    Yields:
-        After each run a function of the index of a tensor in the main graph that gives its
-        value, or None where it has none, as in a branch that was not taken.
+    Yields after each run a function from a tensor's index in the main graph to its value, or None
+    where it has none, as in a branch that was not taken.
     """
     from ai_edge_litert.interpreter import Interpreter
 

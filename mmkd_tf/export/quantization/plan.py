@@ -51,12 +51,7 @@ class Arithmetic(Enum):
 
 @dataclass(frozen=True)
 class Treatment:
-    """How one operator is quantised.
-
-    Attributes:
-        arithmetic: What it computes with.
-        bits: Of its weights; 16 is half precision. For an operator without weights, 8.
-    """
+    """What an operator computes with, and the bits of its weights; 16 is half precision."""
 
     arithmetic: Arithmetic
     bits: int
@@ -64,13 +59,10 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Scheme:
-    """What a level does.
+    """What a level does: bits of weights (16: half precision alone), embeddings, dense layers.
 
-    Attributes:
-        weight_bits: 16, which makes all weights half precision and nothing else, or 8.
-        integer: Whether convolutions, and what follows them, run in integers throughout.
-        embedding_bits: 8 or 4.
-        large_dense_bits: 8 or 4, for dense layers with 65,536 weights or more.
+    `integer`: convolutions, and what follows them, run in integers throughout. Dense layers are
+    large from 65,536 weights on.
     """
 
     weight_bits: int = 8
