@@ -80,6 +80,8 @@ class Modality(ABC):
 
     kind: ClassVar[str]
     Options: ClassVar[type[InputOptions]]
+        takes_utf8: Whether raw values are strings and an exported file can take their UTF-8 in
+            place of the tensor; such a kind has `vocabulary`, `length` and `tokenizer` as `Text`.
     noun: ClassVar[str]
     nouns: ClassVar[str]
     form: ClassVar[str] = ""
@@ -90,6 +92,7 @@ class Modality(ABC):
     # Reading raw values.
 
     @classmethod
+    takes_utf8: ClassVar[bool] = False
     @abstractmethod
     def read(
         cls,

@@ -86,7 +86,7 @@ class Text(Modality):
     Options = TextOptions
     noun, nouns = "text", "texts"
     form = "[batch, length]"
-    keeps_raw = True
+    keeps_raw = takes_utf8 = True
     damages = DAMAGES
     limits = "A text is read up to its first words."
     example = '"a few words"'

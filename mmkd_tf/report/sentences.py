@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from mmkd_tf.config import full_names
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
-from mmkd_tf.modalities.text import Text
 from mmkd_tf.report.tables import figure
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
@@ -43,7 +42,7 @@ def read_by_student(results: Mapping) -> dict[str, str]:
     read = _student_tensors(results)
     if setting(results, "export.text_input") == "bytes":
         for name, kind in kinds(results).items():
-            if name in read and kind is not None and issubclass(kind, Text):
+            if name in read and kind is not None and kind.takes_utf8:
                 read[name] = f"UTF-8 bytes, of which the file makes {read[name]}"
     return read
 
