@@ -103,12 +103,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 if name not in names
             ]
         for name, options in self.inputs.items():
-            own = options.model_dump().get("student") or {}
             problems += [
                 f"`inputs.{name}.student.{field}`: nothing, because the student reads no {name}. "
                 f"Received: {value}. Leave it out."
-                for field, value in own.items()
-                if value is not None and name not in read
+                for field, value in options.student_changes.items()
+                if name not in read
             ]
         if self.teacher.experts and len(there) == 1:
             problems.append(

@@ -153,15 +153,8 @@ def load_dataset(config: RunConfig) -> Dataset:
         test=data.test,
         options=options,
     )
-    changes = {name: options.model_dump().get("student") for name, options in config.inputs.items()}
-    return for_student(
-        dataset,
-        **{
-            name: {key: value for key, value in own.items() if value is not None}
-            for name, own in changes.items()
-            if own
-        },
-    )
+    changes = {name: options.student_changes for name, options in config.inputs.items()}
+    return for_student(dataset, **changes)
 
 
 def is_table(source: str | Path) -> bool:
