@@ -59,12 +59,11 @@ class Image(Modality):
 
     kind = "image"
     Options = ImageOptions
-    noun, nouns = "picture", "pictures"
+    noun = "picture"
     form = "[batch, height, width, 3]"
     damages = DAMAGES
     limits = "A picture is stretched to the input's size."
     example = '"picture.png"'
-    missing = "a picture"
 
     def __init__(self, name: str = "image", *, height: int = 64, width: int | None = None):
         self.name = name

@@ -76,8 +76,7 @@ class Modality(ABC):
     Attributes:
         kind: Name of the kind in settings and files.
         Options: What settings may say of it.
-        noun: What one value is called, "picture".
-        nouns: The same of several, "pictures".
+        noun: What one value is called, "picture"; problems that `read` finds begin with it.
         form: Shape of a batch of its tensors, for messages.
         keeps_raw: Whether raw values are kept beside the tensors, since tensors lose of them.
         takes_utf8: Whether raw values are strings and an exported file can take their UTF-8 in
@@ -89,7 +88,6 @@ class Modality(ABC):
     kind: ClassVar[str]
     Options: ClassVar[type[InputOptions]]
     noun: ClassVar[str]
-    nouns: ClassVar[str]
     form: ClassVar[str] = ""
     keeps_raw: ClassVar[bool] = False
     takes_utf8: ClassVar[bool] = False
@@ -230,7 +228,11 @@ class Modality(ABC):
 
     limits: ClassVar[str] = ""  # one sentence on what is lost, for the model card
     example: ClassVar[str] = ""  # Python code of a value, for the model card
-    missing: ClassVar[str] = ""  # what a row without it lacks, "a text with words"
+
+    @classmethod
+    def missing(cls) -> str:
+        """What a row without it lacks."""
+        return f"a {cls.noun}"
 
 
 def is_absent(tensors: np.ndarray) -> np.ndarray:

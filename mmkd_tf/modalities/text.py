@@ -83,13 +83,12 @@ class Text(Modality):
 
     kind = "text"
     Options = TextOptions
-    noun, nouns = "text", "texts"
+    noun = "text"
     form = "[batch, length]"
     keeps_raw = takes_utf8 = True
     damages = DAMAGES
     limits = "A text is read up to its first words."
     example = '"a few words"'
-    missing = "a text with words"
 
     def __init__(self, name: str = "text", *, vocabulary: Sequence[str] | None, length: int):
         self.name = name
@@ -274,6 +273,10 @@ class Text(Modality):
         return {} if self.vocabulary is None else {VOCABULARY_FILE: "\n".join(self.vocabulary)}
 
     # Words.
+
+    @classmethod
+    def missing(cls) -> str:
+        return "a text with words"
 
     def describe(self) -> str:
         known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"
