@@ -109,7 +109,10 @@ class Modality(ABC):
         """Reads cells of a table.
 
         Args:
-            cells: One for each row; may be a generator.
+            cells: One for each row; may be a generator, and some of the rows alone. Of a table
+                str, or what a DataFrame or Parquet file holds (numbers, lists, bytes, dicts); of
+                a TensorFlow dataset str, or what `feature_decoder` leaves; None, NaN or empty for
+                an absent value.
             options: What settings say of the input.
             folder: Folder that paths in cells are relative to.
             allow_outside: Whether paths may lead out of the folder.
@@ -198,7 +201,10 @@ class Modality(ABC):
 
     @classmethod
     def of_tensor(cls, tensor: keras.KerasTensor) -> "Modality | None":
-        """The input that a Keras model's input of this shape and dtype is, where nobody says."""
+        """The input that a Keras model's input of this shape and dtype is, where nobody says.
+
+        None unless it can be of no other kind.
+        """
         return None
 
     @abstractmethod
@@ -210,7 +216,11 @@ class Modality(ABC):
 
     @abstractmethod
     def encode(self, tensors: np.ndarray) -> list[bytes | str]:
-        """Undoes `decode` for some tensors as far as it can, to try out an exported file."""
+        """Undoes `decode` for some tensors, to try out an exported file.
+
+        What `decode` gave is given back: `decode(encode(x))` is x, bit by bit. Of other tensors it
+        may lose something, as a text does of unknown words.
+        """
 
     @abstractmethod
     def file_description(self, dtype: str) -> dict:
