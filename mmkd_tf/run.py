@@ -19,8 +19,8 @@ from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
-from mmkd_tf.distill.teachers import multi_output, output_shapes
-from mmkd_tf.distill.training import Recipe, distill, effective, terms_of, train
+from mmkd_tf.distill.teachers import output_tensors
+from mmkd_tf.distill.training import Recipe, distill, terms_of, train
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
@@ -281,8 +281,8 @@ def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: in
         return 1
     if config.distillation.views is not None:
         return min(config.distillation.views, config.training.epochs)
-    shapes = output_shapes(multi_output(teacher, layers, argument="teacher")).values()
-    num_bytes = 4 * num_examples * sum(math.prod(shape) for shape in shapes)
+    tensors = output_tensors(teacher, layers, argument="teacher").values()
+    num_bytes = 4 * num_examples * sum(math.prod(tensor.shape[1:]) for tensor in tensors)
     return max(1, min(config.training.epochs, MOST_BYTES_OF_VIEWS // num_bytes))
 
 
