@@ -14,7 +14,7 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import Dataset, for_student
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.table import from_table
+from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
@@ -151,12 +151,6 @@ def load_dataset(config: RunConfig) -> Dataset:
     )
     changes = {name: options.student_changes for name, options in config.inputs.items()}
     return for_student(dataset, **changes)
-
-
-def is_table(source: str | Path) -> bool:
-    """Whether the source of a dataset is a table's path; other ones name TensorFlow datasets."""
-    path = Path(source)
-    return path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") or path.is_file()
 
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
