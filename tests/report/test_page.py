@@ -83,11 +83,11 @@ def test_a_table_has_a_heading_for_each_row_and_figures_to_the_right(fabricate_r
 @pytest.mark.parametrize(("share", "width"), [(0.5, "50.0%"), (1.2, "100.0%"), (-1, "0.0%")])
 def test_a_bar_stays_within_its_cell(fabricate_run, share, width):
     results = fabricate_run()
-    results["student"]["test"]["accuracy"] = share
+    results["teacher"]["test"]["accuracy"] = share
     for each in results["student"]["test"]["per_class"]:
         each["recall"] = 0.25
     found = re.findall(r'"bar" style="--share: (.*?)"', report_page(results))
-    assert found[2] == width and found[3:] == ["25.0%"] * 3
+    assert found[0] == width and found[3:] == ["25.0%"] * 3
 
 
 def test_inputs_of_any_name_and_of_both_forms_are_shown(fabricate_run):
