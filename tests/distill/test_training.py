@@ -118,3 +118,11 @@ def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(dataset,
     other = alone(dataset, dataclasses.replace(LEARNING, seed=6)).get_weights()
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_a_step_is_traced_once(dataset):
+    model, traced = build_student(dataset), []
+    step = model.train_step
+    model.train_step = lambda data: traced.append(data) or step(data)
+    train(model, dataset, Recipe(epochs=1, batch_size=16))
+    assert len(traced) == 1
