@@ -28,6 +28,7 @@ class Backbone:
         parameters: Number of its weights.
         num_bytes: Size of its files.
         package: Where the files come from; None where something else fetches them.
+        here: Says whether the weights are on this machine, where `package` is None.
         loader: Gives the encoder, called with the backbone and its checked files by name; a
             function, or as text `module:function`, imported when it is needed.
     """
@@ -41,10 +42,13 @@ class Backbone:
     parameters: int
     num_bytes: int
     package: Package | None = field(default=None, repr=False)
+    here: Callable[[], bool] | None = field(default=None, repr=False)
     loader: str | Callable[[Backbone, dict[str, Path]], Encoder] = field(default="", repr=False)
 
     def is_here(self, *, folder: Path | None = None) -> bool:
         """Whether all its files are on this machine; `load` checks what is in them."""
+        if self.here is not None:
+            return self.here()
         files = self.package.files if self.package else ()
         return all(find_file(self.name, file, folder) for file in files)
 

@@ -126,7 +126,9 @@ def _array(tensor: _Tensor, storages: dict[str, np.ndarray]) -> np.ndarray:
     storage = storages[tensor.storage[2]]
     if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0:
         raise ValueError("a tensor has a negative size or stride")
-    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides))
+    reach = sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)
+    )
     if math.prod(tensor.shape) and tensor.offset + reach >= len(storage):
         raise EOFError("a tensor is larger than what the file holds")
     strides = [stride * storage.itemsize for stride in tensor.strides]

