@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mmkd_tf.settings import (
     TeacherSettings,
     TrainingSettings,
 )
+from mmkd_tf.tasks.task import Task
 
 # What the written method's teacher is made for; see `mmkd_tf.models.builder.baseline_teacher`.
 BASELINE_INPUTS = {"image": {"size": 224}, "text": {"length": 100, "vocabulary_size": 10_000}}
@@ -81,6 +83,26 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
             raise ValueError("\n".join(problems))
         return self
 
+    def for_task(self, task: Task) -> "RunConfig":
+        """Fills in what the task decides; refuses settings that would have no effect with it."""
+        default, problems, distillation = RunConfig(), [], self.distillation
+        try:
+            distillation = distillation.for_task(task)
+        except ValueError as error:
+            problems.append(str(error))
+        for name, reason in task.ignored_settings.items():
+            given, usual = (reduce(getattr, name.split("."), each) for each in (self, default))
+            if given != usual:
+                problems.append(f"`{name}`: none for {task.name}, {reason}. Received: {given}.")
+        if task.is_pairwise and len(self.inputs) != 2:
+            problems.append(
+                f"`inputs`: two for {task.name}, which finds one by the other. Received: "
+                f"{', '.join(self.inputs)}."
+            )
+        if problems:
+            raise ValueError("\n".join([*problems, "Leave them out, or name another --task."]))
+        return self.model_copy(update={"distillation": distillation})
+
     @property
     def student_inputs(self) -> list[str]:
         """Names of the inputs that the students read."""
@@ -103,12 +125,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 if name not in names
             ]
         for name, options in self.inputs.items():
-            own = options.model_dump().get("student") or {}
             problems += [
                 f"`inputs.{name}.student.{field}`: nothing, because the student reads no {name}. "
                 f"Received: {value}. Leave it out."
-                for field, value in own.items()
-                if value is not None and name not in read
+                for field, value in options.student_changes.items()
+                if name not in read
             ]
         if self.teacher.experts and len(there) == 1:
             problems.append(

@@ -5,7 +5,6 @@ import math
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 
 import keras
@@ -15,12 +14,12 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import Dataset, for_student
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.table import from_table
+from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
-from mmkd_tf.distill.teachers import multi_output, output_shapes
-from mmkd_tf.distill.training import Recipe, distill, effective, terms_of, train
+from mmkd_tf.distill.teachers import output_tensors
+from mmkd_tf.distill.training import Recipe, distill, terms_of, train
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
@@ -33,8 +32,6 @@ from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
-from mmkd_tf.settings import AUTO
-from mmkd_tf.tasks.task import Task
 
 LABELS_FILE = "labels.txt"
 STUDENTS = ("student_alone", "student")
@@ -59,7 +56,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         dataset = load_dataset(config)
     reporter.say(repr(dataset))
     task = dataset.task
-    check_settings(config, task)
+    config = config.for_task(task)
     folder.check_same_data(dataset.fingerprint())
     models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
@@ -113,7 +110,6 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     compared = ("teacher", *STUDENTS)
-    settings = effective(config.distillation, task)
     results = {
         "task": task.name,
         "dataset": _describe(dataset),
@@ -126,7 +122,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
-        "config": config.model_copy(update={"distillation": settings}).model_dump(),
+        "config": config.model_dump(),
     }
     folder.write_text("model_card.md", model_card(results))
     folder.write_text("report.html", report_page(results))
@@ -153,42 +149,8 @@ def load_dataset(config: RunConfig) -> Dataset:
         test=data.test,
         options=options,
     )
-    changes = {name: options.model_dump().get("student") for name, options in config.inputs.items()}
-    return for_student(
-        dataset,
-        **{
-            name: {key: value for key, value in own.items() if value is not None}
-            for name, own in changes.items()
-            if own
-        },
-    )
-
-
-def is_table(source: str | Path) -> bool:
-    """Whether the source of a dataset is a table's path; other ones name TensorFlow datasets."""
-    path = Path(source)
-    return path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") or path.is_file()
-
-
-def check_settings(config: RunConfig, task: Task) -> None:
-    """Refuses settings that would have no effect with the task that the data turned out to be."""
-    default, problems = RunConfig(), []
-    if config.distillation.soft_target_loss not in (AUTO, *task.soft_target_losses):
-        problems.append(
-            f"`distillation.soft_target_loss`: auto or {' or '.join(task.soft_target_losses)} for "
-            f"{task.name}. Received: {config.distillation.soft_target_loss}."
-        )
-    for name, reason in task.ignored_settings.items():
-        given, usual = (reduce(getattr, name.split("."), each) for each in (config, default))
-        if given != usual:
-            problems.append(f"`{name}`: none for {task.name}, {reason}. Received: {given}.")
-    if task.is_pairwise and len(config.inputs) != 2:
-        problems.append(
-            f"`inputs`: two for {task.name}, which finds one by the other. Received: "
-            f"{', '.join(config.inputs)}."
-        )
-    if problems:
-        raise ValueError("\n".join([*problems, "Leave them out, or name another --task."]))
+    changes = {name: options.student_changes for name, options in config.inputs.items()}
+    return for_student(dataset, **changes)
 
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
@@ -288,8 +250,8 @@ def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: in
         return 1
     if config.distillation.views is not None:
         return min(config.distillation.views, config.training.epochs)
-    shapes = output_shapes(multi_output(teacher, layers, argument="teacher")).values()
-    num_bytes = 4 * num_examples * sum(math.prod(shape) for shape in shapes)
+    tensors = output_tensors(teacher, layers, argument="teacher").values()
+    num_bytes = 4 * num_examples * sum(math.prod(tensor.shape[1:]) for tensor in tensors)
     return max(1, min(config.training.epochs, MOST_BYTES_OF_VIEWS // num_bytes))
 
 
@@ -304,9 +266,9 @@ def train_model(
 ) -> None:
     """Trains the model of a role in place; `student` is distilled from the teacher and the experts.
 
-    `models` are those of `untrained`; for `student`, with trained teachers or what
-    `keep_soft_targets` gives in their place. `backup` is the folder for the state after each epoch,
-    from which an interrupted training goes on.
+    `config` is filled in by `RunConfig.for_task`. `models` are those of `untrained`; for `student`,
+    with trained teachers or what `keep_soft_targets` gives in their place. `backup` is the folder
+    for the state after each epoch, from which an interrupted training goes on.
     """
     side = config.student if name in STUDENTS else config.teacher
     recipe = Recipe(
@@ -322,7 +284,7 @@ def train_model(
         dataset=dataset,
         recipe=recipe,
         terms=student_terms(config, dataset),
-        hard_label_weight=effective(config.distillation, dataset.task).hard_label_weight,
+        hard_label_weight=config.distillation.hard_label_weight,
         on_wrong_teacher=config.distillation.on_wrong_teacher,
         **where,
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from mmkd_tf.tasks import TASKS
+from mmkd_tf.tasks.task import Task
 
 AUTO = "auto"
 
@@ -140,6 +141,26 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         description="Differently augmented views on which the teacher is asked, shown in turn; by "
         "default one an epoch, as many as a bound on disk allows.",
     )
+
+    def for_task(self, task: Task) -> "DistillationSettings":
+        """Fills in the task's defaults where something is open; a ValueError if the loss is none.
+
+        Of its losses the first is the default.
+        """
+        defaults, known = task.soft_targets(), list(task.soft_target_losses)
+        if self.soft_target_loss not in (AUTO, *known):
+            raise ValueError(
+                f"`distillation.soft_target_loss`: auto or {' or '.join(known)} for {task.name}. "
+                f"Received: {self.soft_target_loss}."
+            )
+        filled = {
+            "soft_target_loss": known[0],
+            "temperature": defaults.temperature,
+            "soft_target_weight": defaults.weight,
+            "hard_label_weight": defaults.hard_label_weight,
+        }
+        open_ones = {k: v for k, v in filled.items() if getattr(self, k) in (None, AUTO)}
+        return self.model_copy(update=open_ones)
 
     @field_validator("soft_target_loss")
     @classmethod

@@ -15,7 +15,6 @@ from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
 from mmkd_tf.run import (
-    check_settings,
     keep_soft_targets,
     load_dataset,
     predict,
@@ -105,7 +104,7 @@ def _check_data(units: Sequence[Unit], reporter: Reporter) -> dict[str, Task]:
     for unit in units:
         dataset = load_dataset(unit.config)
         for config in (unit.config, *unit.recipes.values()):
-            check_settings(config, dataset.task)
+            config.for_task(dataset.task)
         reporter.say(f"{unit.dataset}: {repr(dataset).splitlines()[0]}")
         unit.path.mkdir(parents=True, exist_ok=True)
         unit.folder.check_same_data(dataset.fingerprint())
@@ -146,6 +145,7 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
     files, role, config = unit.folder, name, unit.config
     if name.startswith("recipe-"):
         role, config = "student", unit.recipes[name.removeprefix("recipe-")]
+    config = config.for_task(dataset.task)
     models = untrained(config, dataset)
     # A teacher without an outcome was interrupted between the two.
     saved = files.load_model(name) if name in unit.teachers else None
@@ -155,7 +155,7 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
         if role == "student":
             views = config.distillation.views
             if views not in teaching:
-                recipes = unit.recipes.values()
+                recipes = [each.for_task(dataset.task) for each in unit.recipes.values()]
                 terms = [term for each in recipes for term in student_terms(each, dataset)]
                 teachers = {name: files.load_model(name) for name in unit.teachers}
                 teaching[views] = keep_soft_targets(

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from mmkd_tf.config import RunConfig, full_names, grouped, problems_of, read_yaml, setting_names
-from mmkd_tf.data.table import table_name
-from mmkd_tf.run import is_table
+from mmkd_tf.data.table import is_table, table_name
 from mmkd_tf.tasks.task import SoftTargetDefaults
 
 # A recipe may set these alone. Whatever else differed between two recipes would change the data,

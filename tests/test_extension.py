@@ -36,8 +36,7 @@ class LevelsOptions(InputOptions):
 class Levels(Modality):
     """A few levels from 0 to 1, written `0.2 0 1`: float32 `[1 + length]`, a one in front."""
 
-    kind, Options, noun, nouns = "levels", LevelsOptions, "row of levels", "rows of levels"
-    missing = "levels"
+    kind, Options, noun = "levels", LevelsOptions, "row of levels"
     damages = {
         "silence": Damage(
             lambda v, amount, rng: v * [1, *[1 - amount] * (len(v) - 1)], (0.5, 1.0), "x"
@@ -119,7 +118,7 @@ class Levels(Modality):
 class LevelsReader:
     """Reads levels for an exported file."""
 
-    noun, items, absent = "row of levels", "rows of levels", "An empty list counts as absent."
+    items, absent = "rows of levels", "An empty list counts as absent."
 
     def __init__(self, name, shape, dtype, description, files):
         self.name, self.shape = name, shape

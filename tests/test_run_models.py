@@ -9,6 +9,7 @@ from mmkd_tf.data.dataset import Dataset, Examples, for_student
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.run import keep_soft_targets, predict, student_terms, train_model, untrained
+from mmkd_tf.tasks import TASKS
 
 WORDS = ["red", "green", "blue"]
 
@@ -38,7 +39,8 @@ def dataset():
 
 
 def config_of(**settings):
-    return make_config({"epochs": 1, "batch_size": 16, "image_size": 16, **settings})
+    settings = {"epochs": 1, "batch_size": 16, "image_size": 16, **settings}
+    return make_config(settings).for_task(TASKS["single_label"])
 
 
 def trained(dataset, config, names=None):
@@ -101,7 +103,7 @@ def test_as_many_views_as_epochs_are_kept_unless_settings_or_the_disk_say_otherw
     dataset, tmp_path, monkeypatch
 ):
     def views_of(**settings):
-        config = make_config({"epochs": 5, "image_size": 16, **settings})
+        config = config_of(**{"epochs": 5, **settings})
         models = {"teacher": untrained(config, dataset)["teacher"]}
         terms = student_terms(config, dataset)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))

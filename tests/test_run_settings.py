@@ -6,8 +6,7 @@ import pytest
 from mmkd_tf import losses
 from mmkd_tf.config import make_config
 from mmkd_tf.data.dataset import Dataset, Examples
-from mmkd_tf.distill.training import effective
-from mmkd_tf.run import check_settings, student_terms
+from mmkd_tf.run import student_terms
 from mmkd_tf.tasks import TASKS
 
 
@@ -27,16 +26,20 @@ REGRESSION = dataset("regression", np.float32([[0, 10], [2, 30]]))
 SINGLE_LABEL = dataset("single_label", np.int32([0, 1]))
 
 
+def terms_by_default(dataset):
+    return student_terms(make_config({}).for_task(dataset.task), dataset)
+
+
 def test_soft_targets_fit_the_task():
-    (term,) = student_terms(make_config({}), MULTI_LABEL)
+    (term,) = terms_by_default(MULTI_LABEL)
     assert term.loss is losses.sigmoid_soft_target_loss and term.temperature == 4.0
-    (term,) = student_terms(make_config({}), REGRESSION)
+    (term,) = terms_by_default(REGRESSION)
     assert term.loss is losses.squared_loss and term.temperature is None
     assert term.loss_options == {"scale": [1.0, 10.0]}
-    (term,) = student_terms(make_config({}), SINGLE_LABEL)
+    (term,) = terms_by_default(SINGLE_LABEL)
     assert term.loss is losses.dist_loss
     config = make_config({"soft_target_loss": "standardized"})
-    (term,) = student_terms(config, SINGLE_LABEL)
+    (term,) = student_terms(config.for_task(SINGLE_LABEL.task), SINGLE_LABEL)
     assert term.loss_options == {"standardize": True}
 
 
@@ -52,27 +55,26 @@ def test_soft_targets_fit_the_task():
 def test_the_defaults_just_work(name, loss):
     task = TASKS[name]
     for config in (make_config({}), make_config({"soft_target_loss": loss})):
-        check_settings(config, task)
-        settings = effective(config.distillation, task)
+        settings = config.for_task(task).distillation
         assert settings.soft_target_loss == loss and settings.hard_label_weight == 1
 
 
 def test_pairs_are_softened_less_and_weighed_more_unless_settings_say_otherwise():
-    found = effective(make_config({}).distillation, TASKS["retrieval"])
+    found = make_config({}).distillation.for_task(TASKS["retrieval"])
     assert (found.soft_target_loss, found.temperature, found.soft_target_weight) == (
         "affinity",
         1,
         1,
     )
     config = make_config({"temperature": 3, "soft_target_weight": 0})
-    found = effective(config.distillation, TASKS["retrieval"])
+    found = config.distillation.for_task(TASKS["retrieval"])
     assert found.temperature == 3 and found.soft_target_weight == 0
-    assert effective(make_config({}).distillation, TASKS["regression"]).temperature is None
+    assert make_config({}).distillation.for_task(TASKS["regression"]).temperature is None
 
 
 def names_of(config, task):
     with pytest.raises(ValueError, match="Leave them out") as caught:
-        check_settings(config, task)
+        config.for_task(task)
     return [line.split("`")[1] for line in str(caught.value).splitlines()[:-1]]
 
 
@@ -86,7 +88,7 @@ def test_settings_without_effect_come_together():
         "data.label_separator",
     ]
     with pytest.raises(ValueError, match="auto or dist or divergence"):
-        check_settings(make_config({"soft_target_loss": "squared"}), TASKS["single_label"])
+        make_config({"soft_target_loss": "squared"}).for_task(TASKS["single_label"])
 
 
 def test_pairs_need_two_inputs_and_have_no_fusion():

@@ -106,7 +106,7 @@ def find_features(
         found[name] = find(
             settings.column,
             lambda feature, kind=kind: kind.fits_feature(feature.connector),
-            f"a feature with {kind.nouns}",
+            f"a feature that is a {kind.noun}",
             place=f"`{name}`" if in_short else f"`inputs`, '{name}'",
             argument=name if in_short else "column",
             absent=f"{name}=None" if in_short else "",

@@ -157,8 +157,9 @@ def _find_columns(columns: Sequence[str], header: Sequence[str], source: str) ->
     if wrong:
         there = ", ".join(quote(name) for name in header)
         raise TableError(
-            f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name yours with image=, "
-            "text= and label= (None for a picture or text that the data lacks), or with inputs=."
+            f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name yours with --image, "
+            "--text and --label, or under `inputs` in the settings; --image none if the data has "
+            "no pictures. (In Python: image=, text=, label=, or inputs=; image=None.)"
         )
     return {column: header.index(column) for column in columns}
 

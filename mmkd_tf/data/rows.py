@@ -57,7 +57,7 @@ def check_rows(
     for problems in (*input_problems, label_problems):
         for index, reason in problems.items():
             rows.add_problem(index, reason)
-    lacks = list(dict.fromkeys(kind.missing for kind in rows.kinds.values()))
+    lacks = list(dict.fromkeys(kind.missing() for kind in rows.kinds.values()))
     nothing = f"neither {' nor '.join(lacks)}"
     if len(lacks) == 1:
         nothing = f"it lacks {lacks[0]}, and there is no other input"

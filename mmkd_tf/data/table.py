@@ -136,6 +136,12 @@ def _rows(
     return rows
 
 
+def is_table(source: str | Path) -> bool:
+    """Whether the source of a dataset is a table's path; other ones name TensorFlow datasets."""
+    path = Path(source)
+    return path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") or path.is_file()
+
+
 def table_name(table) -> str:
     """Gives the data a name: the file's, or its folder's if the file is only called train."""
     if isinstance(table, pd.DataFrame):

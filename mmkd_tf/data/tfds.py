@@ -1,9 +1,11 @@
 """Makes a Dataset of any TensorFlow Datasets builder with inputs and a label."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import chain, islice
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from mmkd_tf.data.assembly import assemble
@@ -18,6 +20,7 @@ from mmkd_tf.tasks.labels import DEFAULT_SEPARATOR
 
 # Names under which builders keep each split.
 SPLIT_NAMES = {"test": ("test",), "validation": ("validation", "valid", "val", "dev")}
+_AT_ONCE = 256  # examples whose raw values are held beside those that are read
 
 
 def from_tfds(
@@ -75,35 +78,29 @@ def from_tfds(
     )
     prepare(builder)
     names = _choose_splits(builder, held_out)
-    labels, notes = {}, []
-    if label_feature:
-        for split, name in list(names.items()):
-            labels[split] = [
-                label_feature.label_of(example)
-                for example in _examples(builder, name, label_feature)
-            ]
-            if split in SPLIT_NAMES and labels[split] and not any(labels[split]):
-                # Many public datasets keep the labels of their test split to themselves.
-                notes.append(f"the split '{name}' has no labels and is not used.")
-                del names[split]
+    tables, problems, notes = {}, {}, []
+    for split, name in names.items():
+        rows, problems[split] = _read_rows(builder, name, features, label_feature, inputs)
+        if label_feature and split in SPLIT_NAMES and len(rows) and not any(rows.labels):
+            # Many public datasets keep the labels of their test split to themselves.
+            notes.append(f"the split '{name}' has no labels and is not used.")
+        else:
+            tables[split] = rows
     if label_feature and label_feature.class_names and not label_feature.is_sequence:
         # Its names are no cells: a "|" in one means nothing.
         task, found = choose_task((), name=options.task, separator=DEFAULT_SEPARATOR)
     else:
         task, found = choose_task(
-            labels.get("train", ()), name=options.task, separator=options.label_separator
+            tables["train"].labels, name=options.task, separator=options.label_separator
         )
     options = replace(options, task=task.name)
     columns = [label] if label_feature else []
-    tables = {}
-    for split, name in names.items():
-        rows, problems = _read_rows(builder, name, features, inputs)
-        cells = [(cell,) for cell in labels[split]] if label_feature else [()] * len(rows)
+    for split, rows in tables.items():
+        cells = [(cell,) for cell in rows.labels] if label_feature else [()] * len(rows)
         rows.labels, wrong = task.read_labels(
             cells, separator=options.label_separator, names=columns
         )
-        check_rows(rows, problems, wrong)
-        tables[split] = rows
+        check_rows(rows, problems[split], wrong)
     return assemble(
         name=builder.name,
         tables=tables,
@@ -189,28 +186,36 @@ def _read_rows(
     builder: tfds.core.DatasetBuilder,
     split: str,
     features: Mapping[str, Feature],
+    label: Feature | None,
     inputs: Mapping[str, InputOptions],
 ) -> tuple[Rows, list[dict[int, str]]]:
-    """Reads the inputs of a split; gives rows without labels, and each input's problems."""
+    """Reads a split once, in its order; gives rows, their labels as text, and inputs' problems."""
     kinds = {name: KINDS[settings.kind] for name, settings in inputs.items()}
-    values, problems = {}, []
-    for name, kind in kinds.items():
-        feature = features[name]
-        examples = _examples(builder, split, feature, kind.feature_decoder(feature.connector))
-        # A generator, so that few cells are held in memory at a time.
-        cells = (feature.value(example) for example in examples)
-        values[name], wrong = kind.read(cells, inputs[name])
-        problems.append(wrong)
-    numbers = range(len(values[name]))
-    source = f"{builder.name} {split}"
-    return Rows(source, "examples counted from 0", numbers, [], values, kinds), problems
-
-
-def _examples(
-    builder: tfds.core.DatasetBuilder, split: str, feature: Feature, decoder=None
-) -> Iterator[Mapping]:
-    """Reads the examples of a split, always in the same order, with one feature alone."""
+    wanted = [*features.values(), *([label] if label else [])]
+    decoders = {
+        feature.path: decoder
+        for name, feature in features.items()
+        if (decoder := kinds[name].feature_decoder(feature.connector))
+    }
     decoding = tfds.decode.PartialDecoding(
-        nest({feature.path: True}), decoders=nest({feature.path: decoder} if decoder else {})
+        nest({feature.path: True for feature in wanted}), decoders=nest(decoders)
     )
-    return iter(builder.as_dataset(split=split, decoders=decoding).as_numpy_iterator())
+    examples = iter(builder.as_dataset(split=split, decoders=decoding).as_numpy_iterator())
+    # No values are read of no cells, so that a split without examples has values of the kind too.
+    parts = {name: [kind.read([], inputs[name])[0]] for name, kind in kinds.items()}
+    problems, labels, num_rows = {name: {} for name in kinds}, [], 0
+    while some := list(islice(examples, _AT_ONCE)):
+        for name, kind in kinds.items():
+            values, wrong = kind.read(map(features[name].value, some), inputs[name])
+            parts[name].append(values)
+            problems[name] |= {num_rows + index: reason for index, reason in wrong.items()}
+        labels += map(label.label_of, some) if label else []
+        num_rows += len(some)
+    values = {name: _joined(parts.pop(name)) for name in kinds}
+    source, counting = f"{builder.name} {split}", "examples counted from 0"
+    rows = Rows(source, counting, range(num_rows), labels, values, kinds)
+    return rows, list(problems.values())
+
+
+def _joined(parts: Sequence[Sequence]) -> Sequence:
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else list(chain(*parts))

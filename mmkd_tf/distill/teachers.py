@@ -118,6 +118,12 @@ def multi_output(
     It shares the layers of the given model, so it costs one forward pass and trains it.
     `argument` is what the caller calls the model, for messages about layers that don't fit.
     """
+    outputs = output_tensors(model, layer_names, argument=argument)
+    return keras.Model(input_structure(model), outputs, name=f"{model.name}_outputs")
+
+
+def output_tensors(model: keras.Model, layer_names: Iterable[str], *, argument: str) -> dict:
+    """The outputs of `multi_output`, symbolic, without making the model."""
     wanted = [name for name in dict.fromkeys(layer_names) if name != LOGITS]
     existing = [layer.name for layer in model.layers]
     missing = [name for name in wanted if name not in existing]
@@ -135,11 +141,8 @@ def multi_output(
             f"layers {several} have several, or are called several times. Name a layer that takes "
             "one of these outputs."
         )
-    outputs = {name: tensors[name][0] for name in wanted}
     # The model may be called with its own name for the logits: ours is always the same.
-    return keras.Model(
-        input_structure(model), {LOGITS: model.outputs[0], **outputs}, name=f"{model.name}_outputs"
-    )
+    return {LOGITS: model.outputs[0], **{name: tensors[name][0] for name in wanted}}
 
 
 def _tensors_by_layer(model: keras.Model) -> dict[str, list]:

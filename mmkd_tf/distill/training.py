@@ -19,7 +19,6 @@ from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import embedding_layer
-from mmkd_tf.tasks.task import Task
 
 MOST_STEPS_TOGETHER = 50
 
@@ -99,25 +98,6 @@ def distill(
     return student
 
 
-def effective(settings: DistillationSettings, task: Task) -> DistillationSettings:
-    """Fills in the task's defaults where settings leave something open."""
-    defaults, known = task.soft_targets(), list(task.soft_target_losses)
-    name = known[0] if settings.soft_target_loss == "auto" else settings.soft_target_loss
-    if name not in known:
-        raise ValueError(
-            f"`distillation.soft_target_loss`: auto or {' or '.join(known)} for {task.name}. "
-            f"Received: {name}."
-        )
-    filled = {
-        "soft_target_loss": name,
-        "temperature": defaults.temperature,
-        "soft_target_weight": defaults.weight,
-        "hard_label_weight": defaults.hard_label_weight,
-    }
-    open_ones = {k: v for k, v in filled.items() if getattr(settings, k) in (None, "auto")}
-    return settings.model_copy(update=open_ones)
-
-
 def terms_of(
     settings: DistillationSettings,
     dataset: Dataset,
@@ -125,14 +105,13 @@ def terms_of(
     inputs: Collection[str],
     experts: bool = False,
 ) -> list:
-    """Makes the terms for `Distiller.compile` that the settings give a weight.
+    """Makes the terms for `Distiller.compile` that settings, filled in for the task, give a weight.
 
     `inputs` are those that the student reads. With `experts` there are teachers of one input each
     beside the whole one, called `teacher`. They give soft targets alone: of other features they
     know nothing.
     """
     task, terms = dataset.task, []
-    settings = effective(settings, task)
     whole = "teacher" if experts else None
     if weight := settings.soft_target_weight:
         loss, options = task.soft_target_losses[settings.soft_target_loss]

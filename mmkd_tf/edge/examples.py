@@ -24,13 +24,14 @@ class Reader(Protocol):
     `files` the texts that belong to it, such as a vocabulary, by their short names.
     """
 
-    noun: str  # what an example may have of it, "picture"
     items: str  # how several are listed, "paths of pictures"
     absent: str  # a sentence on what counts as absent
     trial: np.ndarray  # a value in the model's form that asks the most of the model
 
     def __call__(self, value) -> np.ndarray | Sequence:
         """Gives the value in the model's form, all zeros if it is absent.
+
+        `mmkd-tf predict` gives the text of its flag, so a reader may take a str besides.
 
         A ValueError says that it can't be read, a TypeError that it is of another type; both name
         the input.
@@ -124,11 +125,9 @@ class ExampleReader:
         """Says that an example has nothing of what the model takes."""
         readers = self.readers.values()
         what = "what this model reads" if len(readers) == 1 else "at least one of them"
-        nouns = " nor a ".join(dict.fromkeys(reader.noun for reader in readers))
         return (
-            f"`{'`, `'.join(self.readers)}`: {what}. Received: "
-            f"{'neither a' if ' nor ' in nouns else 'no'} {nouns}. Give what there is; what is "
-            "absent may be left out. "
+            f"`{'`, `'.join(self.readers)}`: {what}. Received: nothing. Give what there is; what "
+            "is absent may be left out. "
             + " ".join(dict.fromkeys(reader.absent for reader in readers))
         )
 

@@ -17,13 +17,14 @@ only for models that read text) and `mmkd.json`:
      "model_bytes": 331000, "model_crc32": 123456789}
 
 Inputs are in the order of the model's tensors; a first size of -1 is a batch of any size. An input
-whose `kind` (`image`, `text`) is not its name says it, and texts that it needs have its name in
-front, such as `title.vocab.txt`. A file with the tokenizer inside takes `{"shape": [1, 192],
-"dtype": "uint8", "encoding": "utf-8", "padding": "0, on the right", "tokenizer_rules": 1}` as text.
-`docs/tokenizer.md` explains the rules. A file of format 2 has a kind somewhere, or a `task` beside
-its format. Outputs are `probabilities`, of one class or, where they have a `threshold`, of each
-label by itself, those above it being given; or `values`, numbers in the units of the targets, which
-have no range; or an `embedding`, of length 1 (zeros for an absent input), without a `labels.txt`.
+says its `kind` unless that is its name and `image` or `text`; texts that it needs have its name in
+front where that is not its kind, such as `title.vocab.txt`. A file with the tokenizer inside takes
+`{"shape": [1, 192], "dtype": "uint8", "encoding": "utf-8", "padding": "0, on the right",
+"tokenizer_rules": 1}` as text. `docs/tokenizer.md` explains the rules. A file of format 2 has a
+`kind` somewhere, or a `task` beside its format. Outputs are `probabilities`, of one class or, where
+they have a `threshold`, of each label by itself, those above it being given; or `values`, numbers
+in the units of the targets, which have no range; or an `embedding`, of length 1 (zeros for an
+absent input), without a `labels.txt`.
 Readers that know format 1 alone refuse the others. `author` and `licence` are left out where nobody
 gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
 """

@@ -32,7 +32,6 @@ class PictureError(ValueError):
 class PictureReader:
     """Reads pictures for one input of a model, see `mmkd_tf.edge.examples.Reader`."""
 
-    noun = "picture"
     items = "paths of pictures"
     absent = "An array of zeros counts as an absent picture."
 

@@ -182,7 +182,6 @@ class TextReader:
     The input takes UTF-8 if it is of uint8, token ids otherwise.
     """
 
-    noun = "word"
     items = "texts"
     absent = "A text without a letter, a digit or a sign of its own counts as absent."
 

@@ -74,6 +74,25 @@ def gap_closed(*, teacher: float, student_alone: float, student: float) -> float
     return (student - student_alone) / gap if gap > 0 else None
 
 
+def wilson_interval(share: float, num_examples: int) -> tuple[float, float]:
+    """The 95 % interval of a share, 0 to 1, that was counted on `num_examples`, one or more.
+
+    Unlike the share plus and minus its standard error it has a width at 0 and at 1 too.
+
+    Examples:
+        >>> [round(end, 3) for end in wilson_interval(1.0, 100)]
+        [0.963, 1.0]
+
+    References:
+        Wilson: Probable Inference, the Law of Succession, and Statistical Inference, 1927.
+    """
+    z = 1.96
+    centre = share + z**2 / (2 * num_examples)
+    spread = (share * (1 - share) / num_examples + (z / (2 * num_examples)) ** 2) ** 0.5
+    scale = 1 + z**2 / num_examples
+    return max(0.0, (centre - z * spread) / scale), min(1.0, (centre + z * spread) / scale)
+
+
 def compare(
     *,
     teacher: Sequence[Predictions],

@@ -111,7 +111,7 @@ def _modality_problems(
             if tensor.name in KINDS and tensor.name not in found and known:
                 problems.append(
                     f"`model`: an input `{tensor.name}` of shape {KINDS[tensor.name].form}, as "
-                    f"{KINDS[tensor.name].nouns} have it. Received: {list(tensor.shape)}. Build "
+                    f"a {KINDS[tensor.name].noun} has it. Received: {list(tensor.shape)}. Build "
                     "it so, or name it otherwise."
                 )
         return problems

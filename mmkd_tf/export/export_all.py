@@ -16,7 +16,6 @@ from mmkd_tf.export.contract import MAX_EXAMPLES
 from mmkd_tf.export.parity import difference, keras_logits
 from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
-from mmkd_tf.modalities.text import Text
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import tower
 
@@ -64,7 +63,7 @@ def export_all(
         }
         file = path / f"{name}_{one}"
         made += _export(tower(model, one), sought, file, quantize, **shared)
-        if isinstance(modality, Text):
+        if modality.takes_utf8:
             texts = list(dict.fromkeys(dataset.splits["train"].raw[one]))
             index = Index()
             index.add(texts, Encoder(f"{file}.tflite").encode(texts))
@@ -76,7 +75,7 @@ def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> 
     """Exports a model with one output; `labels` are those of validation and test."""
     names = input_names(model)
     modalities = {key: dataset.modalities[key] for key in names}
-    reads_text = any(isinstance(modality, Text) for modality in modalities.values())
+    reads_text = any(modality.takes_utf8 for modality in modalities.values())
     training = dataset.splits["train"].inputs
     shared = {
         "class_names": dataset.class_names,
@@ -122,7 +121,7 @@ def _answers(file: Path, examples, modalities) -> np.ndarray:
     runner = TensorRunner(file.read_bytes())
     inputs = {name: examples.inputs[name] for name in runner.inputs}
     for name, (shape, dtype) in runner.inputs.items():
-        if isinstance(modalities[name], Text) and dtype == np.uint8:
+        if modalities[name].takes_utf8 and dtype == np.uint8:
             rows = [text_bytes(text or "", num_bytes=shape[1]) for text in examples.raw[name]]
             inputs[name] = np.stack(rows)
     return runner(inputs)

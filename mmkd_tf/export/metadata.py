@@ -21,7 +21,8 @@ from mmkd_tf.modalities.modality import Modality
 from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 _METADATA_NAME = b"TFLITE_METADATA"
-_FORMAT_OF_KINDS = 2  # the first in which an input may be called otherwise than its kind
+_FORMAT_OF_KINDS = 2  # the first in which an input may say its kind
+_UNSAID_KINDS = ("image", "text")  # which readers of format 1 know by the input's name
 
 
 def add_metadata(
@@ -50,9 +51,9 @@ def add_metadata(
     _check(model, class_names, {"name": name, "author": author, "licence": licence})
     signature = model.signatureDefs[0]
     inputs = _inputs(model, signature, modalities)
-    named_otherwise = any("kind" in entry for entry in inputs.values())
+    says_kinds = any("kind" in entry for entry in inputs.values())
     description = {
-        "format": max(task.file_format, _FORMAT_OF_KINDS if named_otherwise else OLDEST_FORMAT),
+        "format": max(task.file_format, _FORMAT_OF_KINDS if says_kinds else OLDEST_FORMAT),
         **({} if task.file_format == OLDEST_FORMAT else {"task": task.name}),
         "signature": signature.signatureKey.decode(),
         "inputs": inputs,
@@ -105,7 +106,7 @@ def _inputs(
         entry = {"shape": [int(size) for size in shape], "dtype": types[tensor.type]}
         if name in modalities:
             kind = modalities[name].kind
-            entry |= {} if kind == name else {"kind": kind}
+            entry |= {} if kind == name and kind in _UNSAID_KINDS else {"kind": kind}
             entry |= modalities[name].file_description(entry["dtype"])
         inputs[name] = entry
     return inputs

@@ -14,7 +14,6 @@ from mmkd_tf.export.convert import portable
 from mmkd_tf.export.latency import median_ms
 from mmkd_tf.export.parity import Export, check_logits, compare, difference, keras_logits
 from mmkd_tf.modalities.modality import Modality
-from mmkd_tf.modalities.text import Text
 from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 _NUM_RAW = 20
@@ -90,7 +89,7 @@ def export_saved_model(
         _replace_folder(unproved, path)
     finally:
         shutil.rmtree(unproved, ignore_errors=True)
-    reads_text = any(isinstance(modality, Text) for modality in modalities.values())
+    reads_text = any(modality.takes_utf8 for modality in modalities.values())
     return Export(
         file=str(path),
         bytes=num_bytes,

@@ -17,7 +17,7 @@ from mmkd_tf.export.text_tables import (
     number_symbols,
     place_words,
 )
-from mmkd_tf.modalities.text import Text
+from mmkd_tf.modalities.modality import Modality
 
 LARGEST_NUM_BYTES = 32_768
 
@@ -79,7 +79,7 @@ def default_num_bytes(vocabulary: Sequence[str], length: int) -> int:
     return min(32 * int(np.ceil(needed / 32)), LARGEST_NUM_BYTES)
 
 
-def as_bytes(ids: np.ndarray, text: Text, *, num_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+def as_bytes(ids: np.ndarray, text: Modality, *, num_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Writes token ids `[n, length]` as texts again, to try out a file that takes bytes.
 
     Gives the ids of what fits, without gaps, and its UTF-8, uint8 `[n, num_bytes]`.

@@ -18,7 +18,6 @@ from mmkd_tf.export.quantization import LEVELS, select_level
 from mmkd_tf.export.quantization import quantize as quantized
 from mmkd_tf.export.text_bytes import as_bytes, text_reader
 from mmkd_tf.modalities.modality import Modality
-from mmkd_tf.modalities.text import Text
 from mmkd_tf.tasks import DEFAULT_TASK, TASKS, Task, find_task
 
 AUTO = "auto"
@@ -115,7 +114,7 @@ def export_tflite(
         problems += _add_vocabulary(found, vocabulary, given=modalities is not None)
     names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
     found = {name: found[name] for name in names if name in found}
-    texts = {name: one for name, one in found.items() if isinstance(one, Text)}
+    texts = {name: one for name, one in found.items() if one.takes_utf8}
     problems += _text_problems(texts, examples, vocabulary, text_input)
     problems += _label_problems(examples, labels, len(class_names), options.task)
     about = {"class_names": class_names, "task": options.task}
@@ -209,7 +208,7 @@ def _add_vocabulary(
     found: dict[str, Modality], vocabulary: Sequence[str], *, given: bool
 ) -> list[str]:
     """Gives the one text among the inputs its vocabulary, or says why that is not possible."""
-    texts = [name for name, modality in found.items() if isinstance(modality, Text)]
+    texts = [name for name, modality in found.items() if modality.takes_utf8]
     received = f"Received: {len(vocabulary)} words."
     if given:
         return [f"`vocabulary`: None beside `modalities`, which have theirs. {received}"]
@@ -217,14 +216,15 @@ def _add_vocabulary(
         more = f"Of the texts {texts} give `modalities`." if texts else "Leave it out."
         return [f"`vocabulary`: None for a model that does not read one text. {received} {more}"]
     try:
-        found[texts[0]] = Text(texts[0], vocabulary=vocabulary, length=found[texts[0]].length)
+        text = found[texts[0]]
+        found[texts[0]] = type(text)(text.name, vocabulary=vocabulary, length=text.length)
     except ValueError as error:
         return [str(error)]
     return []
 
 
 def _text_problems(
-    texts: Mapping[str, Text],
+    texts: Mapping[str, Modality],
     examples: Mapping[str, np.ndarray],
     vocabulary: Sequence[str] | None,
     text_input: str,

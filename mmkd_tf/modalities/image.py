@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.image_damage import DAMAGES
-from mmkd_tf.modalities.modality import InputOptions, Modality, is_absent, whole_number_problems
+from mmkd_tf.modalities.modality import InputOptions, Modality, checked_changes, is_absent
 from mmkd_tf.modalities.picture_files import decode_picture, read_pictures, resized
 from mmkd_tf.modalities.tokens import SummaryAndTokens
 
@@ -59,12 +59,11 @@ class Image(Modality):
 
     kind = "image"
     Options = ImageOptions
-    noun, nouns = "picture", "pictures"
+    noun = "picture"
     form = "[batch, height, width, 3]"
     damages = DAMAGES
     limits = "A picture is stretched to the input's size."
     example = '"picture.png"'
-    missing = "a picture"
 
     def __init__(self, name: str = "image", *, height: int = 64, width: int | None = None):
         self.name = name
@@ -102,16 +101,9 @@ class Image(Modality):
         return cls(name, height=options.size)
 
     def for_student(self, values: np.ndarray, **changes: Any) -> "Image | None":
-        problems = whole_number_problems(self.name, changes, {"size": MIN_SIZE})
+        there = min(self.height, self.width, MAX_SIZE)
+        changes = checked_changes(self.name, ImageOptions, size=there, student=changes)
         size = changes.get("size")
-        if not problems and size is not None and size > min(self.height, self.width):
-            problems.append(
-                f"`{self.name}.size`: at most that of the teachers' pictures, "
-                f"{min(self.height, self.width)}. Received: size={size}. Read the data with "
-                "larger pictures."
-            )
-        if problems:
-            raise ValueError("\n".join(problems))
         if size is None or (size, size) == (self.height, self.width):
             return None
         return Image(self.name, height=size)

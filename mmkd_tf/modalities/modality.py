@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Value = TypeVar("Value")
 
@@ -17,10 +17,10 @@ TEACHER_PREFIX = "teacher/"
 
 
 class InputOptions(BaseModel):
-    """What settings say of one input; each kind adds its own fields.
+    """What settings say of one input; each kind adds its own fields, each with a default.
 
     `student` holds those of the kind's fields that are different for the students, such as a
-    smaller size; each kind types it.
+    smaller size; a kind that has such fields types it as a model of theirs, None being unset.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +29,12 @@ class InputOptions(BaseModel):
     column: str | None = Field(
         None, description="Column of a table, or feature of a dataset; the input's name if not set."
     )
+    student: None = None
+
+    @property
+    def student_changes(self) -> dict[str, Any]:
+        """What is set under `student`."""
+        return {} if self.student is None else self.student.model_dump(exclude_none=True)
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,11 @@ class Modality(ABC):
     Attributes:
         kind: Name of the kind in settings and files.
         Options: What settings may say of it.
-        noun: What one value is called, "picture".
-        nouns: The same of several, "pictures".
+        noun: What one value is called, "picture"; problems that `read` finds begin with it.
         form: Shape of a batch of its tensors, for messages.
         keeps_raw: Whether raw values are kept beside the tensors, since tensors lose of them.
+        takes_utf8: Whether raw values are strings and an exported file can take their UTF-8 in
+            place of the tensor; such a kind has `vocabulary`, `length` and `tokenizer` as `Text`.
         damages: By name, ways in which values go bad.
         name: Name of the input.
     """
@@ -81,9 +88,9 @@ class Modality(ABC):
     kind: ClassVar[str]
     Options: ClassVar[type[InputOptions]]
     noun: ClassVar[str]
-    nouns: ClassVar[str]
     form: ClassVar[str] = ""
     keeps_raw: ClassVar[bool] = False
+    takes_utf8: ClassVar[bool] = False
     damages: ClassVar[Mapping[str, Damage]] = {}
     name: str
 
@@ -102,7 +109,10 @@ class Modality(ABC):
         """Reads cells of a table.
 
         Args:
-            cells: One for each row; may be a generator.
+            cells: One for each row; may be a generator, and some of the rows alone. Of a table
+                str, or what a DataFrame or Parquet file holds (numbers, lists, bytes, dicts); of
+                a TensorFlow dataset str, or what `feature_decoder` leaves; None, NaN or empty for
+                an absent value.
             options: What settings say of the input.
             folder: Folder that paths in cells are relative to.
             allow_outside: Whether paths may lead out of the folder.
@@ -191,7 +201,10 @@ class Modality(ABC):
 
     @classmethod
     def of_tensor(cls, tensor: keras.KerasTensor) -> "Modality | None":
-        """The input that a Keras model's input of this shape and dtype is, where nobody says."""
+        """The input that a Keras model's input of this shape and dtype is, where nobody says.
+
+        None unless it can be of no other kind.
+        """
         return None
 
     @abstractmethod
@@ -203,7 +216,11 @@ class Modality(ABC):
 
     @abstractmethod
     def encode(self, tensors: np.ndarray) -> list[bytes | str]:
-        """Undoes `decode` for some tensors as far as it can, to try out an exported file."""
+        """Undoes `decode` for some tensors, to try out an exported file.
+
+        What `decode` gave is given back: `decode(encode(x))` is x, bit by bit. Of other tensors it
+        may lose something, as a text does of unknown words.
+        """
 
     @abstractmethod
     def file_description(self, dtype: str) -> dict:
@@ -221,7 +238,11 @@ class Modality(ABC):
 
     limits: ClassVar[str] = ""  # one sentence on what is lost, for the model card
     example: ClassVar[str] = ""  # Python code of a value, for the model card
-    missing: ClassVar[str] = ""  # what a row without it lacks, "a text with words"
+
+    @classmethod
+    def missing(cls) -> str:
+        """What a row without it lacks."""
+        return f"a {cls.noun}"
 
 
 def is_absent(tensors: np.ndarray) -> np.ndarray:
@@ -253,23 +274,25 @@ def chosen(
     return {name: value for name, value in there.items() if name in names}
 
 
-def whole_number_problems(
-    name: str, changes: Mapping[str, Any], least: Mapping[str, int]
-) -> list[str]:
-    """What is wrong with options for a student: whole numbers, at least `least`, None if unset."""
-    problems = [
-        f"`{name}.{option}`: no such option; there are {', '.join(least)}. Received: "
-        f"{option}={value!r}."
-        for option, value in changes.items()
-        if option not in least
-    ]
-    return problems + [
-        f"`{name}.{option}`: a whole number, at least {low}. Received: "
-        f"{option}={changes[option]!r}."
-        for option, low in least.items()
-        if changes.get(option) is not None
-        and (type(changes[option]) is not int or changes[option] < low)
-    ]
+def checked_changes(name: str, options: type[InputOptions], **settings: Any) -> dict[str, Any]:
+    """Gives what is set under `student` in `settings`, checked as options of an input are.
+
+    Raises:
+        ValueError: If an option does not fit; lists all problems.
+    """
+    try:
+        return options(**settings).student_changes
+    except ValidationError as error:
+        problems = []
+        for one in error.errors():
+            message = one["msg"].removeprefix("Value error, ")
+            place = ".".join(map(str, one["loc"]))
+            problems.append(
+                f"`{name}.{message[1:]}"
+                if message.startswith("`")
+                else f"`{name}.{place}`: {message}. Received: {one['input']!r}."
+            )
+        raise ValueError("\n".join(problems)) from None
 
 
 # A batch may hold an input twice: as the student reads it under its name, and as teachers read it

@@ -24,7 +24,7 @@ from mmkd_tf.edge.tokenizer import (
 )
 from mmkd_tf.modalities.cells import is_missing, quote
 from mmkd_tf.modalities.draws import uniform_draws
-from mmkd_tf.modalities.modality import InputOptions, Modality, whole_number_problems
+from mmkd_tf.modalities.modality import InputOptions, Modality, checked_changes
 from mmkd_tf.modalities.text_damage import DAMAGES
 from mmkd_tf.modalities.tokens import SummaryAndTokens, WordPresence
 
@@ -37,7 +37,6 @@ _FOLDED[list(FOLD)] = list(FOLD.values())
 LONGEST_AUTOMATIC_LENGTH = 32
 LONGEST_TEXT = 100_000  # characters of a cell
 VOCABULARY_FILE = "vocab.txt"
-_SMALLEST = {"length": 1, "vocabulary_size": 3}
 
 
 class StudentTextOptions(BaseModel, extra="forbid", frozen=True):
@@ -84,13 +83,12 @@ class Text(Modality):
 
     kind = "text"
     Options = TextOptions
-    noun, nouns = "text", "texts"
+    noun = "text"
     form = "[batch, length]"
-    keeps_raw = True
+    keeps_raw = takes_utf8 = True
     damages = DAMAGES
     limits = "A text is read up to its first words."
     example = '"a few words"'
-    missing = "a text with words"
 
     def __init__(self, name: str = "text", *, vocabulary: Sequence[str] | None, length: int):
         self.name = name
@@ -155,11 +153,9 @@ class Text(Modality):
         return cls(name, vocabulary=vocabulary, length=length)
 
     def for_student(self, values: Sequence[str], **changes: Any) -> "Text | None":
-        problems = whole_number_problems(self.name, changes, _SMALLEST)
-        if problems:
-            raise ValueError("\n".join(problems))
-        length, words = changes.get("length") or self.length, self.vocabulary
-        if changes.get("vocabulary_size") is not None:
+        changes = checked_changes(self.name, TextOptions, student=changes)
+        length, words = changes.get("length", self.length), self.vocabulary
+        if "vocabulary_size" in changes:
             words = build_vocabulary(values, max_size=changes["vocabulary_size"])
         if (words, length) == (self.vocabulary, self.length):
             return None
@@ -277,6 +273,10 @@ class Text(Modality):
         return {} if self.vocabulary is None else {VOCABULARY_FILE: "\n".join(self.vocabulary)}
 
     # Words.
+
+    @classmethod
+    def missing(cls) -> str:
+        return "a text with words"
 
     def describe(self) -> str:
         known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"

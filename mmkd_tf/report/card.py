@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from mmkd_tf.modalities.text import Text
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.page import render
 
@@ -14,7 +13,7 @@ def model_card(results: Mapping) -> str:
     """Writes the card of what `results.json` holds as Markdown; what comes from data stays text."""
     task, inputs = say.task_of(results), say.read_by_student(results)
     read = {name: say.kinds(results)[name] for name in inputs}
-    texts = [name for name, kind in read.items() if kind is not None and issubclass(kind, Text)]
+    texts = [name for name, kind in read.items() if kind is not None and kind.takes_utf8]
     values = {name: "..." if kind is None else kind.example for name, kind in read.items()}
     arguments = ", ".join(f"{name}={value}" for name, value in values.items())
     if not all(map(str.isidentifier, values)):

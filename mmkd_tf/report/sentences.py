@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from mmkd_tf.config import full_names
+from mmkd_tf.evaluate.statistics import wilson_interval
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
-from mmkd_tf.modalities.text import Text
 from mmkd_tf.report.tables import figure
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
@@ -43,7 +43,7 @@ def read_by_student(results: Mapping) -> dict[str, str]:
     read = _student_tensors(results)
     if setting(results, "export.text_input") == "bytes":
         for name, kind in kinds(results).items():
-            if name in read and kind is not None and issubclass(kind, Text):
+            if name in read and kind is not None and kind.takes_utf8:
                 read[name] = f"UTF-8 bytes, of which the file makes {read[name]}"
     return read
 
@@ -84,10 +84,10 @@ def chance(results: Mapping) -> str:
     if not task.has_one_class:
         return f"One seed on {num_test:,} test examples: a small difference can be chance."
     accuracy = results["student"]["test"][task.headline]
-    margin = 196 * (accuracy * (1 - accuracy) / num_test) ** 0.5
+    low, high = wilson_interval(accuracy, num_test)
     return (
-        f"One seed on {num_test:,} test examples: each accuracy is known to about "
-        f"{margin:.1f} points either way (95 %)."
+        f"One seed on {num_test:,} test examples: the distilled student's accuracy lies between "
+        f"{low:.1%} and {high:.1%} (95 %)."
     )
 
 

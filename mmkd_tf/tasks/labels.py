@@ -107,7 +107,7 @@ def check_inputs(train) -> list[str]:
     """Says which input all training rows lack, unless problems with its cells say more."""
     reasons = [reason for of_row in train.problems.values() for reason in of_row]
     return [
-        f"{train.source}: no row has {kind.missing}; name the right column, or leave out the "
+        f"{train.source}: no row has {kind.missing()}; name the right column, or leave out the "
         f"input '{name}'."
         for name, kind in train.kinds.items()
         if kind.absent(train.inputs[name]).all()

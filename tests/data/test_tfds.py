@@ -135,9 +135,13 @@ def test_unfit_features_are_errors_before_anything_is_prepared(tiny, tmp_path):
     with pytest.raises(ValueError) as caught:
         from_tfds(tiny(sizes={"train": 20}), image="depth", text="captions", label="labels")
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("`image`: the name of a feature with pictures. Received: image='de")
+    assert lines[0].startswith(
+        "`image`: the name of a feature that is a picture. Received: image='de"
+    )
     assert lines[0].endswith("dtype=float32). Try image='image' or image='grey' or image=None.")
-    assert lines[1].startswith("`text`: the name of a feature with texts. Received: text='caption")
+    assert lines[1].startswith(
+        "`text`: the name of a feature that is a text. Received: text='caption"
+    )
     assert lines[1].endswith("Try text='words/text' or text=None.")
     assert lines[2].endswith("Received: label='labels'. Try label='label'.")
     assert "  label: ClassLabel, 2 classes" in lines
@@ -214,7 +218,11 @@ def test_unfit_features_of_inputs_by_name(tiny):
     with pytest.raises(ValueError) as caught:
         from_tfds(tiny(sizes={"train": 20}), inputs=inputs)
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("`inputs`, 'front': the name of a feature with pictures. Received")
+    assert lines[0].startswith(
+        "`inputs`, 'front': the name of a feature that is a picture. Received"
+    )
     assert lines[0].endswith("dtype=float32). Try column='image' or column='grey'.")
-    assert lines[1].startswith("`inputs`, 'words': the name of a feature with texts. Received: col")
+    assert lines[1].startswith(
+        "`inputs`, 'words': the name of a feature that is a text. Received: col"
+    )
     assert lines[1].endswith("column='words'. Try column='words/text'.")

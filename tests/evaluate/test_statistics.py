@@ -10,6 +10,7 @@ from mmkd_tf.evaluate.statistics import (
     gap_closed,
     rank_recipes,
     scores,
+    wilson_interval,
 )
 from mmkd_tf.tasks import find_task
 
@@ -213,3 +214,11 @@ def test_pairs_are_compared_over_seeds_and_examples():
     assert result.differences == pytest.approx(found["student"] - found["student_alone"])
     low, high = result.interval_with_examples
     assert low <= result.mean_difference <= high and "of recall at 10" in result.verdict
+
+
+def test_the_interval_of_a_share_has_a_width_at_its_ends_too():
+    # Of all of n: n / (n + 1.96**2) to 1. Of half of 100: 0.5 +- 1.96 * sqrt(0.0025 + 0.0098**2)
+    # / 1.038416, that is 0.0962.
+    assert wilson_interval(1.0, 10) == pytest.approx((10 / 13.8416, 1))
+    assert wilson_interval(0.0, 10) == pytest.approx((0, 3.8416 / 13.8416))
+    assert wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)

@@ -292,6 +292,20 @@ def test_inputs_called_otherwise_than_their_kind(class_names):
     assert inputs["series"].text(1) == "numbers of shape [1, 2, 2]"
 
 
+def test_a_new_kind_is_said_even_by_an_input_of_its_name(class_names):
+    class Sketch(Image):
+        kind = "sketch"
+
+    sketch = keras.Input([8, 8, 3], name="sketch")
+    model = keras.Model(sketch, layers.Dense(3)(layers.Flatten()(sketch)))
+    plain = convert(model, {"sketch": np.zeros([1, 8, 8, 3], "float32")})
+    modalities = {"sketch": Sketch("sketch", height=8)}
+    described = description(
+        add_metadata(plain, name="m", class_names=class_names, modalities=modalities)
+    )
+    assert described["format"] == 2 and described["inputs"]["sketch"]["kind"] == "sketch"
+
+
 def test_a_second_time_replaces_the_first(content):
     again = add_metadata(content, name="other", class_names=["a", "b", "c"])
     assert [entry.name for entry in model_tables(again).metadata].count(b"TFLITE_METADATA") == 1

@@ -111,7 +111,7 @@ def test_the_student_may_have_fewer_words_and_a_shorter_text():
     assert (own.name, own.length, own.vocabulary) == ("title", 2, ["<pad>", "<unk>", "red"])
     with pytest.raises(ValueError) as error:
         text.for_student(values, length=0, vocabulary_size=2.5, size=8)
-    for words in ("`title.length`: a whole number, at least 1", "=2.5", "`title.size`: no such"):
+    for words in ("`title.student.length`: ", "Received: 2.5", "`title.student.size`: Extra"):
         assert words in str(error.value)
 
 

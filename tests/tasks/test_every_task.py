@@ -220,13 +220,13 @@ def test_the_default_soft_targets_are_usable_and_none_of_the_unfit(task):
 def test_a_run_and_a_distiller_have_the_same_defaults(task):
     dataset = dataset_of(task)
     settings = make_config({}).distillation
-    (term,) = terms_of(settings, dataset, inputs=["text"])
+    (term,) = terms_of(settings.for_task(task), dataset, inputs=["text"])
     soft = task.soft_targets(loss_of(task))
     assert (term.loss, term.temperature, term.weight) == (soft.loss, soft.temperature, soft.weight)
     assert dict(term.loss_options) == dict(soft.options)
     for name, (loss, options) in task.soft_target_losses.items():
         named = settings.model_copy(update={"soft_target_loss": name})
-        (term,) = terms_of(named, dataset, inputs=["text"])
+        (term,) = terms_of(named.for_task(task), dataset, inputs=["text"])
         assert term.loss is loss and dict(term.loss_options).items() >= dict(options).items()
 
 

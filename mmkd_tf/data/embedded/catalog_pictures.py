@@ -8,9 +8,17 @@ from PIL import Image, ImageDraw
 Color = tuple[int, int, int]
 
 COLORS = (
-    (196, 62, 58), (222, 133, 44), (214, 178, 40), (70, 140, 82), (48, 126, 150),
-    (62, 88, 168), (128, 84, 156), (196, 104, 140), (112, 86, 66), (86, 92, 100),
-)  # fmt: skip
+    (196, 62, 58),
+    (222, 133, 44),
+    (214, 178, 40),
+    (70, 140, 82),
+    (48, 126, 150),
+    (62, 88, 168),
+    (128, 84, 156),
+    (196, 104, 140),
+    (112, 86, 66),
+    (86, 92, 100),
+)
 CARDBOARD = (190, 148, 102)
 INK = (52, 44, 40)
 OVERSAMPLING = 2  # Pictures are drawn larger and reduced, because Pillow draws hard edges.
