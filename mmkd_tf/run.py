@@ -1,5 +1,6 @@
 """The main job from top to bottom: data, teacher, soft targets, student, evaluation, exports."""
 
+import functools
 import json
 import math
 import resource
@@ -10,12 +11,17 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from mmkd_tf.backbones import find_backbone
+from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import Dataset, for_student
 from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.pretrained import with_pretrained, with_student_forms
 from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
+from mmkd_tf.distill.cross_fitting import train_heads, with_folds
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.teachers import output_tensors
@@ -25,6 +31,8 @@ from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.builder import baseline_teacher, build_student, build_teacher
+from mmkd_tf.models.cross_fitted import cross_fitted_teacher, heads_of
+from mmkd_tf.models.inheritance import SIZES, inherited_encoders, inherited_forms
 from mmkd_tf.models.inputs import route
 from mmkd_tf.models.named_fusions import fusion_by_name
 from mmkd_tf.models.seeding import seeded
@@ -68,7 +76,8 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             models[name] = trained
             continue
         doing = TITLES.get(name, f"Training the {name.replace('_', ' ')} ({{}})")
-        with stage(name, doing.format(f"{models[name].count_params():,} parameters")):
+        number = num_parameters(name, models[name], config)
+        with stage(name, doing.format(f"{number:,} parameters")):
             teaching = {}
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
@@ -86,8 +95,11 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     with stage("evaluation", "Evaluating on the test split"):
         predicted = {name: predict(name, model, dataset) for name, model in models.items()}
         evaluated = {
-            name: {"parameters": models[name].count_params(), **evaluate(predicted[name], dataset)}
-            for name in models
+            name: {
+                "parameters": num_parameters(name, model, config),
+                **evaluate(predicted[name], dataset),
+            }
+            for name, model in models.items()
         }
         weights = {
             name: modality_weights(model, seen_by(name, dataset)) for name, model in models.items()
@@ -150,7 +162,48 @@ def load_dataset(config: RunConfig) -> Dataset:
         options=options,
     )
     changes = {name: options.student_changes for name, options in config.inputs.items()}
-    return for_student(dataset, **changes)
+    return with_backbones(for_student(dataset, **changes), config)
+
+
+def with_backbones(dataset: Dataset, config: RunConfig) -> Dataset:
+    """Gives the teacher features of its pretrained encoders, and the student their words.
+
+    Features are computed at the first call, and kept on disk for later ones and for other runs.
+    """
+    if config.student.inherit != "none":
+        own = student_inputs(dataset.modalities)
+        size = SIZES[config.student.inherit]
+        forms = inherited_forms(own, student_encoders(config), size)
+        dataset = with_student_forms(dataset, forms)
+    if config.teacher_is_pretrained:
+        encoders = {
+            name: [encoder(backbone) for backbone in backbones]
+            for name, backbones in config.backbones.items()
+        }
+        dataset = with_pretrained(dataset, encoders, folder=cache_folder() / "features")
+        if not dataset.task.is_pairwise:
+            dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
+    return dataset
+
+
+@functools.cache
+def encoder(backbone: str) -> Encoder:
+    """The loaded backbone of a name."""
+    return find_backbone(backbone).load()
+
+
+def num_parameters(name: str, model: keras.Model, config: RunConfig) -> int:
+    """Of the model of a role; of a teacher with those of the frozen encoders that it reads."""
+    if name in STUDENTS or not config.teacher_is_pretrained:
+        return model.count_params()
+    read = [backbones for of, backbones in config.backbones.items() if of in model.input]
+    return model.count_params() + sum(find_backbone(b).parameters for each in read for b in each)
+
+
+def student_encoders(config: RunConfig) -> dict[str, Encoder]:
+    """By input that the students read, the backbone that they inherit from."""
+    read = config.student_inputs
+    return {n: encoder(backbones[0]) for n, backbones in config.backbones.items() if n in read}
 
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
@@ -174,16 +227,23 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
 def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
     teacher, student = config.teacher, config.student
     build = build_teacher if side == "teacher" else build_student
+    inherited = None
+    if side == "student" and student.inherit != "none":
+        own, size = student_inputs(dataset.modalities), SIZES[student.inherit]
+        inherited = inherited_encoders(own, student_encoders(config), size, seed=config.seed)
     if dataset.task.is_pairwise:
-        return build(dataset, embedding_dim=teacher.embedding_dim)
+        return build(dataset, embedding_dim=teacher.embedding_dim, encoders=inherited)
     if side == "teacher" and teacher.architecture == "baseline":
         return baseline_teacher(dataset.num_classes)
+    if side == "teacher" and config.teacher_is_pretrained:
+        build = functools.partial(cross_fitted_teacher, folds=teacher.folds)
     name = teacher.fusion if side == "teacher" else student.fusion or teacher.fusion
     return build(
         dataset,
         inputs=None if side == "teacher" else student.inputs,
         fusion=fusion_by_name(name, side),
         modality_dropout=getattr(config, side).modality_dropout,
+        encoders=inherited if side == "student" else None,
     )
 
 
@@ -235,7 +295,7 @@ def keep_soft_targets(
         views = _num_views(config, teacher, layers, dataset.sizes["train"])
         caches[name] = cache_soft_targets(
             teacher=teacher,
-            dataset=dataset,
+            dataset=seen_by(name, dataset),
             folder=folder / "-".join([name, *layers, str(views)]),
             views=views,
             seed=config.seed,
@@ -275,6 +335,9 @@ def train_model(
         **config.training.model_dump(), learning_rate=side.learning_rate, seed=config.seed
     )
     where = {"backup": backup, "callbacks": callbacks}
+    if heads_of(models[name]):
+        train_heads(models[name], seen_by(name, dataset), seed=config.seed)
+        return
     if name != "student":
         train(models[name], seen_by(name, dataset), recipe, **where)
         return

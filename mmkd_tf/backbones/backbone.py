@@ -214,6 +214,10 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
+# What a teacher reads an input with where nobody names a backbone, by kind.
+DEFAULTS = {"image": "efficientnet_lite0", "text": "use_multilingual"}
+
+
 def register_backbone(backbone: Backbone) -> None:
     """Adds a backbone, so that settings can name it.
 

@@ -15,6 +15,7 @@ from mmkd_tf.data.batches import batches, named_teachers, num_steps, training_ba
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
+from mmkd_tf.distill.held import held_model, with_held
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.models.inputs import input_names
@@ -55,14 +56,15 @@ def train(
     have seen.
     """
     task = dataset.task
-    model.compile(
+    part, dataset = _learning_part(model, dataset.only(input_names(model)), recipe)
+    part.compile(
         loss=task.loss(dataset.target_statistics),
         metrics=task.metrics(),
         jit_compile=False,
         **_stepping(dataset, recipe),
     )
     # Of more inputs than a model has, Keras may bind the wrong one to it.
-    _fit(model, dataset.only(input_names(model)), recipe, backup, callbacks)
+    _fit(part, dataset.only(input_names(model)), recipe, backup, callbacks)
     return model
 
 
@@ -82,7 +84,10 @@ def distill(
     by name; `dataset`, `recipe`, `backup` and `callbacks` are as for `train`. Further arguments
     are those of `Distiller.compile`; `loss` and `metrics` are the task's by default.
     """
-    distiller = Distiller(student=student, teacher=teacher)
+    part = student
+    if not any(term.student_layers for term in compile_arguments.get("terms") or ()):
+        part, dataset = _learning_part(student, dataset, recipe)
+    distiller = Distiller(student=part, teacher=teacher)
     task = dataset.task
     arguments = {"loss": task.loss(dataset.target_statistics), "metrics": task.metrics()}
     arguments |= compile_arguments
@@ -96,6 +101,17 @@ def distill(
         )
     _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None)
     return student
+
+
+def _learning_part(
+    model: keras.Model, dataset: Dataset, recipe: Recipe
+) -> tuple[keras.Model, Dataset]:
+    """What of a model learns, and the data as it reads them; see `mmkd_tf.distill.held`."""
+    part, held = held_model(model)
+    seen = held and with_held(
+        dataset, held, epochs=recipe.epochs, seed=recipe.seed, augment=recipe.augment
+    )
+    return (part, seen) if seen else (model, dataset)
 
 
 def terms_of(

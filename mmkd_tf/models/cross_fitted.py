@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from mmkd_tf.modalities.modality import teacher_inputs
 from mmkd_tf.models.builder import DatasetLike, build_teacher
 
 FOLD = "fold"  # the input that says which head answers
@@ -31,6 +32,8 @@ def cross_fitted_teacher(dataset: DatasetLike, *, folds: int, **arguments) -> ke
         Dao, Kamath, Syrgkanis, Mackey: Knowledge Distillation as Semiparametric Inference, 2021
         (cross-fitted teachers).
     """
+    if arguments.get("inputs") is None:
+        arguments["inputs"] = [n for n in teacher_inputs(dataset.modalities) if n != FOLD]
     heads = [build_teacher(dataset, **arguments) for _ in range(folds)]
     for number, head in enumerate(heads):
         head.name = HEAD.format(number)

@@ -21,11 +21,14 @@ class Inheritance:
     """How much a student takes over.
 
     Attributes:
-        blocks: Of pictures, how many of the encoder's first blocks.
+        held: Of pictures, how many of the encoder's first blocks stay as they are. They cost the
+            most time, so their outputs are computed once; see `mmkd_tf.distill.held`.
+        blocks: Of pictures, how many blocks in all; those above are trained on.
         words: Of texts, how many words of the encoder's vocabulary beside those of training.
         word_dim: Of texts, numbers that stand for a word.
     """
 
+    held: int
     blocks: int
     words: int
     word_dim: int
@@ -33,52 +36,62 @@ class Inheritance:
 
 # Sizes of files: at most 80, 300 and 1,024 KiB with labels and words.
 SIZES = {
-    "tiny": Inheritance(blocks=2, words=1_000, word_dim=12),
-    "small": Inheritance(blocks=5, words=6_000, word_dim=16),
-    "medium": Inheritance(blocks=8, words=20_000, word_dim=32),
+    "tiny": Inheritance(held=2, blocks=2, words=1_000, word_dim=12),
+    "small": Inheritance(held=3, blocks=5, words=6_000, word_dim=16),
+    "medium": Inheritance(held=3, blocks=8, words=20_000, word_dim=32),
 }
 
 
-def inherited_picture(
-    image: Image, encoder: Encoder, size: Inheritance, *, seed: int
-) -> tuple[Image, keras.Model]:
-    """Gives a picture and its encoder: the backbone's first blocks, with their weights.
+def inherited_words(text: Text, encoder: Encoder, number: int) -> Text:
+    """Gives a text of more words: beside its own the encoder's most frequent ones."""
+    known = set(text.vocabulary)
+    extra = [word for word in encoder.words() if word not in known][:number]
+    return Text(text.name, vocabulary=[*text.vocabulary, *extra], length=text.length)
 
-    The encoder maps uint8 `[batch, height, width, 3]` to `[batch, rows, columns, channels]`.
+
+def picture_encoder(
+    image: Image, encoder: Encoder, size: Inheritance, *, seed: int
+) -> list[keras.Model]:
+    """Gives two models, one after the other: blocks that stay as they are, and those above.
+
+    They map uint8 `[batch, height, width, 3]` to `[batch, rows, columns, channels]`.
     """
     blocks = min(size.blocks, encoder.block_count)
+    shape = {"height": image.height, "width": image.width}
+    held = encoder.first_blocks(min(size.held, blocks), **shape, name=f"{image.name}_held")
+    held.trainable = False
+    if blocks == size.held:
+        return [held]
     name = f"{image.name}_inherited"
-    return image, encoder.first_blocks(blocks, height=image.height, width=image.width, name=name)
+    whole = encoder.first_blocks(blocks, **shape, name=name)
+    last = whole.get_layer(held.layers[-1].name.replace(held.name, name))
+    return [held, keras.Model(last.output, whole.output, name=name)]
 
 
-def inherited_text(
+def text_encoder(
     text: Text, encoder: Encoder, size: Inheritance, *, seed: int
-) -> tuple[Text, keras.Model]:
-    """Gives a text of more words and its encoder, an LSTM over vectors that the backbone taught.
+) -> list[keras.Model]:
+    """Gives an LSTM over word vectors that the encoder taught.
 
-    The vocabulary is that of training and the backbone's most frequent whole words; the vector of
-    a word is what the backbone says of the word alone, reduced to its principal components. The
-    encoder maps int32 `[batch, length]` to `[batch, 32]`.
+    The vector of a word is what the encoder says of the word alone, reduced to its principal
+    components. The model maps int32 `[batch, length]` to `[batch, 32]`.
 
     References:
         Tulkens, van Dongen: Model2Vec: Fast State-of-the-Art Static Embeddings, 2024 (word
         vectors as reduced outputs of an encoder for single words).
     """
-    known = set(text.vocabulary)
-    extra = [word for word in encoder.words() if word not in known][: size.words]
-    longer = Text(text.name, vocabulary=[*text.vocabulary, *extra], length=text.length)
-    vectors = word_vectors(encoder, longer.vocabulary, size.word_dim)
+    vectors = word_vectors(encoder, text.vocabulary, size.word_dim)
     ids = keras.Input([text.length], dtype="int32", name=text.name)
     embedding = layers.Embedding(*vectors.shape, mask_zero=True, name=f"{text.name}_words")
     dropped = layers.Dropout(0.2, seed=seed, name=f"{text.name}_dropout")(embedding(ids))
-    # Draws of its own, so that two students begin alike.
-    draws = {
-        f"{part}_initializer": keras.initializers.get({"class_name": kind, "config": {"seed": seed}})
-        for part, kind in (("kernel", "GlorotUniform"), ("recurrent", "OrthogonalInitializer"))
-    }
-    features = layers.LSTM(32, name=f"{text.name}_lstm", **draws)(dropped)
+    features = layers.LSTM(
+        32,
+        kernel_initializer=keras.initializers.GlorotUniform(seed),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seed),
+        name=f"{text.name}_lstm",
+    )(dropped)
     embedding.set_weights([vectors])
-    return longer, keras.Model(ids, features, name=f"{text.name}_inherited")
+    return [keras.Model(ids, features, name=f"{text.name}_inherited")]
 
 
 def word_vectors(encoder: Encoder, words: list[str], dim: int) -> np.ndarray:
@@ -105,35 +118,39 @@ def word_vectors(encoder: Encoder, words: list[str], dim: int) -> np.ndarray:
     return vectors
 
 
-INHERITED: dict[str, Callable[..., tuple[Modality, keras.Model]]] = {
-    "image": inherited_picture,
-    "text": inherited_text,
-}
+def inherited_forms(
+    modalities: Mapping[str, Modality], encoders: Mapping[str, Encoder], size: Inheritance
+) -> dict[str, Modality]:
+    """Gives the inputs that a student must read otherwise to inherit, by name: texts."""
+    return {
+        name: inherited_words(modalities[name], encoder, size.words)
+        for name, encoder in encoders.items()
+        if isinstance(modalities[name], Text)
+    }
 
 
-def inherit(
+def inherited_encoders(
     modalities: Mapping[str, Modality],
     encoders: Mapping[str, Encoder],
     size: Inheritance,
     *,
     seed: int,
-) -> tuple[dict[str, Modality], dict[str, keras.Model]]:
-    """Makes a student's inputs and their encoders of pretrained ones.
+) -> dict[str, list[keras.Model]]:
+    """Makes a student's encoders of pretrained ones.
 
     Args:
-        modalities: The student's forms of the inputs, by name.
-        encoders: By name of an input, a loaded backbone; inputs that are not named, or whose kind
-            has nothing to inherit, stay as they are.
+        modalities: The student's forms of the inputs by name, see `inherited_forms`.
+        encoders: By name of an input, a loaded backbone; of inputs that are not named, or whose
+            kind has nothing to inherit, the student keeps its own encoders.
         size: How much is taken over.
         seed: Seed of the weights that are not inherited.
 
     Returns:
-        The inputs as the student reads them, and by name the models for `build_student`'s
-        `encoders`.
+        By name, models for `build_student`'s `encoders`.
     """
-    read, made = dict(modalities), {}
-    for name, encoder in encoders.items():
-        inherited = INHERITED.get(modalities[name].kind)
-        if inherited is not None:
-            read[name], made[name] = inherited(modalities[name], encoder, size, seed=seed)
-    return read, made
+    makers: dict[str, Callable] = {Image.kind: picture_encoder, Text.kind: text_encoder}
+    return {
+        name: makers[modalities[name].kind](modalities[name], encoder, size, seed=seed)
+        for name, encoder in encoders.items()
+        if modalities[name].kind in makers
+    }
