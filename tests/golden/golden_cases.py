@@ -63,7 +63,9 @@ KINDS = {
     "white": "grey",
     "black": "grey",
 }
-SMALL = {"image_size": 16, "text_length": 4, "epochs": 2, "batch_size": 16, "seed": 0}
+# What was there before there were pretrained encoders.
+SCRATCH = {"teacher.encoders": "scratch", "student.inherit": "none"}
+SMALL = {"image_size": 16, "text_length": 4, "epochs": 2, "batch_size": 16, "seed": 0} | SCRATCH
 RUNS = {
     "single_label": SMALL | {"label": "kind"},
     "multi_label": SMALL | {"label": "tags", "fusion": "weighted_sum"},
@@ -250,6 +252,8 @@ def as_flat(settings: dict) -> dict:
     if flat["hard_label_weight"] is None:  # as the default was written then
         flat["hard_label_weight"] = 1.0
     teacher, student = groups["teacher"], groups["student"]
+    if (teacher["encoders"], student["inherit"]) != ("scratch", "none"):
+        raise AssertionError("nothing was pretrained then")
     flat["teacher"] = {"baseline": "document"}.get(*2 * (teacher["architecture"],))
     flat |= {key: teacher[key] for key in ("fusion", "experts", "embedding_dim", "learning_rate")}
     flat["teacher_modality_dropout"] = teacher["modality_dropout"]
@@ -273,14 +277,14 @@ def read_settings(path: Path | None) -> dict:
     """Reads a YAML file of a run's settings, defaults added; by flat names."""
     from mmkd_tf.config import make_config
 
-    return as_flat(make_config({}, path).model_dump())
+    return as_flat(make_config(SCRATCH, path).model_dump())
 
 
 def read_study(path: Path) -> dict[str, dict]:
     """Reads a study's YAML file: by dataset and recipe, the settings of seed 0, by flat names."""
     from mmkd_tf.study_config import make_study
 
-    study = make_study({}, path)
+    study = make_study({"settings": SCRATCH}, path)
     runs = itertools.product(study.datasets, [None, *study.recipes])
     found = {
         f"{dataset}, {recipe}": as_flat(study.run_config(dataset, 0, recipe).model_dump())
