@@ -51,6 +51,9 @@ def run(
     skip_bad_rows: Annotated[
         bool | None, Flag("--skip-bad-rows", help="Go on without rows that can't be used.")
     ] = None,
+    compare: Annotated[
+        str | None, Flag(help="scratch: train the student without inheritance too.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         Flag("--set", metavar="NAME=VALUE", help="Any other setting of the YAML file."),
@@ -76,6 +79,9 @@ def run(
         from mmkd_tf.run_folder import RunFolder, default_folder
 
         given |= parse_settings(settings or [])
+        if compare not in (None, "scratch"):
+            raise ValueError(f"`--compare`: scratch, or nothing. Received: {compare}.")
+        given |= {} if compare is None else {"student.compare_scratch": True}
         if resume:
             if output is None or config is not None:
                 raise ValueError(

@@ -26,6 +26,7 @@ from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.teachers import output_tensors
 from mmkd_tf.distill.training import Recipe, distill, terms_of, train
+from mmkd_tf.distill.transfer import TRANSFER, TransferRows, word_rows
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
@@ -35,16 +36,18 @@ from mmkd_tf.models.cross_fitted import cross_fitted_teacher, heads_of
 from mmkd_tf.models.inheritance import SIZES, inherited_encoders, inherited_forms
 from mmkd_tf.models.inputs import route
 from mmkd_tf.models.named_fusions import fusion_by_name
-from mmkd_tf.models.seeding import seeded
+from mmkd_tf.models.seeding import keeping, seeded
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
+from mmkd_tf.settings import ExportSettings
 
 LABELS_FILE = "labels.txt"
-STUDENTS = ("student_alone", "student")
+STUDENTS = ("student_alone", "student_scratch", "student")
 TITLES = {
     "student_alone": "Training the student alone ({}), for comparison",
+    "student_scratch": "Training the student from scratch ({}), for comparison",
     "student": "Distilling the student from the teacher ({})",
 }
 # What the views of one teacher may take on disk where the settings leave their number open.
@@ -82,6 +85,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
+                teaching[TRANSFER] = transfer_rows(models["teacher"], dataset, config)
             train_model(
                 name,
                 models | teaching,
@@ -113,15 +117,17 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         with stage("robustness", "Evaluating with inputs absent or damaged"):
             seen = seen_by("student", dataset)
             # Where the students' inputs are others, the teachers can't be shown the same.
-            alike = models if seen.modalities == dataset.modalities else STUDENTS
+            alike = [
+                name for name in models if name in STUDENTS or seen.modalities == dataset.modalities
+            ]
             measured = robustness({name: models[name] for name in alike}, seen, seed=config.seed)
     with stage("exports", "Exporting the student and comparing with Keras"):
         exports = export_all(
-            models["student"], seen_by("student", dataset), config.export, folder.path
+            models["student"], seen_by("student", dataset), export_settings(config), folder.path
         )
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    compared = ("teacher", *STUDENTS)
+    compared = ("teacher", "student_alone", "student")
     results = {
         "task": task.name,
         "dataset": _describe(dataset),
@@ -129,6 +135,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "robustness": measured,
         "modality_weights": weights,
+        "inherited": inherited_from(config),
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
@@ -192,6 +199,24 @@ def encoder(backbone: str) -> Encoder:
     return find_backbone(backbone).load()
 
 
+def inherited_from(config: RunConfig) -> dict[str, str]:
+    """By input that the student inherits for, what from, whose it is and its licence."""
+    if config.student.inherit == "none":
+        return {}
+    return {
+        name: find_backbone(names[0]).credit
+        for name, names in config.backbones.items()
+        if name in config.student_inputs
+    }
+
+
+def export_settings(config: RunConfig) -> ExportSettings:
+    """The settings of exports; the licence names what the student inherited too."""
+    credits = [f"{name} inherits from {of}" for name, of in inherited_from(config).items()]
+    licence = "; ".join([*filter(None, [config.export.licence]), *credits])
+    return config.export.model_copy(update={"licence": licence or None})
+
+
 def num_parameters(name: str, model: keras.Model, config: RunConfig) -> int:
     """Of the model of a role; of a teacher with those of the frozen encoders that it reads."""
     if name in STUDENTS or not config.teacher_is_pretrained:
@@ -211,7 +236,7 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
 
     `teacher`; where the settings ask for experts, a teacher of one input for each that the student
     reads, `image_expert` and so on; `student_alone` and `student`, which begin with the same
-    weights.
+    weights; where the settings ask for it `student_scratch` between them, which inherits nothing.
     """
     teacher, student = _build(config, dataset, "teacher"), _build(config, dataset, "student")
     teachers = {"teacher": teacher} | {
@@ -220,8 +245,18 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     }
     return {
         **{name: seeded(model, seed=2 * config.seed) for name, model in teachers.items()},
-        **{name: seeded(student, seed=2 * config.seed + 1) for name in STUDENTS},
+        **_untrained_students(config, student),
     }
+
+
+def _untrained_students(config: RunConfig, student: keras.Model) -> dict[str, keras.Model]:
+    seed = 2 * config.seed + 1
+    models = {name: seeded(student, seed=seed) for name in ("student_alone", "student")}
+    if config.student.compare_scratch:
+        scratch = seeded(keeping(student, ()), seed=seed)
+        scratch.trainable = True  # blocks that are held where they are inherited too
+        models["student_scratch"] = scratch
+    return {name: models[name] for name in STUDENTS if name in models}
 
 
 def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
@@ -305,6 +340,18 @@ def keep_soft_targets(
     return caches
 
 
+def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> TransferRows | None:
+    """What a pretrained teacher of classes says of single words; None of other teachers."""
+    if not (config.distillation.word_rows and heads_of(teacher) and dataset.task.has_one_class):
+        return None
+    texts = {
+        name: found
+        for name, found in student_encoders(config).items()
+        if found.backbone.kind == "text" and len(config.backbones[name]) == 1
+    }
+    return word_rows(teacher, dataset, texts)
+
+
 def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: int) -> int:
     if not config.training.augment:
         return 1
@@ -343,7 +390,9 @@ def train_model(
         return
     distill(
         student=models["student"],
-        teacher={role: model for role, model in models.items() if role not in STUDENTS},
+        teacher={n: m for n, m in models.items() if n not in (*STUDENTS, TRANSFER)},
+        transfer=models.get(TRANSFER),
+        transfer_share=config.distillation.word_rows,
         dataset=dataset,
         recipe=recipe,
         terms=student_terms(config, dataset),
@@ -418,5 +467,15 @@ def _describe(dataset: Dataset) -> dict:
         **described,
         "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
         "inputs": {n: {"kind": m.kind} for n, m in student_inputs(dataset.modalities).items()},
+        "unknown_words": _unknown_words(dataset),
         "notes": list(dataset.notes),
     }
+
+
+def _unknown_words(dataset: Dataset) -> dict[str, float]:
+    """By text, the share of the test split's words that the student does not know."""
+    shares = {
+        name: modality.unknown_share(dataset.splits["test"].inputs[name])
+        for name, modality in student_inputs(dataset.modalities).items()
+    }
+    return {name: round(share, 4) for name, share in shares.items() if share is not None}

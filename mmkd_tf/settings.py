@@ -112,6 +112,9 @@ class StudentSettings(BaseModel, extra="forbid", frozen=True):
         description="What they take over from pretrained encoders, by the size of the file: at "
         "most 80, 300 or 1,024 KiB.",
     )
+    compare_scratch: bool = Field(
+        False, description="Train the same student without inheritance too, for comparison."
+    )
     fusion: FusionName | None = Field(
         None, description="How the inputs are merged; by default as in the teacher."
     )
@@ -152,6 +155,13 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     )
     on_wrong_teacher: Literal["keep", "skip", "correct"] = Field(
         "keep", description="What becomes of training examples that the teacher gets wrong."
+    )
+    word_rows: float = Field(
+        0.5,
+        ge=0,
+        le=4,
+        description="Single words that a pretrained teacher of classes answers too, for each row "
+        "of a batch.",
     )
     views: int | None = Field(
         None,

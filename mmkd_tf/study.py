@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.distill.transfer import TRANSFER
 from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
@@ -20,6 +21,7 @@ from mmkd_tf.run import (
     predict,
     student_terms,
     train_model,
+    transfer_rows,
     untrained,
 )
 from mmkd_tf.run_folder import RunFolder, whole_file
@@ -162,6 +164,7 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
+            models[TRANSFER] = transfer_rows(files.load_model("teacher"), dataset, config)
         start = time.monotonic()
         try:
             train_model(role, models, dataset, config, backup=files.state / name)

@@ -1,5 +1,6 @@
 """Inheritance: a student that begins with parts of the pretrained encoders of its teacher."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -43,9 +44,12 @@ SIZES = {
 
 
 def inherited_words(text: Text, encoder: Encoder, number: int) -> Text:
-    """Gives a text of more words: beside its own the encoder's most frequent ones."""
-    known = set(text.vocabulary)
-    extra = [word for word in encoder.words() if word not in known][:number]
+    """Gives a text of more words: beside its own the encoder's most frequent ones.
+
+    Words with letters that no word of its own has are of other languages, and left out.
+    """
+    known, letters = set(text.vocabulary), set("".join(text.vocabulary[2:]))
+    extra = [w for w in encoder.words() if w not in known and letters.issuperset(w)][:number]
     return Text(text.name, vocabulary=[*text.vocabulary, *extra], length=text.length)
 
 
@@ -109,13 +113,19 @@ def word_vectors(encoder: Encoder, words: list[str], dim: int) -> np.ndarray:
     rows = [row for row in range(len(words)) if row not in (PAD_ID, UNKNOWN_ID)]
     if not rows:
         return vectors
-    features = encoder.features([words[row] for row in rows])
+    features = word_features(encoder, tuple(words[row] for row in rows))
     features = features - features.mean(0)
     # The covariance is small where the features are many.
     _, axes = np.linalg.eigh(features.T @ features)
     reduced = features @ axes[:, ::-1][:, :dim]
     vectors[rows, : reduced.shape[1]] = reduced * (WORD_SPREAD / max(reduced.std(), 1e-6))
     return vectors
+
+
+@functools.lru_cache(maxsize=4)
+def word_features(encoder: Encoder, words: tuple[str, ...]) -> np.ndarray:
+    """What an encoder says of single words: float32 `[len(words), dim]`."""
+    return encoder.features(words)
 
 
 def inherited_forms(
