@@ -44,16 +44,29 @@ def config_of(**settings):
     return make_config(settings).for_task(TASKS["single_label"])
 
 
-def trained(dataset, config, names=None):
+@pytest.fixture(scope="module")
+def teacher(dataset):
+    """That of all runs here, none of whose settings concern it."""
+    config = config_of()
     models = untrained(config, dataset)
-    for name in names or models:
+    train_model("teacher", models, dataset, config)
+    return models["teacher"]
+
+
+def trained(dataset, config, teacher, names):
+    """Trains models of a run beside its teacher, which is given."""
+    models = untrained(config, dataset)
+    shapes = [[each.shape for each in model.weights] for model in (models["teacher"], teacher)]
+    assert shapes[0] == shapes[1]
+    models["teacher"] = teacher
+    for name in names:
         train_model(name, models, dataset, config)
     return models
 
 
-def test_a_student_of_pictures_learns_from_a_teacher_of_pictures_and_texts(dataset):
+def test_a_student_of_pictures_learns_from_a_teacher_of_pictures_and_texts(dataset, teacher):
     config = config_of(student_modalities=["image"], soft_target_weight=1.0)
-    models = trained(dataset, config)
+    models = trained(dataset, config, teacher, ["student_alone", "student"])
     assert sorted(models["teacher"].input) == ["image", "text"]
     assert list(models["student"].input) == ["image"]
     logits = {name: predict(name, models[name], dataset)["test"] for name in models}
@@ -62,21 +75,23 @@ def test_a_student_of_pictures_learns_from_a_teacher_of_pictures_and_texts(datas
     np.testing.assert_array_equal(without_text, logits["student"])
 
 
-def test_a_student_of_smaller_pictures_and_fewer_words_learns_from_a_teacher_of_all(dataset):
+def test_a_student_of_smaller_pictures_and_fewer_words_learns_from_a_teacher_of_all(
+    dataset, teacher
+):
     config = config_of(student_image_size=8, student_text_length=2)
     both = for_student(dataset, image={"size": 8}, text={"length": 2})
-    models = trained(both, config)
+    models = trained(both, config, teacher, ["student_alone", "student"])
     assert models["teacher"].input["image"].shape[1] == 16
     assert models["student"].input["image"].shape[1] == 8
     assert models["student"].input["text"].shape[1] == 2
     assert predict("student", models["student"], both)["validation"].shape == (16, 3)
 
 
-def test_what_is_cached_of_a_teacher_teaches_as_the_teacher_does(dataset, tmp_path):
+def test_what_is_cached_of_a_teacher_teaches_as_the_teacher_does(dataset, teacher, tmp_path):
     """Though the student loses inputs at random and reads another form than the teacher."""
     config = config_of(student_image_size=8, modality_dropout=0.5, soft_target_weight=1.0)
     both = for_student(dataset, image={"size": 8})
-    live = trained(both, config, ["teacher", "student"])
+    live = trained(both, config, teacher, ["student"])
     cached = untrained(config, both)
     terms = student_terms(config, both)
     cached |= keep_soft_targets(live, both, config, terms=terms, folder=tmp_path)
@@ -88,15 +103,14 @@ def test_what_is_cached_of_a_teacher_teaches_as_the_teacher_does(dataset, tmp_pa
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_experts_of_what_the_student_reads_teach_beside_the_teacher(dataset):
+def test_experts_of_what_the_student_reads_teach_beside_the_teacher(dataset, teacher):
     config = config_of(student_modalities=["text"], experts=True, modality_hint_weight=1.0)
-    models = untrained(config, dataset)
+    models = trained(dataset, config, teacher, ["text_expert", "student_alone", "student"])
     assert list(models) == ["teacher", "text_expert", "student_alone", "student"]
     assert list(models["text_expert"].input) == ["text"]
-    for name in models:
-        train_model(name, models, dataset, config)
     heard = predict("student", models["student"], dataset)["test"]
-    unheard = trained(dataset, make_config(grouped(config.model_dump(), {"experts": False})))
+    without_experts = make_config(grouped(config.model_dump(), {"experts": False}))
+    unheard = trained(dataset, without_experts, teacher, ["student"])
     assert np.abs(heard - predict("student", unheard["student"], dataset)["test"]).max() > 1e-4
 
 

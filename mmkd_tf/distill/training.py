@@ -196,6 +196,7 @@ def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=N
     )
     if more is not None:
         shown = more(shown, first_step=first_epoch * num_steps(dataset, recipe.batch_size))
+    _create_variables(model, dataset)
     model.fit(
         shown,
         steps_per_epoch=num_steps(dataset, recipe.batch_size),
@@ -206,6 +207,20 @@ def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=N
         shuffle=False,  # the batches are shuffled already
         verbose=0,
     )
+
+
+def _create_variables(model, dataset):
+    """Makes what a training adds to a model's variables: those of optimizer and metrics.
+
+    Left to the first step they would be made while TensorFlow traces it, which then traces it
+    anew; on two processor cores that is some ten seconds a model, as long as a small training.
+    """
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return  # Keras makes them first itself
+    model.optimizer.build(model.trainable_variables)
+    x, y = next(iter(batches(dataset, "validation", batch_size=2)))
+    model.compute_metrics(x, y, model(x, training=False))
+    model.reset_metrics()
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -33,9 +35,22 @@ def dataset():
     )
 
 
+TEACHING = Recipe(epochs=6, batch_size=16)
+LEARNING = Recipe(epochs=4, batch_size=16, seed=5)
+
+
 @pytest.fixture(scope="module")
 def teacher(dataset):
-    return train(seeded(build_teacher(dataset), seed=0), dataset, Recipe(epochs=6, batch_size=16))
+    return train(seeded(build_teacher(dataset), seed=0), dataset, TEACHING)
+
+
+def alone(dataset, recipe=LEARNING, **where):
+    return train(seeded(build_student(dataset), seed=1), dataset, recipe, **where)
+
+
+@pytest.fixture(scope="module")
+def student_alone(dataset):
+    return alone(dataset)
 
 
 class StopAt(keras.callbacks.Callback):
@@ -65,16 +80,16 @@ def test_a_teacher_and_a_distilled_student_learn(dataset, teacher):
 
 
 @pytest.mark.parametrize("distilled", [False, True])
-def test_an_interrupted_training_ends_with_the_same_weights(dataset, teacher, tmp_path, distilled):
-    recipe = Recipe(epochs=4, batch_size=16, seed=5)
-
+def test_an_interrupted_training_ends_with_the_same_weights(
+    dataset, teacher, student_alone, tmp_path, distilled
+):
     def fit(**where):
-        model = seeded(build_student(dataset), seed=1)
         if not distilled:
-            return train(model, dataset, recipe, **where)
-        return distill(student=model, teacher=teacher, dataset=dataset, recipe=recipe, **where)
+            return alone(dataset, **where)
+        model = seeded(build_student(dataset), seed=1)
+        return distill(student=model, teacher=teacher, dataset=dataset, recipe=LEARNING, **where)
 
-    expected = fit().get_weights()
+    expected = (fit() if distilled else student_alone).get_weights()
     with pytest.raises(KeyboardInterrupt):
         fit(backup=tmp_path, callbacks=[StopAt(2)])
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-000002.npz"]
@@ -88,24 +103,26 @@ def test_a_damaged_state_is_named(dataset, tmp_path):
         train(build_student(dataset), dataset, Recipe(epochs=2), backup=tmp_path)
 
 
-def test_dropout_goes_on_too(dataset, tmp_path):
-    recipe = Recipe(epochs=3, batch_size=16)
-
+def test_dropout_goes_on_too(dataset, teacher, tmp_path):
     def fit(**where):
-        return train(seeded(build_teacher(dataset), seed=1), dataset, recipe, **where)
+        return train(seeded(build_teacher(dataset), seed=0), dataset, TEACHING, **where)
 
-    expected = fit().get_weights()
     with pytest.raises(KeyboardInterrupt):
-        fit(backup=tmp_path, callbacks=[StopAt(1)])
-    for a, b in zip(expected, fit(backup=tmp_path).get_weights(), strict=True):
+        fit(backup=tmp_path, callbacks=[StopAt(3)])
+    for a, b in zip(teacher.get_weights(), fit(backup=tmp_path).get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(dataset):
-    def fit(seed):
-        recipe = Recipe(epochs=2, batch_size=16, seed=seed)
-        return train(seeded(build_student(dataset), seed=1), dataset, recipe).get_weights()
-
-    first, again, other = fit(0), fit(0), fit(1)
+def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(dataset, student_alone):
+    first, again = student_alone.get_weights(), alone(dataset).get_weights()
+    other = alone(dataset, dataclasses.replace(LEARNING, seed=6)).get_weights()
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_a_step_is_traced_once(dataset):
+    model, traced = build_student(dataset), []
+    step = model.train_step
+    model.train_step = lambda data: traced.append(data) or step(data)
+    train(model, dataset, Recipe(epochs=1, batch_size=16))
+    assert len(traced) == 1
