@@ -64,7 +64,7 @@ def picture_encoder(
     shape = {"height": image.height, "width": image.width}
     held = encoder.first_blocks(min(size.held, blocks), **shape, name=f"{image.name}_held")
     held.trainable = False
-    if blocks == size.held:
+    if blocks <= size.held:
         return [held]
     name = f"{image.name}_inherited"
     whole = encoder.first_blocks(blocks, **shape, name=name)
