@@ -213,7 +213,7 @@ def _create_variables(model, dataset):
     """Makes what a training adds to a model's variables: those of optimizer and metrics.
 
     Left to the first step they would be made while TensorFlow traces it, which then traces it
-    anew; on two processor cores that is some ten seconds a model, as long as a small training.
+    anew: a fifth of the time of a small run.
     """
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return  # Keras makes them first itself
