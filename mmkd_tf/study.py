@@ -11,6 +11,7 @@ import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.transfer import TRANSFER
+from mmkd_tf.models.cross_fitted import FOLD
 from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
@@ -186,8 +187,8 @@ def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) ->
                 f"the training diverged: it gives NaN or infinity on {split}. Lower the learning "
                 "rate, or the weight of the teacher."
             )
-    can_lack = len(model.input) > 1 and not dataset.task.is_pairwise
-    names = list(model.input) if can_lack else []
+    names = [name for name in model.input if name != FOLD]
+    names = names if len(names) > 1 and not dataset.task.is_pairwise else []
     without = {name: predict(role, model, dataset.without(name)) for name in names}
     return Outcome(
         outputs=outputs,
