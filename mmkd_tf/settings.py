@@ -157,7 +157,7 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         "keep", description="What becomes of training examples that the teacher gets wrong."
     )
     word_rows: float = Field(
-        0.5,
+        0.0,
         ge=0,
         le=4,
         description="Single words that a pretrained teacher of classes answers too, for each row "
