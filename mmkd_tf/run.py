@@ -342,7 +342,8 @@ def keep_soft_targets(
 
 def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> TransferRows | None:
     """What a pretrained teacher of classes says of single words; None of other teachers."""
-    if not (config.distillation.word_rows and heads_of(teacher) and dataset.task.has_one_class):
+    asked = config.distillation.word_rows and not config.teacher.experts
+    if not (asked and heads_of(teacher) and dataset.task.has_one_class):
         return None
     texts = {
         name: found
