@@ -139,6 +139,9 @@ def run_task(task: str, folder: Path) -> dict:
 def frozen_results(run: Path) -> dict:
     """Reads results.json of a run's folder, with its settings flat."""
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    if results.pop("inherited"):
+        raise AssertionError("nothing was inherited then")
+    results["dataset"].pop("unknown_words", None)  # which was not said then
     return frozen(results | {"config": as_flat(results["config"])})
 
 
@@ -249,6 +252,7 @@ def as_flat(settings: dict) -> dict:
     flat["data"] = flat.pop("source")
     if flat.pop("views") is not None:  # which there was not
         raise AssertionError("views were not to be set")
+    flat.pop("word_rows", None)  # which concern pretrained teachers alone
     if flat["hard_label_weight"] is None:  # as the default was written then
         flat["hard_label_weight"] = 1.0
     teacher, student = groups["teacher"], groups["student"]

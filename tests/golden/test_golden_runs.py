@@ -64,7 +64,10 @@ def _of_one_seed(study: dict) -> dict:
     items = study["datasets"]["items"]
     split = items["splits"]["validation"]
     return {
-        "recipes": study["recipes"],
+        "recipes": {
+            name: {key: each for key, each in recipe.items() if key != "word_rows"}
+            for name, recipe in study["recipes"].items()
+        },
         "config": _known_then(items["config"]),
         "parameters": {name: model["parameters"] for name, model in items["models"].items()},
         "examples": split["examples"],
@@ -83,7 +86,7 @@ def _of_one_seed(study: dict) -> dict:
 
 def _known_then(config: dict) -> dict:
     """Settings of a study without those that are younger than the golden values."""
-    younger = {*SCRATCH, "teacher.folds"}
+    younger = {*SCRATCH, "teacher.folds", "student.compare_scratch"}
     return {
         group: {key: each for key, each in values.items() if f"{group}.{key}" not in younger}
         if isinstance(values, dict)
