@@ -269,13 +269,18 @@ def export(
         from mmkd_tf.config import grouped, make_config
         from mmkd_tf.export.export_all import export_all
         from mmkd_tf.report.summary import exports_text
-        from mmkd_tf.run import load_finished
+        from mmkd_tf.run import export_settings, load_finished
 
         config, loaded, dataset = load_finished(folder, model)
+        settings = (
+            export_settings(config, dataset) if model.startswith("student") else config.export
+        )
         if text_input is not None:
             config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
+        is_student = model.startswith("student")
+        settings = export_settings(config, dataset) if is_student else config.export
         options = {"quantize": quantize, "batch_size": batch_size or None}
-        made = export_all(loaded, dataset, config.export, output, name=model, **options)
+        made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")
 

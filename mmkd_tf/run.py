@@ -33,7 +33,7 @@ from mmkd_tf.export.export_all import export_all
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.builder import baseline_teacher, build_student, build_teacher
 from mmkd_tf.models.cross_fitted import cross_fitted_teacher, heads_of
-from mmkd_tf.models.inheritance import SIZES, inherited_encoders, inherited_forms
+from mmkd_tf.models.inheritance import SIZES, gives_parts, inherited_encoders, inherited_forms
 from mmkd_tf.models.inputs import route
 from mmkd_tf.models.named_fusions import fusion_by_name
 from mmkd_tf.models.seeding import keeping, seeded
@@ -123,7 +123,10 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             measured = robustness({name: models[name] for name in alike}, seen, seed=config.seed)
     with stage("exports", "Exporting the student and comparing with Keras"):
         exports = export_all(
-            models["student"], seen_by("student", dataset), export_settings(config), folder.path
+            models["student"],
+            seen_by("student", dataset),
+            export_settings(config, dataset),
+            folder.path,
         )
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -135,7 +138,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "robustness": measured,
         "modality_weights": weights,
-        "inherited": inherited_from(config),
+        "inherited": inherited_from(config, dataset),
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
@@ -199,20 +202,21 @@ def encoder(backbone: str) -> Encoder:
     return find_backbone(backbone).load()
 
 
-def inherited_from(config: RunConfig) -> dict[str, str]:
+def inherited_from(config: RunConfig, dataset: Dataset) -> dict[str, str]:
     """By input that the student inherits for, what from, whose it is and its licence."""
     if config.student.inherit == "none":
         return {}
     return {
-        name: find_backbone(names[0]).credit
-        for name, names in config.backbones.items()
-        if name in config.student_inputs
+        name: found.backbone.credit
+        for name, found in student_encoders(config).items()
+        if gives_parts(dataset.modalities[name], found)
     }
 
 
-def export_settings(config: RunConfig) -> ExportSettings:
+def export_settings(config: RunConfig, dataset: Dataset) -> ExportSettings:
     """The settings of exports; the licence names what the student inherited too."""
-    credits = [f"{name} inherits from {of}" for name, of in inherited_from(config).items()]
+    inherited = inherited_from(config, dataset)
+    credits = [f"{name} inherits from {of}" for name, of in inherited.items()]
     licence = "; ".join([*filter(None, [config.export.licence]), *credits])
     return config.export.model_copy(update={"licence": licence or None})
 
@@ -434,6 +438,12 @@ def load_finished(path: Path, name: str) -> tuple[RunConfig, keras.Model, Datase
             f"`--model`: a model that the run has made. Received: {name}; the folder has "
             f"{sorted(file.stem for file in folder.path.glob('*.keras'))}. A released folder has "
             "none: make the run anew with its settings, mmkd-tf run --config config.yaml."
+        )
+    if name not in STUDENTS and config.teacher_is_pretrained:
+        raise ValueError(
+            f"`--model`: one of {', '.join(STUDENTS)}. Received: {name}, which reads what frozen "
+            f"encoders of {num_parameters(name, model, config):,} parameters say, too many for a "
+            "phone."
         )
     dataset = load_dataset(config)
     folder.check_same_data(dataset.fingerprint())

@@ -19,6 +19,7 @@ from mmkd_tf.report.study_page import study_page
 from mmkd_tf.run import (
     keep_soft_targets,
     load_dataset,
+    num_parameters,
     predict,
     student_terms,
     train_model,
@@ -141,7 +142,8 @@ def train_unit(unit: Unit, say: Callable[[str], None] | None = None) -> None:
 def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
     """Trains a model of a unit and writes its outcome.
 
-    `teaching` holds kept outputs of teachers, by number of views; all recipes share them.
+    `teaching` holds kept outputs of teachers, by number of views, and transfer rows; all recipes
+    share them.
     """
     if name == "teacher" and unit.take_teacher():
         return unit.outcome(name)
@@ -165,20 +167,31 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
-            models[TRANSFER] = transfer_rows(files.load_model("teacher"), dataset, config)
+            if config.distillation.word_rows:
+                if TRANSFER not in teaching:
+                    teaching[TRANSFER] = transfer_rows(files.load_model("teacher"), dataset, config)
+                models[TRANSFER] = teaching[TRANSFER]
         start = time.monotonic()
         try:
             train_model(role, models, dataset, config, backup=files.state / name)
         finally:
             files.add_seconds(name, time.monotonic() - start)
-    outcome = _outcome(role, models[role], dataset, files.seconds().get(name, 0.0))
+    outcome = _outcome(
+        role,
+        models[role],
+        dataset,
+        parameters=num_parameters(role, models[role], config),
+        seconds=files.seconds().get(name, 0.0),
+    )
     if role in unit.teachers and saved is None:
         files.save_model(role, models[role])
     unit.save_outcome(name, outcome)
     return outcome
 
 
-def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) -> Outcome:
+def _outcome(
+    role: str, model: keras.Model, dataset: Dataset, *, parameters: int, seconds: float
+) -> Outcome:
     """What a trained model says, complete and with each input absent that it can lack."""
     outputs = predict(role, model, dataset)
     for split, values in outputs.items():
@@ -196,6 +209,6 @@ def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) ->
         without={
             split: {name: values[split] for name, values in without.items()} for split in outputs
         },
-        parameters=model.count_params(),
+        parameters=parameters,
         seconds=seconds,
     )

@@ -122,7 +122,14 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
     assert (config.export.text_input, config.export.author) == ("bytes", "somebody")
     assert (config.seed, config.robustness) == (3, False)
     known = {name for name in full_names(yaml.safe_load(OLD)) if not name.startswith("inputs.")}
-    younger = {"student.fusion", "distillation.views", "teacher.folds", *OLDER}
+    younger = {
+        "student.fusion",
+        "distillation.views",
+        "teacher.folds",
+        "student.compare_scratch",
+        "distillation.word_rows",
+        *OLDER,
+    }
     assert known == set(setting_names()) - younger
 
 

@@ -80,8 +80,11 @@ def train_heads(
     chosen = min(losses, key=losses.get) if losses else weight_decays[0]
     for number, head in zip(count(), heads, strict=False):
         seen = np.flatnonzero(answering != number)
-        train(head, _rows(features, seen), replace(recipe, weight_decay=chosen))
-        head.compile()  # forget the optimizer
+        # A copy, so that no optimizer stays with the teacher.
+        copy = keras.models.clone_model(head)
+        copy.set_weights(head.get_weights())
+        train(copy, _rows(features, seen), replace(recipe, weight_decay=chosen))
+        head.set_weights(copy.get_weights())
     return losses
 
 

@@ -14,6 +14,7 @@ from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import Modality
 from mmkd_tf.modalities.text import Text
 
+LEAST_PIXELS = 32  # of a picture's side
 WORD_SPREAD = 0.3  # standard deviation of the word vectors' numbers
 
 
@@ -128,6 +129,13 @@ def word_features(encoder: Encoder, words: tuple[str, ...]) -> np.ndarray:
     return encoder.features(words)
 
 
+def gives_parts(modality: Modality, encoder: Encoder) -> bool:
+    """Whether a student inherits: words, and blocks that are known for pictures large enough."""
+    if isinstance(modality, Image):
+        return encoder.block_count > 0 and min(modality.height, modality.width) >= LEAST_PIXELS
+    return isinstance(modality, Text)
+
+
 def inherited_forms(
     modalities: Mapping[str, Modality], encoders: Mapping[str, Encoder], size: Inheritance
 ) -> dict[str, Modality]:
@@ -162,5 +170,5 @@ def inherited_encoders(
     return {
         name: makers[modalities[name].kind](modalities[name], encoder, size, seed=seed)
         for name, encoder in encoders.items()
-        if modalities[name].kind in makers
+        if gives_parts(modalities[name], encoder)
     }
