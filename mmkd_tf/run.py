@@ -1,5 +1,6 @@
 """The main job from top to bottom: data, teacher, soft targets, student, evaluation, exports."""
 
+import functools
 import json
 import math
 import resource
@@ -10,33 +11,43 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from mmkd_tf.backbones import find_backbone
+from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import Dataset, for_student
 from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.pretrained import with_pretrained, with_student_forms
 from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
+from mmkd_tf.distill.cross_fitting import train_heads, with_folds
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.teachers import output_tensors
 from mmkd_tf.distill.training import Recipe, distill, terms_of, train
+from mmkd_tf.distill.transfer import TRANSFER, TransferRows, word_rows
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.builder import baseline_teacher, build_student, build_teacher
+from mmkd_tf.models.cross_fitted import cross_fitted_teacher, heads_of
+from mmkd_tf.models.inheritance import SIZES, gives_parts, inherited_encoders, inherited_forms
 from mmkd_tf.models.inputs import route
 from mmkd_tf.models.named_fusions import fusion_by_name
-from mmkd_tf.models.seeding import seeded
+from mmkd_tf.models.seeding import keeping, seeded
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
+from mmkd_tf.settings import ExportSettings
 
 LABELS_FILE = "labels.txt"
-STUDENTS = ("student_alone", "student")
+STUDENTS = ("student_alone", "student_scratch", "student")
 TITLES = {
     "student_alone": "Training the student alone ({}), for comparison",
+    "student_scratch": "Training the student from scratch ({}), for comparison",
     "student": "Distilling the student from the teacher ({})",
 }
 # What the views of one teacher may take on disk where the settings leave their number open.
@@ -68,11 +79,13 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             models[name] = trained
             continue
         doing = TITLES.get(name, f"Training the {name.replace('_', ' ')} ({{}})")
-        with stage(name, doing.format(f"{models[name].count_params():,} parameters")):
+        number = num_parameters(name, models[name], config)
+        with stage(name, doing.format(f"{number:,} parameters")):
             teaching = {}
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
+                teaching[TRANSFER] = transfer_rows(models["teacher"], dataset, config)
             train_model(
                 name,
                 models | teaching,
@@ -86,8 +99,11 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     with stage("evaluation", "Evaluating on the test split"):
         predicted = {name: predict(name, model, dataset) for name, model in models.items()}
         evaluated = {
-            name: {"parameters": models[name].count_params(), **evaluate(predicted[name], dataset)}
-            for name in models
+            name: {
+                "parameters": num_parameters(name, model, config),
+                **evaluate(predicted[name], dataset),
+            }
+            for name, model in models.items()
         }
         weights = {
             name: modality_weights(model, seen_by(name, dataset)) for name, model in models.items()
@@ -101,15 +117,20 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         with stage("robustness", "Evaluating with inputs absent or damaged"):
             seen = seen_by("student", dataset)
             # Where the students' inputs are others, the teachers can't be shown the same.
-            alike = models if seen.modalities == dataset.modalities else STUDENTS
+            alike = [
+                name for name in models if name in STUDENTS or seen.modalities == dataset.modalities
+            ]
             measured = robustness({name: models[name] for name in alike}, seen, seed=config.seed)
     with stage("exports", "Exporting the student and comparing with Keras"):
         exports = export_all(
-            models["student"], seen_by("student", dataset), config.export, folder.path
+            models["student"],
+            seen_by("student", dataset),
+            export_settings(config, dataset),
+            folder.path,
         )
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    compared = ("teacher", *STUDENTS)
+    compared = ("teacher", "student_alone", "student")
     results = {
         "task": task.name,
         "dataset": _describe(dataset),
@@ -117,6 +138,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "robustness": measured,
         "modality_weights": weights,
+        "inherited": inherited_from(config, dataset),
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
@@ -150,7 +172,67 @@ def load_dataset(config: RunConfig) -> Dataset:
         options=options,
     )
     changes = {name: options.student_changes for name, options in config.inputs.items()}
-    return for_student(dataset, **changes)
+    return with_backbones(for_student(dataset, **changes), config)
+
+
+def with_backbones(dataset: Dataset, config: RunConfig) -> Dataset:
+    """Gives the teacher features of its pretrained encoders, and the student their words.
+
+    Features are computed at the first call, and kept on disk for later ones and for other runs.
+    """
+    if config.student.inherit != "none":
+        own = student_inputs(dataset.modalities)
+        size = SIZES[config.student.inherit]
+        forms = inherited_forms(own, student_encoders(config), size)
+        dataset = with_student_forms(dataset, forms)
+    if config.teacher_is_pretrained:
+        encoders = {
+            name: [encoder(backbone) for backbone in backbones]
+            for name, backbones in config.backbones.items()
+        }
+        dataset = with_pretrained(dataset, encoders, folder=cache_folder() / "features")
+        if not dataset.task.is_pairwise:
+            dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
+    return dataset
+
+
+@functools.cache
+def encoder(backbone: str) -> Encoder:
+    """The loaded backbone of a name."""
+    return find_backbone(backbone).load()
+
+
+def inherited_from(config: RunConfig, dataset: Dataset) -> dict[str, str]:
+    """By input that the student inherits for, what from, whose it is and its licence."""
+    if config.student.inherit == "none":
+        return {}
+    return {
+        name: found.backbone.credit
+        for name, found in student_encoders(config).items()
+        if gives_parts(dataset.modalities[name], found)
+    }
+
+
+def export_settings(config: RunConfig, dataset: Dataset) -> ExportSettings:
+    """The settings of exports; the licence names what the student inherited too."""
+    inherited = inherited_from(config, dataset)
+    credits = [f"{name} inherits from {of}" for name, of in inherited.items()]
+    licence = "; ".join([*filter(None, [config.export.licence]), *credits])
+    return config.export.model_copy(update={"licence": licence or None})
+
+
+def num_parameters(name: str, model: keras.Model, config: RunConfig) -> int:
+    """Of the model of a role; of a teacher with those of the frozen encoders that it reads."""
+    if name in STUDENTS or not config.teacher_is_pretrained:
+        return model.count_params()
+    read = [backbones for of, backbones in config.backbones.items() if of in model.input]
+    return model.count_params() + sum(find_backbone(b).parameters for each in read for b in each)
+
+
+def student_encoders(config: RunConfig) -> dict[str, Encoder]:
+    """By input that the students read, the backbone that they inherit from."""
+    read = config.student_inputs
+    return {n: encoder(backbones[0]) for n, backbones in config.backbones.items() if n in read}
 
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
@@ -158,7 +240,7 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
 
     `teacher`; where the settings ask for experts, a teacher of one input for each that the student
     reads, `image_expert` and so on; `student_alone` and `student`, which begin with the same
-    weights.
+    weights; where the settings ask for it `student_scratch` between them, which inherits nothing.
     """
     teacher, student = _build(config, dataset, "teacher"), _build(config, dataset, "student")
     teachers = {"teacher": teacher} | {
@@ -167,23 +249,40 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     }
     return {
         **{name: seeded(model, seed=2 * config.seed) for name, model in teachers.items()},
-        **{name: seeded(student, seed=2 * config.seed + 1) for name in STUDENTS},
+        **_untrained_students(config, student),
     }
+
+
+def _untrained_students(config: RunConfig, student: keras.Model) -> dict[str, keras.Model]:
+    seed = 2 * config.seed + 1
+    models = {name: seeded(student, seed=seed) for name in ("student_alone", "student")}
+    if config.student.compare_scratch:
+        scratch = seeded(keeping(student, ()), seed=seed)
+        scratch.trainable = True  # blocks that are held where they are inherited too
+        models["student_scratch"] = scratch
+    return {name: models[name] for name in STUDENTS if name in models}
 
 
 def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
     teacher, student = config.teacher, config.student
     build = build_teacher if side == "teacher" else build_student
+    inherited = None
+    if side == "student" and student.inherit != "none":
+        own, size = student_inputs(dataset.modalities), SIZES[student.inherit]
+        inherited = inherited_encoders(own, student_encoders(config), size, seed=config.seed)
     if dataset.task.is_pairwise:
-        return build(dataset, embedding_dim=teacher.embedding_dim)
+        return build(dataset, embedding_dim=teacher.embedding_dim, encoders=inherited)
     if side == "teacher" and teacher.architecture == "baseline":
         return baseline_teacher(dataset.num_classes)
+    if side == "teacher" and config.teacher_is_pretrained:
+        build = functools.partial(cross_fitted_teacher, folds=teacher.folds)
     name = teacher.fusion if side == "teacher" else student.fusion or teacher.fusion
     return build(
         dataset,
         inputs=None if side == "teacher" else student.inputs,
         fusion=fusion_by_name(name, side),
         modality_dropout=getattr(config, side).modality_dropout,
+        encoders=inherited if side == "student" else None,
     )
 
 
@@ -235,7 +334,7 @@ def keep_soft_targets(
         views = _num_views(config, teacher, layers, dataset.sizes["train"])
         caches[name] = cache_soft_targets(
             teacher=teacher,
-            dataset=dataset,
+            dataset=seen_by(name, dataset),
             folder=folder / "-".join([name, *layers, str(views)]),
             views=views,
             seed=config.seed,
@@ -243,6 +342,19 @@ def keep_soft_targets(
             layers=layers,
         )
     return caches
+
+
+def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> TransferRows | None:
+    """What a pretrained teacher of classes says of single words; None of other teachers."""
+    asked = config.distillation.word_rows and not config.teacher.experts
+    if not (asked and heads_of(teacher) and dataset.task.has_one_class):
+        return None
+    texts = {
+        name: found
+        for name, found in student_encoders(config).items()
+        if found.backbone.kind == "text" and len(config.backbones[name]) == 1
+    }
+    return word_rows(teacher, dataset, texts)
 
 
 def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: int) -> int:
@@ -275,12 +387,17 @@ def train_model(
         **config.training.model_dump(), learning_rate=side.learning_rate, seed=config.seed
     )
     where = {"backup": backup, "callbacks": callbacks}
+    if heads_of(models[name]):
+        train_heads(models[name], seen_by(name, dataset), seed=config.seed)
+        return
     if name != "student":
         train(models[name], seen_by(name, dataset), recipe, **where)
         return
     distill(
         student=models["student"],
-        teacher={role: model for role, model in models.items() if role not in STUDENTS},
+        teacher={n: m for n, m in models.items() if n not in (*STUDENTS, TRANSFER)},
+        transfer=models.get(TRANSFER),
+        transfer_share=config.distillation.word_rows,
         dataset=dataset,
         recipe=recipe,
         terms=student_terms(config, dataset),
@@ -322,6 +439,12 @@ def load_finished(path: Path, name: str) -> tuple[RunConfig, keras.Model, Datase
             f"{sorted(file.stem for file in folder.path.glob('*.keras'))}. A released folder has "
             "none: make the run anew with its settings, mmkd-tf run --config config.yaml."
         )
+    if name not in STUDENTS and config.teacher_is_pretrained:
+        raise ValueError(
+            f"`--model`: one of {', '.join(STUDENTS)}. Received: {name}, which reads what frozen "
+            f"encoders of {num_parameters(name, model, config):,} parameters say, too many for a "
+            "phone."
+        )
     dataset = load_dataset(config)
     folder.check_same_data(dataset.fingerprint())
     return config, model, seen_by(name, dataset)
@@ -355,5 +478,15 @@ def _describe(dataset: Dataset) -> dict:
         **described,
         "modalities": {name: m.describe() for name, m in dataset.modalities.items()},
         "inputs": {n: {"kind": m.kind} for n, m in student_inputs(dataset.modalities).items()},
+        "unknown_words": _unknown_words(dataset),
         "notes": list(dataset.notes),
     }
+
+
+def _unknown_words(dataset: Dataset) -> dict[str, float]:
+    """By text, the share of the test split's words that the student does not know."""
+    shares = {
+        name: modality.unknown_share(dataset.splits["test"].inputs[name])
+        for name, modality in student_inputs(dataset.modalities).items()
+    }
+    return {name: round(share, 4) for name, share in shares.items() if share is not None}

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import keras
 
-from mmkd_tf.config import RunConfig, differences, grouped, make_config
+from mmkd_tf.config import RunConfig, differences, full_names, grouped, make_config, read_yaml
 
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
 STATE_FOLDER = ".state"
 FINGERPRINT_FILE = "data.sha256"
+OLDER = {"teacher.encoders": "scratch", "student.inherit": "none"}
 
 
 class RunFolder:
@@ -74,7 +75,9 @@ class RunFolder:
                 f"`{self.path}`: the folder of a run. Received: one without {CONFIG_FILE}. "
                 "Begin a run with mmkd-tf run."
             )
-        return make_config({}, file)
+        values = full_names(read_yaml(file, RunConfig))
+        # Runs of before there were pretrained encoders.
+        return make_config({}, file) if "teacher.encoders" in values else make_config(OLDER, file)
 
     def give_up(self) -> None:
         """Removes what `begin` made, if nothing came of the run; a folder that was there stays."""

@@ -75,6 +75,19 @@ class TeacherSettings(BaseModel, extra="forbid", frozen=True):
     architecture: Literal["fusion", "baseline"] = Field(
         "fusion", description="Encoders and a fusion, or the teacher of the written method."
     )
+    encoders: Literal["pretrained", "scratch"] | dict[str, list[str]] = Field(
+        "pretrained",
+        description="Frozen encoders that are pretrained (of pictures efficientnet_lite0, of texts "
+        "use_multilingual), or ones trained from scratch, or backbones by input, such as "
+        "{photo: [efficientnet_lite1], title: [use_multilingual, minilm]}.",
+    )
+    folds: int = Field(
+        5,
+        ge=2,
+        le=50,
+        description="Heads on pretrained encoders; each answers the training rows that it has not "
+        "seen.",
+    )
     fusion: FusionName = Field("concatenation", description="How the inputs are merged.")
     embedding_dim: int = Field(
         64, ge=1, le=4096, description="Of pairs, numbers that stand for one input."
@@ -93,6 +106,14 @@ class StudentSettings(BaseModel, extra="forbid", frozen=True):
 
     inputs: list[str] | None = Field(
         None, description="What the students read; by default all that the data has."
+    )
+    inherit: Literal["none", "tiny", "small", "medium"] = Field(
+        "small",
+        description="What they take over from pretrained encoders, by the size of the file: at "
+        "most 80, 300 or 1,024 KiB.",
+    )
+    compare_scratch: bool = Field(
+        False, description="Train the same student without inheritance too, for comparison."
     )
     fusion: FusionName | None = Field(
         None, description="How the inputs are merged; by default as in the teacher."
@@ -134,6 +155,13 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     )
     on_wrong_teacher: Literal["keep", "skip", "correct"] = Field(
         "keep", description="What becomes of training examples that the teacher gets wrong."
+    )
+    word_rows: float = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="Single words that a pretrained teacher of classes answers too, for each row "
+        "of a batch.",
     )
     views: int | None = Field(
         None,

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.distill.transfer import TRANSFER
+from mmkd_tf.models.cross_fitted import FOLD
 from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
@@ -17,9 +19,11 @@ from mmkd_tf.report.study_page import study_page
 from mmkd_tf.run import (
     keep_soft_targets,
     load_dataset,
+    num_parameters,
     predict,
     student_terms,
     train_model,
+    transfer_rows,
     untrained,
 )
 from mmkd_tf.run_folder import RunFolder, whole_file
@@ -138,7 +142,8 @@ def train_unit(unit: Unit, say: Callable[[str], None] | None = None) -> None:
 def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
     """Trains a model of a unit and writes its outcome.
 
-    `teaching` holds kept outputs of teachers, by number of views; all recipes share them.
+    `teaching` holds kept outputs of teachers, by number of views, and transfer rows; all recipes
+    share them.
     """
     if name == "teacher" and unit.take_teacher():
         return unit.outcome(name)
@@ -162,19 +167,31 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
+            if config.distillation.word_rows:
+                if TRANSFER not in teaching:
+                    teaching[TRANSFER] = transfer_rows(files.load_model("teacher"), dataset, config)
+                models[TRANSFER] = teaching[TRANSFER]
         start = time.monotonic()
         try:
             train_model(role, models, dataset, config, backup=files.state / name)
         finally:
             files.add_seconds(name, time.monotonic() - start)
-    outcome = _outcome(role, models[role], dataset, files.seconds().get(name, 0.0))
+    outcome = _outcome(
+        role,
+        models[role],
+        dataset,
+        parameters=num_parameters(role, models[role], config),
+        seconds=files.seconds().get(name, 0.0),
+    )
     if role in unit.teachers and saved is None:
         files.save_model(role, models[role])
     unit.save_outcome(name, outcome)
     return outcome
 
 
-def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) -> Outcome:
+def _outcome(
+    role: str, model: keras.Model, dataset: Dataset, *, parameters: int, seconds: float
+) -> Outcome:
     """What a trained model says, complete and with each input absent that it can lack."""
     outputs = predict(role, model, dataset)
     for split, values in outputs.items():
@@ -183,8 +200,8 @@ def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) ->
                 f"the training diverged: it gives NaN or infinity on {split}. Lower the learning "
                 "rate, or the weight of the teacher."
             )
-    can_lack = len(model.input) > 1 and not dataset.task.is_pairwise
-    names = list(model.input) if can_lack else []
+    names = [name for name in model.input if name != FOLD]
+    names = names if len(names) > 1 and not dataset.task.is_pairwise else []
     without = {name: predict(role, model, dataset.without(name)) for name in names}
     return Outcome(
         outputs=outputs,
@@ -192,6 +209,6 @@ def _outcome(role: str, model: keras.Model, dataset: Dataset, seconds: float) ->
         without={
             split: {name: values[split] for name, values in without.items()} for split in outputs
         },
-        parameters=model.count_params(),
+        parameters=parameters,
         seconds=seconds,
     )

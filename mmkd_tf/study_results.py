@@ -13,7 +13,7 @@ import yaml
 from mmkd_tf.config import RunConfig, differences, grouped
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
 from mmkd_tf.run import expert_name
-from mmkd_tf.run_folder import CONFIG_FILE, RunFolder, versions, whole_file
+from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions, whole_file
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
@@ -139,7 +139,7 @@ class Unit:
             if (self.path / file).is_file():
                 # A setting that is younger than the file had no effect then: its default.
                 saved = yaml.safe_load((self.path / file).read_text(encoding="utf-8"))
-                was = RunConfig(**grouped(saved))
+                was = RunConfig(**grouped(OLDER, saved))
                 was = shared_settings(was) if file == CONFIG_FILE else _of_recipe(was)
                 lines += [f"- {self.path / file}: {line}" for line in differences(was, now)]
         return lines

@@ -14,6 +14,7 @@ from mmkd_tf.config import (
 from mmkd_tf.modalities import KINDS, register_modality
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.models.builder import MODALITY_DROPOUT
+from mmkd_tf.run_folder import OLDER
 
 # What a run wrote before settings came in groups; null where nothing was said.
 OLD = """
@@ -86,7 +87,7 @@ def test_yaml_and_back(tmp_path):
 def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(OLD)
-    config = make_config({}, file)
+    config = make_config(OLDER, file)
     assert config.data.model_dump() == {
         "source": "items.csv",
         "label": ["price", "weight"],
@@ -121,7 +122,14 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
     assert (config.export.text_input, config.export.author) == ("bytes", "somebody")
     assert (config.seed, config.robustness) == (3, False)
     known = {name for name in full_names(yaml.safe_load(OLD)) if not name.startswith("inputs.")}
-    younger = {"student.fusion", "distillation.views"}
+    younger = {
+        "student.fusion",
+        "distillation.views",
+        "teacher.folds",
+        "student.compare_scratch",
+        "distillation.word_rows",
+        *OLDER,
+    }
     assert known == set(setting_names()) - younger
 
 

@@ -264,6 +264,8 @@ def test_a_kind_and_a_task_from_outside_go_the_whole_way(extended, table, tmp_pa
             "data.label": "count",
             "inputs": {"code": {"kind": "levels", "length": 3}, "title": {"kind": "text"}},
             "training.epochs": 2,
+            "teacher.encoders": "scratch",
+            "student.inherit": "none",
         }
     )
     folder = RunFolder(tmp_path / "run")

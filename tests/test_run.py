@@ -13,7 +13,8 @@ from mmkd_tf.cli import app
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
 WORDS = {"red": "cherry", "green": "leaf", "blue": "sky"}
-SMALL = ["--epochs", "6", "--set", "image_size=16", "--set", "batch_size=8"]
+SCRATCH = ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]
+SMALL = ["--epochs", "6", "--set", "image_size=16", "--set", "batch_size=8", *SCRATCH]
 
 
 def write_table(folder, rows_per_class=16):

@@ -38,6 +38,32 @@ def test_tells_a_finished_run_from_an_interrupted_one(tmp_path):
         folder.resume({})
 
 
+def test_a_run_of_before_there_were_pretrained_encoders_has_none(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / "config.yaml").write_text("{epochs: 3, relation_weight: 0.5}")
+    config = folder.read_config()
+    assert (config.teacher.encoders, config.student.inherit) == ("scratch", "none")
+    assert (config.training.epochs, config.distillation.relation_weight) == (3, 0.5)
+    (tmp_path / "config.yaml").write_text("{teacher: {fusion: gated}, student: {fusion: null}}")
+    config = folder.resume({"teacher.encoders": "scratch"})
+    assert (config.teacher.encoders, config.teacher.fusion) == ("scratch", "gated")
+    with pytest.raises(ValueError, match="student.inherit: was 'none', now 'tiny'"):
+        folder.resume({"student.inherit": "tiny"})
+
+
+def test_what_a_run_noted_of_its_encoders_is_read(tmp_path):
+    for number, settings in enumerate(
+        (
+            {},
+            {"teacher.encoders": "scratch"},
+            {"teacher.encoders": {"text": ["minilm"]}, "student.inherit": "tiny"},
+        )
+    ):
+        folder = RunFolder(tmp_path / str(number))
+        folder.begin(make_config(settings))
+        assert folder.read_config() == make_config(settings)
+
+
 def test_resume_needs_a_run(tmp_path):
     with pytest.raises(ValueError, match="one without config.yaml"):
         RunFolder(tmp_path).resume({})

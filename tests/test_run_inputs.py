@@ -16,7 +16,8 @@ inputs:
   back: {kind: image, column: photo_back, size: 24, student: {size: 16}}
   title: {kind: text}
 training: {epochs: 2, batch_size: 8}
-student: {modality_dropout: {back: 0.3}}
+teacher: {encoders: scratch}
+student: {inherit: none, modality_dropout: {back: 0.3}}
 """
 
 

@@ -39,7 +39,8 @@ def dataset():
 
 
 def config_of(**settings):
-    settings = {"epochs": 1, "batch_size": 16, "image_size": 16, **settings}
+    scratch = {"teacher.encoders": "scratch", "student.inherit": "none"}
+    settings = {"epochs": 1, "batch_size": 16, "image_size": 16, **scratch, **settings}
     return make_config(settings).for_task(TASKS["single_label"])
 
 

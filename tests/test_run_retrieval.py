@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from mmkd_tf.cli import app
 from mmkd_tf.edge import Encoder, Index, Retriever
 
-SMALL = ["--epochs", "12", "--set", "image_size=16", "--set", "batch_size=16"]
+SCRATCH = ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]
+SMALL = ["--epochs", "12", "--set", "image_size=16", "--set", "batch_size=16", *SCRATCH]
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 200, 40),

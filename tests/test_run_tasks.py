@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from mmkd_tf.cli import app
 from mmkd_tf.edge import Classifier, Regressor
 
-SMALL = ["--epochs", "12", "--set", "image_size=16", "--set", "batch_size=8"]
+SCRATCH = ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]
+SMALL = ["--epochs", "12", "--set", "image_size=16", "--set", "batch_size=8", *SCRATCH]
 COLOURS = {"red": 0, "green": 1, "blue": 2}
 
 

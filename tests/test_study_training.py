@@ -12,6 +12,7 @@ from mmkd_tf.study import make_units, train_unit
 from mmkd_tf.study_config import make_study
 
 SMALL = {"epochs": 1, "image_size": 16, "image": None, "batch_size": 8}
+SMALL |= {"teacher.encoders": "scratch", "student.inherit": "none"}
 
 
 def unit_of(table, output, *recipes):

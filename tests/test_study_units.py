@@ -131,6 +131,25 @@ def test_a_setting_younger_than_the_folder_had_its_default(tmp_path):
     assert len(unit_at(tmp_path, config_of(weight_decay=0.5)).changed_settings()) == 1
 
 
+def test_a_folder_of_before_there_were_pretrained_encoders_has_none(tmp_path):
+    scratch = {"teacher.encoders": "scratch", "student.inherit": "none"}
+    hints = {"soft": config_of(**scratch, relation_weight=0.5)}
+    unit = unit_at(tmp_path, config_of(**scratch), hints)
+    unit.begin()
+    assert unit.changed_settings() == []  # a recipe's file does not say what the teacher is
+    file = tmp_path / "config.yaml"
+    settings = yaml.safe_load(file.read_text())
+    for name in scratch:
+        group, _, setting = name.partition(".")
+        del settings[group][setting]
+    file.write_text(yaml.safe_dump(settings))
+    assert unit.changed_settings() == []
+    assert [line.split(": ", 1)[1] for line in unit_at(tmp_path).changed_settings()] == [
+        "teacher.encoders: was 'scratch', now 'pretrained'",
+        "student.inherit: was 'none', now 'small'",
+    ]
+
+
 def test_a_folder_of_before_settings_came_in_groups_goes_on(tmp_path):
     """What is in `config.yaml` and `recipe-<name>.yaml` of such a study of the emoji data."""
     text = (Path(__file__).parents[1] / "saved_models" / "emoji" / "config.yaml").read_text()
@@ -141,10 +160,12 @@ def test_a_folder_of_before_settings_came_in_groups_goes_on(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
     (tmp_path / "recipe-soft.yaml").write_text(yaml.safe_dump(recipe))
     asked = {"temperature": 4, "soft_target_weight": 0.2}
-    study = StudyConfig(seeds=1, recipes={"soft": asked})
+    scratch = {"teacher.encoders": "scratch", "student.inherit": "none"}
+    study = StudyConfig(seeds=1, settings=scratch, recipes={"soft": asked})
     now, recipe = study.run_config("emoji", 0), study.run_config("emoji", 0, "soft")
     assert unit_at(tmp_path, now, {"soft": recipe}).changed_settings() == []
-    study = StudyConfig(seeds=1, recipes={"soft": {**asked, "hard_label_weight": 1}})
+    recipes = {"soft": {**asked, "hard_label_weight": 1}}
+    study = StudyConfig(seeds=1, settings=scratch, recipes=recipes)
     recipe = study.run_config("emoji", 0, "soft")
     assert unit_at(tmp_path, now, {"soft": recipe}).changed_settings() == []
     unit_at(tmp_path, now, {"soft": recipe}).begin()

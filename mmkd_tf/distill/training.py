@@ -1,5 +1,6 @@
 """Training: one recipe for teacher, student alone and distilled student."""
 
+import functools
 import os
 import zipfile
 from collections.abc import Collection, Sequence
@@ -15,8 +16,10 @@ from mmkd_tf.data.batches import batches, named_teachers, num_steps, training_ba
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
+from mmkd_tf.distill.held import held_model, with_held
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.distill.transfer import TransferRows
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import embedding_layer
 
@@ -55,14 +58,15 @@ def train(
     have seen.
     """
     task = dataset.task
-    model.compile(
+    part, dataset = _learning_part(model, dataset.only(input_names(model)), recipe)
+    part.compile(
         loss=task.loss(dataset.target_statistics),
         metrics=task.metrics(),
         jit_compile=False,
         **_stepping(dataset, recipe),
     )
     # Of more inputs than a model has, Keras may bind the wrong one to it.
-    _fit(model, dataset.only(input_names(model)), recipe, backup, callbacks)
+    _fit(part, dataset.only(input_names(model)), recipe, backup, callbacks)
     return model
 
 
@@ -74,15 +78,22 @@ def distill(
     recipe: Recipe,
     backup: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    transfer: TransferRows | None = None,
+    transfer_share: float = 0.0,
     **compile_arguments,
 ) -> keras.Model:
     """Trains a student in place on the labels and on what a teacher says of the same batches.
 
     The teacher is a trained model, what `cache_soft_targets` kept of one, or several of one kind
-    by name; `dataset`, `recipe`, `backup` and `callbacks` are as for `train`. Further arguments
-    are those of `Distiller.compile`; `loss` and `metrics` are the task's by default.
+    by name; `dataset`, `recipe`, `backup` and `callbacks` are as for `train`. Of `transfer`, rows
+    without labels, each batch gets `transfer_share` of its size besides, so that the number of
+    updates stays. Further arguments are those of `Distiller.compile`; `loss` and `metrics` are the
+    task's by default.
     """
-    distiller = Distiller(student=student, teacher=teacher)
+    part = student
+    if not any(term.student_layers for term in compile_arguments.get("terms") or ()):
+        part, dataset = _learning_part(student, dataset, recipe)
+    distiller = Distiller(student=part, teacher=teacher)
     task = dataset.task
     arguments = {"loss": task.loss(dataset.target_statistics), "metrics": task.metrics()}
     arguments |= compile_arguments
@@ -94,8 +105,27 @@ def distill(
             f"`teacher`: models, or what was cached of them, not some of each. Received: "
             f"{sorted(caches)} cached of {sorted(named)}. Cache the others too."
         )
-    _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None)
+    more = None
+    if transfer is not None and transfer_share:
+        more = functools.partial(
+            transfer.beside,
+            per_batch=max(1, round(transfer_share * recipe.batch_size)),
+            steps=recipe.epochs * num_steps(dataset, recipe.batch_size),
+            seed=recipe.seed,
+        )
+    _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None, more=more)
     return student
+
+
+def _learning_part(
+    model: keras.Model, dataset: Dataset, recipe: Recipe
+) -> tuple[keras.Model, Dataset]:
+    """What of a model learns, and the data as it reads them; see `mmkd_tf.distill.held`."""
+    part, held = held_model(model)
+    seen = held and with_held(
+        dataset, held, epochs=recipe.epochs, seed=recipe.seed, augment=recipe.augment
+    )
+    return (part, seen) if seen else (model, dataset)
 
 
 def terms_of(
@@ -149,23 +179,26 @@ def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
     return {"optimizer": optimizer, "steps_per_execution": together}
 
 
-def _fit(model, dataset, recipe, backup, callbacks, soft_targets=None):
+def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=None):
     first_epoch, callbacks = 0, list(callbacks)
     if backup is not None:
         checkpoint = Checkpoint(backup)
         first_epoch = checkpoint.restore(model)
         callbacks.insert(0, checkpoint)
+    shown = training_batches(
+        dataset,
+        epochs=recipe.epochs,
+        first_epoch=first_epoch,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        augment=recipe.augment,
+        soft_targets=soft_targets,
+    )
+    if more is not None:
+        shown = more(shown, first_step=first_epoch * num_steps(dataset, recipe.batch_size))
     _create_variables(model, dataset)
     model.fit(
-        training_batches(
-            dataset,
-            epochs=recipe.epochs,
-            first_epoch=first_epoch,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            augment=recipe.augment,
-            soft_targets=soft_targets,
-        ),
+        shown,
         steps_per_epoch=num_steps(dataset, recipe.batch_size),
         epochs=recipe.epochs,
         initial_epoch=first_epoch,
@@ -180,7 +213,7 @@ def _create_variables(model, dataset):
     """Makes what a training adds to a model's variables: those of optimizer and metrics.
 
     Left to the first step they would be made while TensorFlow traces it, which then traces it
-    anew; on two processor cores that is some ten seconds a model, as long as a small training.
+    anew: a fifth of the time of a small run.
     """
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return  # Keras makes them first itself

@@ -176,6 +176,13 @@ class Modality(ABC):
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Changes each example at random, as its row of `seeds` (int32 `[batch, 2]`) says."""
 
+    def unknown_share(self, tensors: np.ndarray) -> float | None:
+        """How much of some tensors the model can't tell apart, 0 to 1; None where that is no word.
+
+        Of a text, the share of words that its vocabulary lacks.
+        """
+        return None
+
     @abstractmethod
     def fingerprint(self) -> bytes:
         """What tells this fitted input from another of the same tensors, such as a vocabulary."""

@@ -189,6 +189,9 @@ class Text(Modality):
         replaced = (uniform_draws(seeds, self.length) < rate) & (batch != PAD_ID)
         return tf.where(replaced, UNKNOWN_ID, batch)
 
+    def unknown_share(self, tensors: np.ndarray) -> float:
+        return float((tensors == UNKNOWN_ID).sum() / max((tensors != PAD_ID).sum(), 1))
+
     def fingerprint(self) -> bytes:
         return "\n".join(self.vocabulary or ()).encode()
 

@@ -1,6 +1,6 @@
 """Builder: encoders, fusion and head as one Functional model that gives logits or values."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import keras
@@ -16,7 +16,7 @@ from mmkd_tf.tasks import DEFAULT_TASK, find_task
 MODALITY_DROPOUT = 0.1
 
 Rates = float | Mapping[str, float]
-Encoders = Mapping[str, keras.Model]
+Encoders = Mapping[str, keras.Model | Sequence[keras.Model]]
 Tensors = dict[str, keras.KerasTensor]
 
 
@@ -55,7 +55,8 @@ def build_teacher(
             such as one of keras.applications. It is called on the input in tensor form (a
             picture: uint8, 0 to 255), so it scales by itself; maps `[batch, height, width, dim]`
             and sequences `[batch, steps, dim]` that it gives are averaged. The model has its
-            weights and its `trainable`; `mmkd_tf.models.seeding.seeded` keeps them.
+            weights and its `trainable`; `mmkd_tf.models.seeding.seeded` keeps them. Or a list of
+            models, called one after the other.
         embedding_dim: Of a pairwise task, width of the space in which both inputs lie; teacher
             and student need the same.
 
@@ -104,7 +105,11 @@ class _Parts:
 
     def __init__(self, dataset, role: str, names: Collection[str] | None, encoders):
         there = (teacher_inputs if role == "teacher" else student_inputs)(dataset.modalities)
-        self.dataset, self.role, self.encoders = dataset, role, encoders or {}
+        self.dataset, self.role = dataset, role
+        self.encoders = {
+            name: list(parts) if isinstance(parts, list | tuple) else [parts]
+            for name, parts in (encoders or {}).items()
+        }
         self.task = find_task(getattr(dataset, "task", DEFAULT_TASK))
         self.modalities = there if names is None else chosen(there, names, argument="inputs")
         self.given = {name: modality.input() for name, modality in self.modalities.items()}
@@ -113,8 +118,14 @@ class _Parts:
             for name, tensor in self.given.items()
             if tensor.name != name
         ]
-        for name, encoder in self.encoders.items():
-            problems += _encoder_problems(name, encoder, self.given)
+        for name, parts in self.encoders.items():
+            given = self.given.get(name)
+            for part in parts:
+                found = _encoder_problems(name, part, given, list(self.given))
+                problems += found
+                if found:
+                    break
+                given = part.outputs[0]
         if problems:
             raise ValueError("\n".join(problems))
 
@@ -142,7 +153,7 @@ class _Parts:
 
     def _whole(self, outputs) -> keras.Model:
         model = keras.Model(self.given, outputs, name=self.role)
-        return keeping(model, {encoder.name for encoder in self.encoders.values()})
+        return keeping(model, [part.name for parts in self.encoders.values() for part in parts])
 
     def _kept(self, rates: Rates) -> Tensors:
         """The inputs as encoders see them in training, where some may be left out."""
@@ -167,9 +178,10 @@ class _Parts:
         return features, presence
 
 
-def _encoder_problems(name: str, encoder, inputs: Tensors) -> list[str]:
-    if name not in inputs:
-        return [f"`encoders`: models of the inputs {list(inputs)}. Received: one of '{name}'."]
+def _encoder_problems(name: str, encoder, values, inputs: list[str]) -> list[str]:
+    """What is wrong with a model that is to be called on `values`, None if there is no such."""
+    if values is None:
+        return [f"`encoders`: models of the inputs {inputs}. Received: one of '{name}'."]
     if not isinstance(encoder, keras.Model) or not getattr(encoder, "inputs", None):
         return [
             f"`encoders['{name}']`: a Functional or Sequential keras.Model that is built. "
@@ -181,7 +193,7 @@ def _encoder_problems(name: str, encoder, inputs: Tensors) -> list[str]:
             f"{len(encoder.outputs)}."
         ]
     problems = []
-    wanted, given = tuple(encoder.inputs[0].shape), tuple(inputs[name].shape)
+    wanted, given = tuple(encoder.inputs[0].shape), tuple(values.shape)
     if len(wanted) != len(given) or any(
         want not in (None, size) for want, size in zip(wanted[1:], given[1:], strict=False)
     ):
@@ -198,9 +210,11 @@ def _encoder_problems(name: str, encoder, inputs: Tensors) -> list[str]:
     return problems
 
 
-def _encoded_by(encoder: keras.Model, name: str, values: keras.KerasTensor) -> keras.KerasTensor:
-    """Features of a person's own model, `[batch, dim]`, given by the layer `<name>_features`."""
-    features = encoder(values)
+def _encoded_by(parts: Sequence[keras.Model], name: str, values) -> keras.KerasTensor:
+    """Features of models one after the other, `[batch, dim]`, by the layer `<name>_features`."""
+    features = values
+    for part in parts:
+        features = part(features)
     pooling = {3: layers.GlobalAveragePooling1D, 4: layers.GlobalAveragePooling2D}
     if len(features.shape) in pooling:
         features = pooling[len(features.shape)](name=f"{name}_pooling")(features)

@@ -10,7 +10,12 @@ from mmkd_tf.report.tables import figure
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
 
-MODELS = {"teacher": "teacher", "student_alone": "student alone", "student": "distilled student"}
+MODELS = {
+    "teacher": "teacher",
+    "student_scratch": "student from scratch",
+    "student_alone": "student alone",
+    "student": "distilled student",
+}
 LEVELS = (
     "The smallest level that is accepted on validation was taken. Sizes are without labels and "
     "vocabulary."
@@ -78,6 +83,33 @@ def gain(results: Mapping) -> str:
     return f"{text} {results['gap_closed']:.0%} of the gap to the teacher was closed."
 
 
+def inheritance(results: Mapping) -> str:
+    """Says what the student begins with, and what that brought where it was compared."""
+    if not results.get("inherited"):
+        return ""
+    named = "; ".join(f"{name}: {credit}" for name, credit in results["inherited"].items())
+    text = f"The student begins with parts of its teacher's pretrained encoders ({named})."
+    if "student_scratch" in results:
+        task = task_of(results)
+        scratch, alone = (
+            results[name]["test"][task.headline] for name in ("student_scratch", "student_alone")
+        )
+        gained = f"{100 * (alone - scratch):+.1f} points of accuracy"
+        if not task.has_one_class:
+            gained = f"{alone - scratch:+.3f} of {task.words.headline}"
+        text += f" Inheritance brought {gained}."
+    return text
+
+
+def unknown_words(results: Mapping) -> str:
+    """Says how many words of the test split the student does not know."""
+    shares = results["dataset"].get("unknown_words") or {}
+    return " ".join(
+        f"Of the test split's words of {name} the student does not know {share:.0%}."
+        for name, share in shares.items()
+    )
+
+
 def chance(results: Mapping) -> str:
     """Says how far a figure on this test split can be off by the draw of its examples."""
     task, num_test = task_of(results), results["dataset"]["sizes"]["test"]
@@ -136,7 +168,7 @@ def damaged(results: Mapping) -> str:
     if number < total:
         text = f"{number:,} of the {total:,} {split} examples, chosen at random"
     if "teacher" not in measured["clean"]:
-        text += " (students alone, since their inputs have other sizes than the teacher's)"
+        text += " (students alone, since their inputs have other forms than the teacher's)"
     return text
 
 

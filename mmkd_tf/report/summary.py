@@ -18,6 +18,7 @@ def summary(results: Mapping) -> str:
         tables.comparison(results).to_text(),
         wrapped(say.gain(results)),
         wrapped(say.chance(results)),
+        *(wrapped(text) for text in (say.inheritance(results), say.unknown_words(results)) if text),
         *_robustness(results),
         "",
         *([exports_text(results["exports"]), ""] if results["exports"] else []),

@@ -63,7 +63,9 @@ KINDS = {
     "white": "grey",
     "black": "grey",
 }
-SMALL = {"image_size": 16, "text_length": 4, "epochs": 2, "batch_size": 16, "seed": 0}
+# What was there before there were pretrained encoders.
+SCRATCH = {"teacher.encoders": "scratch", "student.inherit": "none"}
+SMALL = {"image_size": 16, "text_length": 4, "epochs": 2, "batch_size": 16, "seed": 0} | SCRATCH
 RUNS = {
     "single_label": SMALL | {"label": "kind"},
     "multi_label": SMALL | {"label": "tags", "fusion": "weighted_sum"},
@@ -137,6 +139,9 @@ def run_task(task: str, folder: Path) -> dict:
 def frozen_results(run: Path) -> dict:
     """Reads results.json of a run's folder, with its settings flat."""
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    if results.pop("inherited"):
+        raise AssertionError("nothing was inherited then")
+    results["dataset"].pop("unknown_words", None)  # which was not said then
     return frozen(results | {"config": as_flat(results["config"])})
 
 
@@ -247,9 +252,12 @@ def as_flat(settings: dict) -> dict:
     flat["data"] = flat.pop("source")
     if flat.pop("views") is not None:  # which there was not
         raise AssertionError("views were not to be set")
+    flat.pop("word_rows", None)  # which concern pretrained teachers alone
     if flat["hard_label_weight"] is None:  # as the default was written then
         flat["hard_label_weight"] = 1.0
     teacher, student = groups["teacher"], groups["student"]
+    if (teacher["encoders"], student["inherit"]) != ("scratch", "none"):
+        raise AssertionError("nothing was pretrained then")
     flat["teacher"] = {"baseline": "document"}.get(*2 * (teacher["architecture"],))
     flat |= {key: teacher[key] for key in ("fusion", "experts", "embedding_dim", "learning_rate")}
     flat["teacher_modality_dropout"] = teacher["modality_dropout"]
@@ -273,14 +281,14 @@ def read_settings(path: Path | None) -> dict:
     """Reads a YAML file of a run's settings, defaults added; by flat names."""
     from mmkd_tf.config import make_config
 
-    return as_flat(make_config({}, path).model_dump())
+    return as_flat(make_config(SCRATCH, path).model_dump())
 
 
 def read_study(path: Path) -> dict[str, dict]:
     """Reads a study's YAML file: by dataset and recipe, the settings of seed 0, by flat names."""
     from mmkd_tf.study_config import make_study
 
-    study = make_study({}, path)
+    study = make_study({"settings": SCRATCH}, path)
     runs = itertools.product(study.datasets, [None, *study.recipes])
     found = {
         f"{dataset}, {recipe}": as_flat(study.run_config(dataset, 0, recipe).model_dump())

@@ -1,0 +1,185 @@
+"""Pretrained features: what frozen encoders say of the inputs, computed once and kept on disk."""
+
+import hashlib
+import os
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
+from mmkd_tf.modalities.modality import Modality, chosen, in_tensor_form, teacher_form
+
+# Of unit length, features are too small for the usual learning rates.
+_SCALE = 16.0
+
+
+class FeatureVector:
+    """A form of an input that teachers alone read: numbers `[dim]`, all zeros where it is absent.
+
+    It has of the contract of `Modality` what a teacher's form needs: no cells are read as it and
+    no file is exported with it.
+
+    Args:
+        name: Name of the input.
+        dim: How many numbers.
+        words: What they are, for people.
+    """
+
+    keeps_raw = False
+
+    def __init__(self, name: str, dim: int, words: str):
+        self.name, self.dim, self.words = name, dim, words
+
+    def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Gives the batch: features are those of the example as it stands in every view."""
+        return batch
+
+    def fingerprint(self) -> bytes:
+        return self.words.encode()
+
+    def input(self) -> keras.KerasTensor:
+        return keras.Input([self.dim], dtype="float32", name=self.name)
+
+    def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """The features themselves, scaled: `[batch, dim]`."""
+        return layers.Rescaling(_SCALE, name=f"{self.name}_features")(inputs)
+
+    def describe(self) -> str:
+        return self.words
+
+
+def with_pretrained(
+    dataset: Dataset, encoders: Mapping[str, Sequence[Encoder]], *, folder: Path | None = None
+) -> Dataset:
+    """Gives the teacher the features of frozen encoders in place of the inputs.
+
+    They are of the examples as they stand, without augmentation, one pass over each; those of
+    several encoders stand side by side.
+
+    Args:
+        dataset: The data.
+        encoders: By name of an input, loaded backbones of its kind, one or more; an input that is
+            not named stays as it is.
+        folder: Where features are kept from run to run, by what the examples hold; None keeps
+            none.
+
+    Returns:
+        A Dataset in which `teacher/<input>` is float32 `[n, dim]`, zeros where the input is absent.
+        The student reads what it did before.
+
+    Raises:
+        ValueError: If there is no such input, or an encoder is of another kind; lists all.
+    """
+    kinds = {name: dataset.modalities[name].kind for name in dataset.modalities if "/" not in name}
+    problems = [
+        f"`encoders['{name}']`: a backbone of kind {kinds.get(name, 'of an input that is there')}. "
+        f"Received: {encoder.backbone.name}, of kind {encoder.backbone.kind}; inputs are {kinds}."
+        for name, of_input in encoders.items()
+        for encoder in of_input
+        if kinds.get(name) != encoder.backbone.kind
+    ]
+    if problems:
+        raise ValueError("\n".join(problems))
+    chosen(kinds, list(encoders), argument="encoders")
+    of_example = {
+        teacher_form(name): _lookup(dataset, name, of_input, folder)
+        for name, of_input in encoders.items()
+    }
+
+    def replaced(examples: Examples) -> dict:
+        return {**examples.inputs, **{form: find(examples) for form, find in of_example.items()}}
+
+    forms = {
+        teacher_form(name): FeatureVector(
+            name,
+            sum(encoder.backbone.dim for encoder in of_input),
+            "features of " + " and ".join(encoder.backbone.name for encoder in of_input),
+        )
+        for name, of_input in encoders.items()
+    }
+    return dataset.with_inputs(replaced, {**dataset.modalities, **forms})
+
+
+def _lookup(
+    dataset: Dataset, name: str, encoders: Sequence[Encoder], folder: Path | None
+) -> Callable[[Examples], np.ndarray]:
+    """Computes features of all examples; gives a function from some of these to `[n, dim]`."""
+    form = teacher_form(name) if teacher_form(name) in dataset.modalities else name
+    kind = type(dataset.modalities[form])
+
+    def values_of(examples: Examples) -> Sequence:
+        return examples.raw.get(name, examples.inputs[form])
+
+    def keys_of(examples: Examples) -> list[bytes]:
+        return [hashlib.sha256(key).digest() for key in kind.content_keys(values_of(examples))]
+
+    # Each content once, in an order that does not depend on how the examples were divided.
+    splits = [dataset.splits[split] for split in SPLITS]
+    contents = {}
+    for examples in splits:
+        contents |= zip(keys_of(examples), values_of(examples), strict=True)
+    order = sorted(contents)
+    values = [contents[key] for key in order]
+    digest = hashlib.sha256(b"".join(order)).hexdigest()[:16]
+    found = np.concatenate(
+        [
+            _kept(encoder, values, folder and folder / f"{encoder.fingerprint}-{digest}.npz")
+            for encoder in encoders
+        ],
+        axis=1,
+    )
+    rows = {key: row for row, key in enumerate(order)}
+    return lambda examples: found[[rows[key] for key in keys_of(examples)]]
+
+
+def _kept(encoder: Encoder, values: Sequence, file: Path | None) -> np.ndarray:
+    """Reads features, or computes and keeps them; a damaged file is made again."""
+    if file is not None and file.is_file():
+        try:
+            with np.load(file) as kept:
+                features, checksum = kept["features"], str(kept["sha256"])
+            whole = features.shape == (len(values), encoder.backbone.dim)
+            if whole and hashlib.sha256(features).hexdigest() == checksum:
+                return features
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            pass
+    pictures = isinstance(values[0], np.ndarray)
+    features = encoder.features(np.stack(values) if pictures else values)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_name(f".{uuid.uuid4().hex}.npz")
+        try:
+            np.savez(unfinished, features=features, sha256=hashlib.sha256(features).hexdigest())
+            os.replace(unfinished, file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return features
+
+
+def with_student_forms(dataset: Dataset, forms: Mapping[str, Modality]) -> Dataset:
+    """Gives the student other forms of inputs than its teacher reads.
+
+    Args:
+        dataset: The data, with raw values of these inputs.
+        forms: By name, the inputs as the student is to read them.
+
+    Returns:
+        A Dataset in which `<input>` is the student's form, and `teacher/<input>` what teachers
+        read before.
+    """
+    theirs = {n: teacher_form(n) for n in forms if teacher_form(n) not in dataset.modalities}
+
+    def replaced(examples: Examples) -> dict:
+        own = {n: in_tensor_form(form, examples.raw[n]) for n, form in forms.items()}
+        kept = {key: examples.inputs[name] for name, key in theirs.items()}
+        return {**examples.inputs, **kept, **own}
+
+    kept = {key: dataset.modalities[name] for name, key in theirs.items()}
+    return dataset.with_inputs(replaced, {**dataset.modalities, **kept, **forms})

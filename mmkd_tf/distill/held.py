@@ -1,0 +1,128 @@
+"""Held blocks: parts of a student that do not learn are run once for each view, not each step."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mmkd_tf.data.batches import view_batches
+from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.modalities.modality import is_absent, student_inputs, teacher_form, teacher_inputs
+
+MOST_VIEWS = 8
+MOST_BYTES = 2**29  # in memory
+_AT_ONCE = 256
+
+
+class HeldOutputs:
+    """A form of an input: what a model that does not learn makes of it, in several views.
+
+    It has of the contract of `Modality` what training needs.
+
+    Args:
+        name: Name of the input.
+        views: float16 `[views, num_examples, ...]`, of the training split.
+        seed: Seed of the batches.
+    """
+
+    keeps_raw = False
+
+    def __init__(self, name: str, views: np.ndarray, seed: int):
+        self.name, self.seed = name, seed
+        self.num_views, self.num_examples = views.shape[:2]
+        self.views = tf.constant(views.reshape([-1, *views.shape[2:]]))
+
+    def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Gives the view that the seeds ask for; epochs show the views in turn."""
+        view = (seeds[:, 1] - self.seed * 65_537) % self.num_views
+        return tf.gather(self.views, view * self.num_examples + seeds[:, 0])
+
+
+def held_model(student: keras.Model) -> tuple[keras.Model, dict[str, keras.Model]]:
+    """Gives the part of a student that learns, and by input the models before it that do not.
+
+    These are layers of the student that read an input alone and have no weight that learns. The
+    part shares its layers with the student: what it learns, the student has learnt.
+    """
+    first = {
+        name: layer
+        for layer in student.layers
+        if isinstance(layer, keras.Model) and not layer.trainable
+        for name in student.input
+        if layer.name == f"{name}_held"
+    }
+    if not first:
+        return student, {}
+    given = {
+        name: keras.Input(first[name].output.shape[1:], dtype="float16", name=name)
+        if name in first
+        else keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+        for name, tensor in student.input.items()
+    }
+    held = set(map(id, first.values()))
+    part = keras.models.clone_model(
+        student,
+        input_tensors=given,
+        clone_function=lambda layer: layer,
+        call_function=lambda layer, *args, **kwargs: (
+            args[0] if id(layer) in held else layer(*args, **kwargs)
+        ),
+    )
+    return part, first
+
+
+def with_held(
+    dataset: Dataset, held: dict[str, keras.Model], *, epochs: int, seed: int, augment: bool
+) -> Dataset | None:
+    """Gives the data in which inputs are what the held models make of them; None if too large.
+
+    There are as many views as epochs, at most `MOST_VIEWS`: view v is that of epoch v.
+    """
+    shapes = {name: model.output.shape[1:] for name, model in held.items()}
+    bytes_of_a_view = sum(2 * dataset.sizes["train"] * int(np.prod(s)) for s in shapes.values())
+    views = min(epochs, MOST_VIEWS, MOST_BYTES // bytes_of_a_view) if augment else 1
+    if augment and views < min(epochs, 2):
+        return None
+    run = {
+        name: tf.function(
+            lambda x, model=model: tf.cast(model(x, training=False), tf.float16),
+            input_signature=[tf.TensorSpec([None, *model.input.shape[1:]], model.input.dtype)],
+            autograph=False,
+        )
+        for name, model in held.items()
+    }
+
+    def outputs(name: str, values) -> np.ndarray:
+        found = run[name](values).numpy()
+        found[is_absent(np.asarray(values))] = 0
+        return found
+
+    seen = dataset.only(list(held))
+    made = {
+        name: np.zeros([views * len(seen.splits["train"]), *shapes[name]], np.float16)
+        for name in held
+    }
+    row = 0
+    given = {"views": views, "seed": seed, "augment": augment, "batch_size": _AT_ONCE}
+    for batch, labels in view_batches(seen, **given):
+        for name in held:
+            made[name][row : row + len(labels)] = outputs(name, batch[name])
+        row += len(labels)
+    forms = {
+        name: HeldOutputs(name, values.reshape([views, -1, *shapes[name]]), seed)
+        for name, values in made.items()
+    }
+
+    def clean(name: str, examples: Examples) -> np.ndarray:
+        # Of the training split the views are read, and the test split not at all.
+        if examples is not dataset.splits["validation"] and augment:
+            return np.zeros([len(examples), *shapes[name]], np.float16)
+        values, starts = examples.inputs[name], range(0, len(examples), _AT_ONCE)
+        return np.concatenate([outputs(name, values[at : at + _AT_ONCE]) for at in starts])
+
+    def replaced(examples: Examples) -> dict:
+        theirs = {teacher_form(n): x for n, x in teacher_inputs(examples.inputs).items()}
+        own = {name: clean(name, examples) for name in held}
+        return {**student_inputs(examples.inputs), **theirs, **own}
+
+    theirs = {teacher_form(n): m for n, m in teacher_inputs(dataset.modalities).items()}
+    return dataset.with_inputs(replaced, {**student_inputs(dataset.modalities), **theirs, **forms})

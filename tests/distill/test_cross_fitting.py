@@ -1,0 +1,115 @@
+"""Each row is answered by a head that was trained without it."""
+
+import numpy as np
+import pytest
+
+from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.data.pretrained import FeatureVector
+from mmkd_tf.distill import cross_fitting
+from mmkd_tf.distill.cross_fitting import train_heads, with_folds
+from mmkd_tf.distill.training import Recipe
+from mmkd_tf.models.cross_fitted import cross_fitted_teacher, heads_of
+from mmkd_tf.models.seeding import seeded
+
+DIM, ROWS = 64, 48
+NO_DECAY = (1e-3,)
+
+
+def dataset(labels_of, *, rows=ROWS, task="single_label", seed=0):
+    """Rows of noise, so wide that a head can learn any labels of them by heart."""
+    rng = np.random.default_rng(seed)
+
+    def examples(count):
+        features = rng.normal(size=(count, DIM)).astype(np.float32) / 8
+        return Examples({"text": np.ones([count, 1]), "teacher/text": features}, labels_of(count))
+
+    return Dataset(
+        name="noise",
+        splits={"train": examples(rows), "validation": examples(12), "test": examples(12)},
+        class_names=["x", "y"],
+        modalities={
+            "text": FeatureVector("text", 1, "nothing"),
+            "teacher/text": FeatureVector("text", DIM, "noise"),
+        },
+        task=task,
+    )
+
+
+def random_labels(count, rng=np.random.default_rng(1)):  # noqa: B008
+    return rng.integers(0, 2, count).astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    data = with_folds(dataset(random_labels), 3, seed=0)
+    teacher = seeded(cross_fitted_teacher(data, folds=3), seed=0)
+    seen = data.seen_by(teacher=True)
+    recipe = Recipe(epochs=60, batch_size=16, learning_rate=1e-2, augment=False)
+    assert train_heads(teacher, seen, recipe=recipe, weight_decays=NO_DECAY) == {}
+    return teacher, seen.splits["train"]
+
+
+def right(logits, labels):
+    return (np.asarray(logits).argmax(1) == labels).mean()
+
+
+def test_a_training_row_is_answered_by_a_head_that_has_not_seen_it(trained):
+    teacher, train = trained
+    answers = teacher.predict(dict(train.inputs), verbose=0)
+    # There is nothing to learn: of rows not seen about a half is right, 0.5 +- 0.07.
+    assert right(answers, train.labels) < 0.75
+    own = train.inputs["fold"].argmax(1)
+    for number, head in enumerate(heads_of(teacher)):
+        logits = head.predict({"text": train.inputs["text"]}, verbose=0)
+        assert right(logits[own != number], train.labels[own != number]) > 0.95
+        np.testing.assert_allclose(answers[own == number], logits[own == number], rtol=1e-4)
+
+
+def test_classes_are_spread_evenly_and_other_splits_are_answered_by_all():
+    data = with_folds(dataset(lambda n: (np.arange(n) < n // 3).astype(np.int32)), 4, seed=3)
+    train = data.splits["train"]
+    own = train.inputs["teacher/fold"].argmax(1)
+    np.testing.assert_array_equal(train.inputs["teacher/fold"].sum(1), 1)
+    counts = [np.bincount(own[train.labels == label], minlength=4) for label in (0, 1)]
+    np.testing.assert_array_equal(counts, [[8] * 4, [4] * 4])
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(data.splits[split].inputs["teacher/fold"], [[0.25] * 4] * 12)
+    assert "fold" not in data.seen_by(teacher=False).modalities
+    other = with_folds(dataset(random_labels), 4, seed=4).splits["train"]
+    assert (other.inputs["teacher/fold"].argmax(1) != own).any()
+
+
+def test_several_labels_and_numbers_are_dealt_out_too():
+    labels = {
+        "multi_label": lambda n: np.float32([[i % 2, 1] for i in range(n)]),
+        "regression": lambda n: np.linspace(0, 1, 2 * n, dtype=np.float32).reshape(n, 2),
+    }
+    for task, labels_of in labels.items():
+        data = with_folds(dataset(labels_of, rows=10, task=task), 3, seed=0)
+        own = data.splits["train"].inputs["teacher/fold"].argmax(1)
+        assert sorted(np.bincount(own)) == [3, 3, 4]
+
+
+def test_the_weight_decay_of_the_least_validation_loss_is_taken(monkeypatch):
+    trainings = []
+    train = cross_fitting.train
+
+    def watched(model, data, recipe, **where):
+        trainings.append((model.name, recipe.weight_decay, recipe.seed, len(data.splits["train"])))
+        return train(model, data, recipe, **where)
+
+    monkeypatch.setattr(cross_fitting, "train", watched)
+    data = with_folds(dataset(random_labels), 2, seed=0)
+    teacher = seeded(cross_fitted_teacher(data, folds=2), seed=0)
+    before = [head.get_weights() for head in heads_of(teacher)]
+    # What is learned by heart is sure of itself where it is wrong; little of it is better.
+    recipe = Recipe(epochs=30, batch_size=16, learning_rate=1e-2, augment=False)
+    decays = (1e-3, 10.0)
+    losses = train_heads(
+        teacher, data.seen_by(teacher=True), recipe=recipe, weight_decays=decays, seed=7
+    )
+    assert list(losses) == list(decays) and losses[10.0] < losses[1e-3]
+    assert trainings[:2] == [("head_0", decay, 7, ROWS) for decay in decays]
+    assert trainings[2:] == [(f"head_{n}", 10.0, 7, ROWS // 2) for n in (0, 1)]
+    for head, first in zip(heads_of(teacher), before, strict=True):
+        assert np.abs(head.get_weights()[-2] - first[-2]).max() > 0

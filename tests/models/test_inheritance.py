@@ -1,0 +1,174 @@
+"""Parts of pretrained encoders in a student."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from mmkd_tf.backbones.encoder import PictureEncoder
+from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.text import Text
+from mmkd_tf.models.builder import build_student
+from mmkd_tf.models.inheritance import (
+    SIZES,
+    WORD_SPREAD,
+    Inheritance,
+    inherited_encoders,
+    inherited_forms,
+    inherited_words,
+    picture_encoder,
+    text_encoder,
+    word_vectors,
+)
+from mmkd_tf.models.seeding import seeded
+
+WORDS = ["<pad>", "<unk>", "red", "cup", "big", "lamp", "old"]
+TEXT = Text(vocabulary=WORDS, length=3)
+SMALL = Inheritance(held=1, blocks=2, words=2, word_dim=4)
+PICTURES = np.random.default_rng(0).integers(1, 256, [3, 32, 32, 3]).astype(np.uint8)
+
+
+class FakeWords:
+    """Six random numbers for a word, always the same ones."""
+
+    def features(self, words):
+        seeds = [sum(map(ord, word)) for word in words]
+        return np.stack([np.random.default_rng(s).normal(size=6) for s in seeds]).astype(np.float32)
+
+    def words(self):
+        return ["the", "cup", "bread", "clear", "red", "хлеб", "dim", "more"]
+
+
+def blocks_model(count, *, height, width, name):
+    """A stem and convolutions, whose weights follow from their places alone."""
+    inputs = keras.Input([height, width, 3], dtype="uint8", name=f"{name}_pixels")
+    x = layers.Rescaling(1 / 255, name=f"{name}_rescaling")(inputs)
+    for block in range(count + 1):
+        start = keras.initializers.GlorotUniform(seed=block)
+        x = layers.Conv2D(4, 3, strides=2, kernel_initializer=start, name=f"{name}_block{block}")(x)
+        x = layers.BatchNormalization(name=f"{name}_block{block}_norm")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    model = keras.Sequential([keras.Input([32, 32, 3]), layers.GlobalAveragePooling2D()])
+    backbone = SimpleNamespace(name="fake", kind="image", dim=3, size=32)
+    return PictureEncoder(
+        backbone,
+        model,
+        version="1",
+        blocks=lambda n, *, height, width, name: blocks_model(
+            n, height=height, width=width, name=name
+        ),
+        block_count=2,
+    )
+
+
+def test_word_vectors_are_principal_components():
+    vectors = word_vectors(FakeWords(), WORDS, 4)
+    assert vectors.dtype == np.float32 and vectors.shape == (7, 4)
+    assert not vectors[:2].any()
+    assert vectors[2:].std() == pytest.approx(WORD_SPREAD, rel=1e-3)
+    features = FakeWords().features(WORDS[2:])
+    centred = features - features.mean(0)
+    left, spread, _ = np.linalg.svd(centred, full_matrices=False)
+    expected = (left * spread)[:, :4]
+    expected *= WORD_SPREAD / expected.std()
+    signs = np.sign((expected * vectors[2:]).sum(0))
+    np.testing.assert_allclose(vectors[2:], expected * signs, atol=1e-4)
+
+
+def test_word_vectors_of_few_words_and_of_wide_vectors():
+    assert not word_vectors(FakeWords(), WORDS[:2], 4).any()
+    wide = word_vectors(FakeWords(), WORDS, 9)  # the encoder has six numbers alone
+    assert wide.shape == (7, 9) and not wide[:, 6:].any()
+    assert np.isfinite(word_vectors(FakeWords(), WORDS[:3], 4)).all()
+
+
+def test_the_vocabulary_begins_with_the_words_of_training():
+    more = inherited_words(TEXT, FakeWords(), 3)
+    assert more.vocabulary == [*WORDS, "bread", "clear", "dim"]  # of letters that there are
+    assert (more.name, more.length) == (TEXT.name, TEXT.length)
+    given = {"image": Image(height=32), "text": TEXT}
+    forms = inherited_forms(given, {"text": FakeWords(), "image": None}, SMALL)
+    assert list(forms) == ["text"] and forms["text"].vocabulary == [*WORDS, "bread", "clear"]
+
+
+def test_a_text_is_read_with_the_vectors_of_its_words():
+    (model,) = text_encoder(TEXT, FakeWords(), SMALL, seed=1)
+    (table,) = model.get_layer("text_words").get_weights()
+    np.testing.assert_array_equal(table, word_vectors(FakeWords(), WORDS, 4))
+    assert model.get_layer("text_words").trainable
+    again = text_encoder(TEXT, FakeWords(), SMALL, seed=1)[0]
+    ids = np.int32([[2, 3, 0], [4, 0, 0]])
+    np.testing.assert_array_equal(again(ids), model(ids))
+    assert model(ids).shape == (2, 32)
+    other = text_encoder(TEXT, FakeWords(), SMALL, seed=2)[0]
+    assert np.abs(np.asarray(other(ids)) - model(ids)).max() > 1e-3
+
+
+def test_pictures_go_through_the_first_blocks(pictures):
+    image = Image("photo", height=32)
+    held, above = picture_encoder(image, pictures, SMALL, seed=0)
+    assert (held.name, above.name) == ("photo_held", "photo_inherited")
+    assert not held.trainable_weights and above.trainable_weights
+    assert held.input.dtype == "uint8"
+    np.testing.assert_allclose(
+        held(PICTURES), pictures.first_blocks(1, height=32)(PICTURES), atol=1e-5
+    )
+    whole = pictures.first_blocks(2, height=32)
+    np.testing.assert_allclose(above(held(PICTURES)), whole(PICTURES), atol=1e-5)
+    assert len(held.weights) + len(above.weights) == len(whole.weights)
+
+
+@pytest.mark.parametrize("held", [2, 3])
+def test_where_all_blocks_are_held_there_is_one_model(pictures, held):
+    size = Inheritance(held=held, blocks=held, words=0, word_dim=4)
+    models = picture_encoder(Image(height=32), pictures, size, seed=0)
+    out = PICTURES
+    for model in models:
+        out = model(out)
+        assert not model.trainable_weights
+    whole = pictures.first_blocks(2, height=32)
+    np.testing.assert_allclose(out, whole(PICTURES), atol=1e-5)
+
+
+def test_a_student_begins_with_them_and_keeps_what_is_held(pictures):
+    labels = np.arange(3, dtype=np.int32) % 2
+    given = Examples({"image": PICTURES, "text": np.int32([[2, 3, 0], [0] * 3, [5, 0, 0]])}, labels)
+    dataset = Dataset(
+        name="few",
+        splits=dict.fromkeys(("train", "validation", "test"), given),
+        class_names=["x", "y"],
+        modalities={"image": Image(height=32), "text": TEXT},
+    )
+    encoders = inherited_encoders(
+        dataset.modalities, {"image": pictures, "text": FakeWords()}, SMALL, seed=0
+    )
+    student = seeded(build_student(dataset, encoders=encoders), seed=3)
+    held = student.get_layer("image_held")
+    np.testing.assert_allclose(
+        held(PICTURES), pictures.first_blocks(1, height=32)(PICTURES), atol=1e-5
+    )
+    (table,) = student.get_layer("text_inherited").get_layer("text_words").get_weights()
+    np.testing.assert_array_equal(table, word_vectors(FakeWords(), WORDS, 4))
+    assert not held.trainable_weights
+    student.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before, above = held.get_weights(), student.get_layer("image_inherited").get_weights()
+    student.fit(dict(given.inputs), labels, epochs=2, verbose=0)
+    for was, now in zip(before, held.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, was)
+    now = student.get_layer("image_inherited").get_weights()
+    assert any((a != b).any() for a, b in zip(above, now, strict=True))
+
+
+def test_larger_sizes_take_over_more():
+    sizes = [SIZES[name] for name in ("tiny", "small", "medium")]
+    for field in ("held", "blocks", "words", "word_dim"):
+        numbers = [getattr(size, field) for size in sizes]
+        assert numbers == sorted(numbers)
+    assert all(size.held <= size.blocks for size in sizes)

@@ -1,0 +1,71 @@
+"""Runs and studies with pretrained encoders, here a tiny one of the test's own."""
+
+import keras
+import numpy as np
+import pytest
+
+from mmkd_tf import run as run_module
+from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
+from mmkd_tf.config import make_config
+from mmkd_tf.models.cross_fitted import heads_of
+from mmkd_tf.run import load_dataset, num_parameters, untrained
+from mmkd_tf.study import make_units, train_unit
+from mmkd_tf.study_config import make_study
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+EXTRA = ["hat", "bead", "lute", "тень", "xylophone"]  # two have letters that the table lacks
+SMALL = {"epochs": 1, "image": None, "batch_size": 8, "student.inherit": "tiny"}
+SMALL |= {"teacher.encoders": {"text": ["letters"]}, "teacher.folds": 2}
+
+
+@pytest.fixture(autouse=True)
+def letters(monkeypatch, tmp_path):
+    """A backbone that reads letters, by its name in the settings."""
+    ids = keras.Input([None], dtype="int32")
+    start = keras.initializers.RandomNormal(seed=0)
+    x = keras.layers.Embedding(30, 16, mask_zero=True, embeddings_initializer=start)(ids)
+    model = keras.Model(ids, keras.layers.GlobalAveragePooling1D()(x))
+    monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path / "cache"))
+    register_backbone(
+        backbone_of(
+            model,
+            name="letters",
+            kind="text",
+            licence="MIT",
+            tokenize=lambda texts: [[LETTERS.find(c) + 2 for c in text] for text in texts],
+            vocabulary=EXTRA,
+        )
+    )
+    run_module.encoder.cache_clear()
+    yield
+    run_module.encoder.cache_clear()
+    del BACKBONES["letters"]
+
+
+def test_teachers_read_features_and_students_more_words(table):
+    config = make_config({"data.source": str(table), **SMALL})
+    dataset = load_dataset(config)
+    assert sorted(dataset.modalities) == ["teacher/fold", "teacher/text", "text"]
+    assert dataset.splits["train"].inputs["teacher/text"].shape[1] == 16
+    models = untrained(config.for_task(dataset.task), dataset)
+    assert sorted(models["teacher"].input) == ["fold", "text"]
+    assert len(heads_of(models["teacher"])) == 2
+    words = dataset.modalities["text"].vocabulary
+    assert words[-3:] == EXTRA[:3] and list(models["student"].input) == ["text"]
+    number = num_parameters("teacher", models["teacher"], config)
+    assert number == models["teacher"].count_params() + 30 * 16
+    one, other = (models[name].get_weights() for name in ("student_alone", "student"))
+    for ours, theirs in zip(one, other, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_study_trains_and_compares_them(table, tmp_path):
+    study = make_study({"data": str(table), "settings": SMALL, "seeds": 1})
+    (unit,) = make_units(study, tmp_path / "out")
+    said = []
+    train_unit(unit, said.append)
+    names = ["teacher", "student_alone", "recipe-default"]
+    assert [line.split(": ")[1].split(",")[0] for line in said] == names
+    outcome = unit.outcome("teacher")
+    assert outcome.without == {"validation": {}, "test": {}}  # no head's number is an input
+    assert unit.missing == [] and unit.changed_settings() == []
