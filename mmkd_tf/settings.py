@@ -109,8 +109,8 @@ class StudentSettings(BaseModel, extra="forbid", frozen=True):
     )
     inherit: Literal["none", "tiny", "small", "medium"] = Field(
         "small",
-        description="What they take over from pretrained encoders, by the size of the file: at "
-        "most 80, 300 or 1,024 KiB.",
+        description="How much they take over from pretrained encoders; small is meant for a file "
+        "of 300 KiB with 8-bit weights.",
     )
     compare_scratch: bool = Field(
         False, description="Train the same student without inheritance too, for comparison."

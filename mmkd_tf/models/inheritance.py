@@ -36,7 +36,7 @@ class Inheritance:
     word_dim: int
 
 
-# Sizes of files: at most 80, 300 and 1,024 KiB with labels and words.
+# Meant for files of 80, 300 and 1,024 KiB with 8-bit weights, labels and words.
 SIZES = {
     "tiny": Inheritance(held=2, blocks=2, words=1_000, word_dim=12),
     "small": Inheritance(held=3, blocks=5, words=6_000, word_dim=16),
