@@ -272,9 +272,6 @@ def export(
         from mmkd_tf.run import export_settings, load_finished
 
         config, loaded, dataset = load_finished(folder, model)
-        settings = (
-            export_settings(config, dataset) if model.startswith("student") else config.export
-        )
         if text_input is not None:
             config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
         is_student = model.startswith("student")

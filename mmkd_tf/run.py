@@ -16,9 +16,9 @@ from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.batches import batches
-from mmkd_tf.data.dataset import Dataset, for_student
+from mmkd_tf.data.dataset import Dataset, for_student, with_student_forms
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.pretrained import with_pretrained, with_student_forms
+from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.cross_fitting import train_heads, with_folds
@@ -282,7 +282,7 @@ def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
         inputs=None if side == "teacher" else student.inputs,
         fusion=fusion_by_name(name, side),
         modality_dropout=getattr(config, side).modality_dropout,
-        encoders=inherited if side == "student" else None,
+        encoders=inherited,
     )
 
 

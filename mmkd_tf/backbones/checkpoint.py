@@ -1,5 +1,6 @@
 """Reads checkpoints of PyTorch and safetensors into arrays; nothing in them is executed."""
 
+import hashlib
 import io
 import json
 import math
@@ -158,6 +159,14 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         return arrays
     except (struct.error, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
         raise _not_weights(path, error) from None
+
+
+def weights_digest(weights: dict[str, np.ndarray]) -> str:
+    """SHA-256 of all names and numbers, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        digest.update(key.encode() + weights[key].tobytes())
+    return digest.hexdigest()
 
 
 def check_shapes(

@@ -10,7 +10,6 @@ References:
     R. Liu, "Higher accuracy on vision models with EfficientNet-Lite", TensorFlow blog, 2020.
 """
 
-import hashlib
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ import numpy as np
 from keras import layers
 
 from mmkd_tf.backbones.backbone import Backbone
-from mmkd_tf.backbones.checkpoint import check_shapes, read_torch
+from mmkd_tf.backbones.checkpoint import check_shapes, read_torch, weights_digest
 from mmkd_tf.backbones.encoder import PictureEncoder
 
 CODE_VERSION = 1  # raise it with a change of what is computed
@@ -82,13 +81,10 @@ def make_encoder(backbone: Backbone, weights: dict[str, np.ndarray]) -> PictureE
                 layer.set_weights(model.get_layer(own).get_weights())
         return part
 
-    digest = hashlib.sha256()
-    for key in sorted(weights):
-        digest.update(key.encode() + weights[key].tobytes())
     return PictureEncoder(
         backbone,
         model,
-        version=f"{digest.hexdigest()} {CODE_VERSION}",
+        version=f"{weights_digest(weights)} {CODE_VERSION}",
         blocks=first_blocks,
         block_count=len(blocks),
     )

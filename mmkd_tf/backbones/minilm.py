@@ -7,7 +7,6 @@ References:
     2019.
 """
 
-import hashlib
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from mmkd_tf.backbones.backbone import Backbone
-from mmkd_tf.backbones.checkpoint import check_shapes, read_safetensors
+from mmkd_tf.backbones.checkpoint import check_shapes, read_safetensors, weights_digest
 from mmkd_tf.backbones.encoder import TextEncoder
 
 CODE_VERSION = 1  # raise it with a change of what is computed
@@ -70,13 +69,10 @@ def load(backbone: Backbone, files: dict[str, Path]) -> TextEncoder:
     outputs = BertEncoder(weights, name=f"{backbone.name}_features")(inputs)
     model = keras.Model(inputs, outputs, name=backbone.name)
     model.trainable = False
-    digest = hashlib.sha256()
-    for key in sorted(weights):
-        digest.update(key.encode() + weights[key].tobytes())
     return TextEncoder(
         backbone,
         model,
-        version=f"{digest.hexdigest()} {CODE_VERSION}",
+        version=f"{weights_digest(weights)} {CODE_VERSION}",
         tokenize=lambda texts: [pieces(text, longest=LONGEST) for text in texts],
         vocabulary=lambda: (piece for piece in vocabulary if not piece.startswith("##")),
         max_tokens=LONGEST,

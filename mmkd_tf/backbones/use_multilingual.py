@@ -9,7 +9,6 @@ References:
     Y. Yang and others, "Multilingual Universal Sentence Encoder for Semantic Retrieval", 2020.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from mmkd_tf.backbones.backbone import Backbone
-from mmkd_tf.backbones.checkpoint import check_shapes
+from mmkd_tf.backbones.checkpoint import check_shapes, weights_digest
 from mmkd_tf.backbones.encoder import TextEncoder
 from mmkd_tf.edge.tokenizer import split_words
 
@@ -67,13 +66,10 @@ def load(backbone: Backbone, files: dict[str, Path]) -> TextEncoder:
         # Ids begin with 0 there, which is <unk>; here 0 is no piece.
         return [[piece + 1 for piece in tokenizer.encode(text)] for text in texts]
 
-    digest = hashlib.sha256()
-    for key in sorted(weights):
-        digest.update(key.encode() + weights[key].data)
     return TextEncoder(
         backbone,
         model,
-        version=f"{digest.hexdigest()} {CODE_VERSION}",
+        version=f"{weights_digest(weights)} {CODE_VERSION}",
         tokenize=tokenize,
         vocabulary=lambda: _whole_words(_pieces(tokenizer)),
     )

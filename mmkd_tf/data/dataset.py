@@ -261,12 +261,29 @@ def for_student(dataset: Dataset, **inputs: Mapping | None) -> Dataset:
     if problems:
         raise ValueError("\n".join(problems))
 
-    def in_both_forms(examples: Examples) -> dict:
-        made = {n: in_tensor_form(own[n], _values(examples, n)) for n in own}
-        return {**examples.inputs, **made, **{teacher_form(n): examples.inputs[n] for n in own}}
+    return with_student_forms(dataset, own)
 
-    theirs = {teacher_form(name): dataset.modalities[name] for name in own}
-    return dataset.with_inputs(in_both_forms, {**dataset.modalities, **own, **theirs})
+
+def with_student_forms(dataset: Dataset, forms: Mapping[str, Modality]) -> Dataset:
+    """Gives the student other forms of inputs than its teacher reads.
+
+    Args:
+        dataset: The data.
+        forms: By name, the inputs as the student is to read them.
+
+    Returns:
+        A Dataset in which `<input>` is the student's form, and `teacher/<input>` what teachers
+        read before.
+    """
+    theirs = {n: teacher_form(n) for n in forms if teacher_form(n) not in dataset.modalities}
+
+    def replaced(examples: Examples) -> dict:
+        own = {n: in_tensor_form(form, _values(examples, n)) for n, form in forms.items()}
+        kept = {key: examples.inputs[name] for name, key in theirs.items()}
+        return {**examples.inputs, **kept, **own}
+
+    kept = {key: dataset.modalities[name] for name, key in theirs.items()}
+    return dataset.with_inputs(replaced, {**dataset.modalities, **kept, **forms})
 
 
 def _values(examples: Examples, name: str) -> Sequence:

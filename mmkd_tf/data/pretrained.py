@@ -14,7 +14,7 @@ from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
-from mmkd_tf.modalities.modality import Modality, chosen, in_tensor_form, teacher_form
+from mmkd_tf.modalities.modality import chosen, student_inputs, teacher_form
 
 # Of unit length, features are too small for the usual learning rates.
 _SCALE = 16.0
@@ -77,7 +77,7 @@ def with_pretrained(
     Raises:
         ValueError: If there is no such input, or an encoder is of another kind; lists all.
     """
-    kinds = {name: dataset.modalities[name].kind for name in dataset.modalities if "/" not in name}
+    kinds = {name: one.kind for name, one in student_inputs(dataset.modalities).items()}
     problems = [
         f"`encoders['{name}']`: a backbone of kind {kinds.get(name, 'of an input that is there')}. "
         f"Received: {encoder.backbone.name}, of kind {encoder.backbone.kind}; inputs are {kinds}."
@@ -161,25 +161,3 @@ def _kept(encoder: Encoder, values: Sequence, file: Path | None) -> np.ndarray:
         finally:
             unfinished.unlink(missing_ok=True)
     return features
-
-
-def with_student_forms(dataset: Dataset, forms: Mapping[str, Modality]) -> Dataset:
-    """Gives the student other forms of inputs than its teacher reads.
-
-    Args:
-        dataset: The data, with raw values of these inputs.
-        forms: By name, the inputs as the student is to read them.
-
-    Returns:
-        A Dataset in which `<input>` is the student's form, and `teacher/<input>` what teachers
-        read before.
-    """
-    theirs = {n: teacher_form(n) for n in forms if teacher_form(n) not in dataset.modalities}
-
-    def replaced(examples: Examples) -> dict:
-        own = {n: in_tensor_form(form, examples.raw[n]) for n, form in forms.items()}
-        kept = {key: examples.inputs[name] for name, key in theirs.items()}
-        return {**examples.inputs, **kept, **own}
-
-    kept = {key: dataset.modalities[name] for name, key in theirs.items()}
-    return dataset.with_inputs(replaced, {**dataset.modalities, **kept, **forms})

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 
 import keras
 import numpy as np
@@ -78,7 +77,7 @@ def train_heads(
                 trial.evaluate(dict(validation.inputs), validation.labels, verbose=0)[0]
             )
     chosen = min(losses, key=losses.get) if losses else weight_decays[0]
-    for number, head in zip(count(), heads, strict=False):
+    for number, head in enumerate(heads):
         seen = np.flatnonzero(answering != number)
         # A copy, so that no optimizer stays with the teacher.
         copy = keras.models.clone_model(head)

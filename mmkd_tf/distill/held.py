@@ -113,8 +113,9 @@ def with_held(
     }
 
     def clean(name: str, examples: Examples) -> np.ndarray:
-        # Of the training split the views are read, and the test split not at all.
-        if examples is not dataset.splits["validation"] and augment:
+        if examples is dataset.splits["train"]:  # read as it is where nothing is augmented
+            return made[name][: len(examples)]
+        if augment and examples is not dataset.splits["validation"]:  # the test split is not read
             return np.zeros([len(examples), *shapes[name]], np.float16)
         values, starts = examples.inputs[name], range(0, len(examples), _AT_ONCE)
         return np.concatenate([outputs(name, values[at : at + _AT_ONCE]) for at in starts])

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmkd_tf.data.dataset import Dataset, Examples, for_student
-from mmkd_tf.data.pretrained import FeatureVector, with_pretrained, with_student_forms
+from mmkd_tf.data.dataset import Dataset, Examples, for_student, with_student_forms
+from mmkd_tf.data.pretrained import FeatureVector, with_pretrained
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 
