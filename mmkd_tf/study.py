@@ -16,15 +16,14 @@ from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
+from mmkd_tf.roles import num_parameters, untrained
 from mmkd_tf.run import (
     keep_soft_targets,
     load_dataset,
-    num_parameters,
     predict,
     student_terms,
     train_model,
     transfer_rows,
-    untrained,
 )
 from mmkd_tf.run_folder import RunFolder, whole_file
 from mmkd_tf.study_config import StudyConfig, teacher_settings

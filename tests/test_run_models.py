@@ -8,7 +8,8 @@ from mmkd_tf.config import grouped, make_config
 from mmkd_tf.data.dataset import Dataset, Examples, for_student
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
-from mmkd_tf.run import keep_soft_targets, predict, student_terms, train_model, untrained
+from mmkd_tf.roles import untrained
+from mmkd_tf.run import keep_soft_targets, predict, student_terms, train_model
 from mmkd_tf.tasks import TASKS
 
 WORDS = ["red", "green", "blue"]

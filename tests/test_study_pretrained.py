@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from mmkd_tf import run as run_module
+from mmkd_tf import roles
 from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
 from mmkd_tf.config import make_config
 from mmkd_tf.models.cross_fitted import heads_of
-from mmkd_tf.run import load_dataset, num_parameters, untrained
+from mmkd_tf.roles import num_parameters, untrained
+from mmkd_tf.run import load_dataset
 from mmkd_tf.study import make_units, train_unit
 from mmkd_tf.study_config import make_study
 
@@ -36,9 +37,9 @@ def letters(monkeypatch, tmp_path):
             vocabulary=EXTRA,
         )
     )
-    run_module.encoder.cache_clear()
+    roles.encoder.cache_clear()
     yield
-    run_module.encoder.cache_clear()
+    roles.encoder.cache_clear()
     del BACKBONES["letters"]
 
 

@@ -1,0 +1,110 @@
+"""The models of a run by role: teacher, experts, students, and what these are made from."""
+
+import functools
+
+import keras
+
+from mmkd_tf.backbones import find_backbone
+from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.config import RunConfig
+from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.modalities.modality import student_inputs
+from mmkd_tf.models.builder import baseline_teacher, build_student, build_teacher
+from mmkd_tf.models.cross_fitted import cross_fitted_teacher
+from mmkd_tf.models.inheritance import SIZES, gives_parts, inherited_encoders
+from mmkd_tf.models.named_fusions import fusion_by_name
+from mmkd_tf.models.seeding import keeping, seeded
+
+STUDENTS = ("student_alone", "student_scratch", "student")
+
+
+def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
+    """Builds the models of a run, by role, in the order of training.
+
+    `teacher`; where the settings ask for experts, a teacher of one input for each that the student
+    reads, `image_expert` and so on; `student_alone` and `student`, which begin with the same
+    weights; where the settings ask for it `student_scratch` between them, which inherits nothing.
+    """
+    teacher, student = _build(config, dataset, "teacher"), _build(config, dataset, "student")
+    teachers = {"teacher": teacher} | {
+        expert_name(name): build_teacher(dataset, inputs=[name])
+        for name in (student.input if config.teacher.experts else ())
+    }
+    return {
+        **{name: seeded(model, seed=2 * config.seed) for name, model in teachers.items()},
+        **_untrained_students(config, student),
+    }
+
+
+def _untrained_students(config: RunConfig, student: keras.Model) -> dict[str, keras.Model]:
+    seed = 2 * config.seed + 1
+    models = {name: seeded(student, seed=seed) for name in ("student_alone", "student")}
+    if config.student.compare_scratch:
+        scratch = seeded(keeping(student, ()), seed=seed)
+        scratch.trainable = True  # blocks that are held where they are inherited too
+        models["student_scratch"] = scratch
+    return {name: models[name] for name in STUDENTS if name in models}
+
+
+def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
+    teacher, student = config.teacher, config.student
+    build = build_teacher if side == "teacher" else build_student
+    inherited = None
+    if side == "student" and student.inherit != "none":
+        own, size = student_inputs(dataset.modalities), SIZES[student.inherit]
+        inherited = inherited_encoders(own, student_encoders(config), size, seed=config.seed)
+    if dataset.task.is_pairwise:
+        return build(dataset, embedding_dim=teacher.embedding_dim, encoders=inherited)
+    if side == "teacher" and teacher.architecture == "baseline":
+        return baseline_teacher(dataset.num_classes)
+    if side == "teacher" and config.teacher_is_pretrained:
+        build = functools.partial(cross_fitted_teacher, folds=teacher.folds)
+    name = teacher.fusion if side == "teacher" else student.fusion or teacher.fusion
+    return build(
+        dataset,
+        inputs=None if side == "teacher" else student.inputs,
+        fusion=fusion_by_name(name, side),
+        modality_dropout=getattr(config, side).modality_dropout,
+        encoders=inherited,
+    )
+
+
+def expert_name(name: str) -> str:
+    """What the teacher of one input is called, among teachers and in files."""
+    return f"{name}_expert"
+
+
+def seen_by(name: str, dataset: Dataset) -> Dataset:
+    """The data as the model of a role reads them."""
+    return dataset.seen_by(teacher=name not in STUDENTS)
+
+
+def student_encoders(config: RunConfig) -> dict[str, Encoder]:
+    """By input that the students read, the backbone that they inherit from."""
+    read = config.student_inputs
+    return {n: encoder(backbones[0]) for n, backbones in config.backbones.items() if n in read}
+
+
+@functools.cache
+def encoder(backbone: str) -> Encoder:
+    """The loaded backbone of a name."""
+    return find_backbone(backbone).load()
+
+
+def inherited_from(config: RunConfig, dataset: Dataset) -> dict[str, str]:
+    """By input that the student inherits for, what from, whose it is and its licence."""
+    if config.student.inherit == "none":
+        return {}
+    return {
+        name: found.backbone.credit
+        for name, found in student_encoders(config).items()
+        if gives_parts(dataset.modalities[name], found)
+    }
+
+
+def num_parameters(name: str, model: keras.Model, config: RunConfig) -> int:
+    """Of the model of a role; of a teacher with those of the frozen encoders that it reads."""
+    if name in STUDENTS or not config.teacher_is_pretrained:
+        return model.count_params()
+    read = [backbones for of, backbones in config.backbones.items() if of in model.input]
+    return model.count_params() + sum(find_backbone(b).parameters for each in read for b in each)
