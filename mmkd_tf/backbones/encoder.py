@@ -28,7 +28,11 @@ class Encoder(ABC):
             `[batch, dim]` as the network gives it, of any length.
         fingerprint: Hexadecimal digits that change when the weights or what is computed with them
             do, to know stored features by.
+        block_count: Number of blocks that `first_blocks` can give, as `PictureEncoder` has it; an
+            input that it reads then has `height` and `width`.
     """
+
+    block_count = 0
 
     def __init__(self, backbone: Backbone, model: keras.Model, *, version: str):
         self.backbone = backbone

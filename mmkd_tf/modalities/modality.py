@@ -80,7 +80,8 @@ class Modality(ABC):
         form: Shape of a batch of its tensors, for messages.
         keeps_raw: Whether raw values are kept beside the tensors, since tensors lose of them.
         takes_utf8: Whether raw values are strings and an exported file can take their UTF-8 in
-            place of the tensor; such a kind has `vocabulary`, `length` and `tokenizer` as `Text`.
+            place of the tensor; such a kind has `vocabulary`, `length`, `tokenizer` and
+            `with_words` as `Text`.
         damages: By name, ways in which values go bad.
         name: Name of the input.
     """

@@ -161,6 +161,10 @@ class Text(Modality):
             return None
         return Text(self.name, vocabulary=words, length=length)
 
+    def with_words(self, words: Sequence[str]) -> Self:
+        """Makes the same input with more words, whose ids come behind those that there are."""
+        return type(self)(self.name, vocabulary=[*self.vocabulary, *words], length=self.length)
+
     @classmethod
     def fits_feature(cls, connector) -> bool:
         return connector.shape == () and connector.np_dtype in (np.str_, np.object_, np.bytes_)

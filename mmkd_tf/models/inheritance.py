@@ -10,9 +10,7 @@ from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.edge.tokenizer import PAD_ID, UNKNOWN_ID
-from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import Modality
-from mmkd_tf.modalities.text import Text
 
 LEAST_PIXELS = 32  # of a picture's side
 WORD_SPREAD = 0.3  # standard deviation of the word vectors' numbers
@@ -44,18 +42,18 @@ SIZES = {
 }
 
 
-def inherited_words(text: Text, encoder: Encoder, number: int) -> Text:
+def inherited_words(text: Modality, encoder: Encoder, number: int) -> Modality:
     """Gives a text of more words: beside its own the encoder's most frequent ones.
 
     Words with letters that no word of its own has are of other languages, and left out.
     """
     known, letters = set(text.vocabulary), set("".join(text.vocabulary[2:]))
     extra = [w for w in encoder.words() if w not in known and letters.issuperset(w)][:number]
-    return Text(text.name, vocabulary=[*text.vocabulary, *extra], length=text.length)
+    return text.with_words(extra)
 
 
 def picture_encoder(
-    image: Image, encoder: Encoder, size: Inheritance, *, seed: int
+    image: Modality, encoder: Encoder, size: Inheritance, *, seed: int
 ) -> list[keras.Model]:
     """Gives two models, one after the other: blocks that stay as they are, and those above.
 
@@ -74,7 +72,7 @@ def picture_encoder(
 
 
 def text_encoder(
-    text: Text, encoder: Encoder, size: Inheritance, *, seed: int
+    text: Modality, encoder: Encoder, size: Inheritance, *, seed: int
 ) -> list[keras.Model]:
     """Gives an LSTM over word vectors that the encoder taught.
 
@@ -131,9 +129,16 @@ def word_features(encoder: Encoder, words: tuple[str, ...]) -> np.ndarray:
 
 def gives_parts(modality: Modality, encoder: Encoder) -> bool:
     """Whether a student inherits: words, and blocks that are known for pictures large enough."""
-    if isinstance(modality, Image):
-        return encoder.block_count > 0 and min(modality.height, modality.width) >= LEAST_PIXELS
-    return isinstance(modality, Text)
+    return _maker(modality, encoder) is not None
+
+
+def _maker(modality: Modality, encoder: Encoder) -> Callable | None:
+    """What makes a student's encoder of this one, for kinds of any name; None if nothing does."""
+    if modality.takes_utf8:
+        return text_encoder
+    if encoder.block_count and min(modality.height, modality.width) >= LEAST_PIXELS:
+        return picture_encoder
+    return None
 
 
 def inherited_forms(
@@ -143,7 +148,7 @@ def inherited_forms(
     return {
         name: inherited_words(modalities[name], encoder, size.words)
         for name, encoder in encoders.items()
-        if isinstance(modalities[name], Text)
+        if modalities[name].takes_utf8
     }
 
 
@@ -166,9 +171,9 @@ def inherited_encoders(
     Returns:
         By name, models for `build_student`'s `encoders`.
     """
-    makers: dict[str, Callable] = {Image.kind: picture_encoder, Text.kind: text_encoder}
+    makers = {name: _maker(modalities[name], encoder) for name, encoder in encoders.items()}
     return {
-        name: makers[modalities[name].kind](modalities[name], encoder, size, seed=seed)
-        for name, encoder in encoders.items()
-        if gives_parts(modalities[name], encoder)
+        name: make(modalities[name], encoders[name], size, seed=seed)
+        for name, make in makers.items()
+        if make is not None
     }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from mmkd_tf.backbones.encoder import PictureEncoder
+from mmkd_tf.backbones.encoder import Encoder, PictureEncoder
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
@@ -16,6 +16,7 @@ from mmkd_tf.models.inheritance import (
     SIZES,
     WORD_SPREAD,
     Inheritance,
+    gives_parts,
     inherited_encoders,
     inherited_forms,
     inherited_words,
@@ -164,6 +165,46 @@ def test_a_student_begins_with_them_and_keeps_what_is_held(pictures):
         np.testing.assert_array_equal(now, was)
     now = student.get_layer("image_inherited").get_weights()
     assert any((a != b).any() for a, b in zip(above, now, strict=True))
+
+
+class Sketch(Image):
+    """A kind that the package does not know, of pictures."""
+
+    kind = "sketch"
+
+
+class Title(Text):
+    """One of texts."""
+
+    kind = "title"
+
+
+def test_kinds_from_outside_inherit_too(pictures):
+    modalities = {
+        "drawn": Sketch("drawn", height=32),
+        "small": Sketch("small", height=24),  # for which no blocks are known
+        "name": Title("name", vocabulary=WORDS, length=3),
+    }
+    encoders = {"drawn": pictures, "small": pictures, "name": FakeWords()}
+    forms = inherited_forms(modalities, encoders, SMALL)
+    assert {name: type(form) for name, form in forms.items()} == {"name": Title}
+    assert forms["name"].vocabulary == [*WORDS, "bread", "clear"]
+    made = inherited_encoders(modalities | forms, encoders, SMALL, seed=0)
+    assert {name: len(parts) for name, parts in made.items()} == {"drawn": 2, "name": 1}
+    assert [gives_parts(modalities[name], encoders[name]) for name in encoders] == [1, 0, 1]
+
+
+def test_an_encoder_without_parts_gives_none():
+    class Sound(Encoder):
+        """Of a kind that has neither blocks nor words."""
+
+        def features(self, values, *, batch_size=32):
+            raise NotImplementedError
+
+    sound = Sound(SimpleNamespace(name="sound"), None, version="1")
+    heard = SimpleNamespace(name="heard", takes_utf8=False)
+    assert not gives_parts(heard, sound)
+    assert inherited_encoders({"heard": heard}, {"heard": sound}, SMALL, seed=0) == {}
 
 
 def test_larger_sizes_take_over_more():
