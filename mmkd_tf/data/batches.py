@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
@@ -97,6 +98,17 @@ def view_batches(
     return steps.map(make_view, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
+def first_view_seed(seed: int) -> int:
+    """What the augmentation of view 0 is seeded with; view v has this plus v, below 2**31.
+
+    Seeds below 32,768 are so far apart that none has a view of another; larger ones, for which
+    there is no such room in 32 bits, stand anywhere.
+    """
+    if seed < 2**15:
+        return seed * 65_537
+    return int(np.random.default_rng(seed).integers(2**31 - 2**15))
+
+
 def num_steps(dataset: Dataset, batch_size: int) -> int:
     """Number of training batches in an epoch."""
     return -(-dataset.sizes["train"] // batch_size)
@@ -135,11 +147,12 @@ def _view_maker(dataset: Dataset, *, seed: int, augment: bool) -> Callable:
     # and costs an index an example.
     inputs = {name: tf.constant(values) for name, values in examples.inputs.items()}
     labels = tf.constant(examples.labels)
+    first = first_view_seed(seed)
 
     def make_view(view, index):
         batch = {name: tf.gather(values, index) for name, values in inputs.items()}
         if augment:
-            seeds = tf.stack([index, tf.fill(tf.shape(index), seed * 65_537 + view)], axis=1)
+            seeds = tf.stack([index, tf.fill(tf.shape(index), first + view)], axis=1)
             batch = {name: dataset.modalities[name].augment(batch[name], seeds) for name in batch}
         return batch, tf.gather(labels, index)
 

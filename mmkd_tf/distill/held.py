@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.data.batches import view_batches
+from mmkd_tf.data.batches import first_view_seed, view_batches
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.modalities.modality import is_absent, student_inputs, teacher_form, teacher_inputs
 
@@ -27,13 +27,13 @@ class HeldOutputs:
     keeps_raw = False
 
     def __init__(self, name: str, views: np.ndarray, seed: int):
-        self.name, self.seed = name, seed
+        self.name, self.first = name, first_view_seed(seed)
         self.num_views, self.num_examples = views.shape[:2]
         self.views = tf.constant(views.reshape([-1, *views.shape[2:]]))
 
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Gives the view that the seeds ask for; epochs show the views in turn."""
-        view = (seeds[:, 1] - self.seed * 65_537) % self.num_views
+        view = (seeds[:, 1] - self.first) % self.num_views
         return tf.gather(self.views, view * self.num_examples + seeds[:, 0])
 
 

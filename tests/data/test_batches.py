@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from mmkd_tf.data.batches import (
     batches,
+    first_view_seed,
     keyed_outputs,
     named_teachers,
     num_steps,
@@ -71,6 +72,16 @@ def test_order_and_views_follow_from_seed_and_epoch(dataset):
     assert not same(read(dataset, epochs=2, seed=3), read(dataset, epochs=2, seed=4))
     resumed = read(dataset, epochs=3, first_epoch=1, seed=3)
     assert same(read(dataset, epochs=3, seed=3)[3:], resumed)
+
+
+def test_any_seed_has_views_of_its_own(dataset):
+    words = [
+        [step[1] for step in read(dataset, epochs=4, seed=seed)] for seed in (0, 32_768, 2**31 - 1)
+    ]
+    assert words[0] != words[1] != words[2]
+    for seed in (32_767, 32_768, 10**6, 2**31 - 1):  # of 32 bits, with room for 2**15 views
+        assert 0 <= first_view_seed(seed) <= 2**31 - 2**15
+    assert [first_view_seed(seed) for seed in (0, 1, 32_767)] == [0, 65_537, 2**31 - 32_769]
 
 
 def test_augmentation_changes_words_of_some_epochs_only_when_asked(dataset):
