@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers, ops
 
 from mmkd_tf.data.batches import first_view_seed, view_batches
 from mmkd_tf.data.dataset import Dataset, Examples
@@ -42,6 +43,10 @@ def held_model(student: keras.Model) -> tuple[keras.Model, dict[str, keras.Model
 
     These are layers of the student that read an input alone and have no weight that learns. The
     part shares its layers with the student: what it learns, the student has learnt.
+
+    Zeros stand for an absent input in the part too. Its layers above then see what the held model
+    makes of a picture of zeros, as they do in the student, whether the input was never there or
+    was dropped: batch normalisation would else learn from other numbers than it meets later.
     """
     first = {
         name: layer
@@ -58,16 +63,34 @@ def held_model(student: keras.Model) -> tuple[keras.Model, dict[str, keras.Model
         else keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
         for name, tensor in student.input.items()
     }
-    held = set(map(id, first.values()))
+    held = {id(layer): _AbsentAs(_of_nothing(layer)) for layer in first.values()}
     part = keras.models.clone_model(
         student,
         input_tensors=given,
         clone_function=lambda layer: layer,
         call_function=lambda layer, *args, **kwargs: (
-            args[0] if id(layer) in held else layer(*args, **kwargs)
+            held[id(layer)](args[0]) if id(layer) in held else layer(*args, **kwargs)
         ),
     )
     return part, first
+
+
+def _of_nothing(model: keras.Model) -> np.ndarray:
+    """What a model makes of an absent input: float16 `[1, ...]`."""
+    nothing = ops.zeros([1, *model.input.shape[1:]], model.input.dtype)
+    return ops.convert_to_numpy(model(nothing, training=False)).astype(np.float16)
+
+
+class _AbsentAs(layers.Layer):
+    """Puts `values`, `[1, ...]`, in the place of each example that is all zeros."""
+
+    def __init__(self, values: np.ndarray):
+        super().__init__(autocast=False, trainable=False)
+        self.values = values
+
+    def call(self, inputs):
+        there = ops.any(inputs != 0, axis=list(range(1, len(inputs.shape))), keepdims=True)
+        return ops.where(there, inputs, self.values)
 
 
 def with_held(

@@ -74,6 +74,16 @@ def same(ours, theirs, **tolerances):
         np.testing.assert_allclose(a, b, **tolerances)
 
 
+def values_of(model):
+    """Weights, and what dropout draws from."""
+    return [variable.numpy() for variable in model.variables]
+
+
+def restore(model, values):
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+
+
 def distance(ours, theirs):
     pairs = zip(ours, theirs, strict=True)
     return sum(float(np.square(a - b).sum()) for a, b in pairs) ** 0.5
@@ -107,6 +117,29 @@ def test_the_part_shares_its_weights_with_the_student(student):
     ours = {id(variable) for variable in student.trainable_variables}
     assert {id(variable) for variable in learning.trainable_variables} == ours
     assert len(learning.variables) < len(student.variables)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_in_training_absent_and_dropped_pictures_are_seen_as_by_the_whole(dataset, rate):
+    """By batch normalisation above, whose statistics are of all examples."""
+    student = student_of(dataset, modality_dropout={"image": rate})
+    learning, held = held_model(student)
+    seen = with_held(dataset, held, epochs=1, seed=0, augment=False)
+    was, now = (data.splits["train"].inputs for data in (dataset, seen))
+    assert not was["image"][0].any()  # absent; of the others some are dropped by the rate
+    at_first = values_of(student)
+
+    def step(model, inputs):
+        """Outputs, and statistics that one step leaves."""
+        restore(student, at_first)
+        outputs = model({name: inputs[name] for name in model.input}, training=True)
+        norm = student.get_layer("image_inherited").get_layer("image_inherited_norm")
+        return [np.asarray(x) for x in (outputs, norm.moving_mean, norm.moving_variance)]
+
+    whole = step(student, was)
+    outputs, *statistics = step(learning, now)
+    np.testing.assert_allclose(outputs, whole[0], atol=2e-3)  # float16 has 11 bits
+    same(statistics, whole[1:], atol=5e-5)
 
 
 def test_views_are_those_of_the_epochs(dataset, student):
@@ -145,21 +178,14 @@ def test_more_epochs_than_views_show_these_in_turn(dataset, student, monkeypatch
 
 @pytest.mark.parametrize("distilled", [False, True])
 def test_learns_what_the_whole_would(dataset, monkeypatch, tmp_path, distilled):
-    """But for rounding. Where a picture is absent, what is above sees zeros, so none is here."""
-    train_rows = dataset.splits["train"]
-    given = {name: values[1:] for name, values in train_rows.inputs.items()}
-    dataset = Dataset(
-        name="colours",
-        splits=dataset.splits | {"train": Examples(given, train_rows.labels[1:])},
-        class_names=dataset.class_names,
-        modalities=dataset.modalities,
-    )
-    student = student_of(dataset, modality_dropout=0)
+    """But for rounding; with absent and dropped inputs."""
+    student = student_of(dataset, modality_dropout=0.3)
 
     def trained():
         return [variable.numpy() for variable in student.trainable_variables]
 
-    first, at_start, held = student.get_weights(), trained(), student.get_layer("image_held")
+    first, at_start = values_of(student), trained()
+    held = student.get_layer("image_held")
     above = student.get_layer("image_inherited")
     below, at_first = held.get_weights(), above.get_weights()
     teacher = seeded(build_teacher(dataset), seed=2)
@@ -169,7 +195,7 @@ def test_learns_what_the_whole_would(dataset, monkeypatch, tmp_path, distilled):
     )
 
     def fit():
-        student.set_weights(first)
+        restore(student, first)
         if distilled:
             assert distill(student=student, teacher=kept, dataset=dataset, recipe=recipe) is student
         else:
