@@ -182,14 +182,15 @@ def _is_downloaded(name: str) -> bool:
 
 # KerasHub
 
+# As the extra keras-hub has them; with safetensors it reads folders of Hugging Face's form.
+HUB_PACKAGES = ("keras-hub>=0.32", "safetensors>=0.4")
+
 
 def _hub_preset(preset: str) -> Backbone:
     try:
         import keras_hub
-    except ImportError:
-        raise ImportError(
-            f"`keras_hub:{preset}`: needs KerasHub. Run `pip install keras-hub`."
-        ) from None
+    except ImportError as error:
+        raise _no_hub(preset, error) from None
     bare = _of_hub(keras_hub.models.Backbone.from_preset, preset, load_weights=False)
     kind = "text" if "token_ids" in _input_names(bare) else "image"
     converter = None
@@ -229,9 +230,19 @@ def _hub_preset(preset: str) -> Backbone:
     )
 
 
+def _no_hub(preset: str, error: ImportError) -> ImportError:
+    packages = " ".join(f"'{package}'" for package in HUB_PACKAGES)
+    return ImportError(
+        f"`keras_hub:{preset}`: KerasHub and what it reads presets with. Received: {error}. Run "
+        f"`pip install {packages}`."
+    )
+
+
 def _of_hub(make: Callable, preset: str, **arguments):
     try:
         return make(preset, **arguments)
+    except ImportError as error:
+        raise _no_hub(preset, error) from None
     except Exception as error:  # of KerasHub, of Kaggle's client, of the network
         raise ValueError(
             f"`keras_hub:{preset}`: a preset that KerasHub knows and can download, or a folder "

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import zipfile
+from configparser import ConfigParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from mmkd_tf.backbones import BACKBONES, backbone_of, find_backbone, register_backbone
 from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.keras_models import HUB_PACKAGES
 from mmkd_tf.cli import app
 
 
@@ -75,8 +78,27 @@ def test_an_unknown_name_lists_those_there_are(name, message):
 
 def test_kerashub_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(ImportError, match="pip install keras-hub"):
+    with pytest.raises(ImportError, match="`pip install 'keras-hub>=0.32' 'safetensors>=") as error:
         find_backbone("keras_hub:bert_tiny_en_uncased")
+    assert str(error.value).startswith("`keras_hub:bert_tiny_en_uncased`: ")
+
+
+def test_kerashub_without_a_package_that_a_preset_needs(monkeypatch):
+    def from_preset(preset, **_):
+        raise ModuleNotFoundError("No module named 'safetensors'")
+
+    backbone = SimpleNamespace(from_preset=from_preset)
+    hub = SimpleNamespace(models=SimpleNamespace(Backbone=backbone))
+    monkeypatch.setitem(sys.modules, "keras_hub", hub)
+    with pytest.raises(ImportError, match="No module named 'safetensors'. Run `pip install"):
+        find_backbone("keras_hub:folder")
+
+
+def test_the_extra_is_what_the_error_asks_for():
+    settings = ConfigParser()
+    settings.read(Path(__file__).parents[2] / "setup.cfg")
+    extra = settings["options.extras_require"]["keras-hub"]
+    assert [line.replace(" ", "") for line in extra.split("\n") if line] == [*HUB_PACKAGES]
 
 
 def test_a_model_of_keras_applications(monkeypatch):
