@@ -1,17 +1,15 @@
 """RunFolder: where a run leaves its files, and what it finds there when it is resumed."""
 
 import json
-import os
 import platform
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import keras
 
 from mmkd_tf.config import RunConfig, differences, full_names, grouped, make_config, read_yaml
+from mmkd_tf.whole_file import whole_file
 
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
@@ -150,21 +148,6 @@ def default_folder(name: str) -> Path:
     while (path := parent / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return path
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; what is there in the end becomes `path`.
-
-    If the writing fails, it is removed, and `path` stays as it was. Both have one suffix, because
-    NumPy and Keras go by it.
-    """
-    unfinished = path.with_name(f".unfinished.{path.name}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -25,10 +25,11 @@ from mmkd_tf.run import (
     train_model,
     transfer_rows,
 )
-from mmkd_tf.run_folder import RunFolder, whole_file
+from mmkd_tf.run_folder import RunFolder
 from mmkd_tf.study_config import StudyConfig, teacher_settings
 from mmkd_tf.study_results import SOFT_TARGETS_FOLDER, Outcome, Unit, summarize
 from mmkd_tf.tasks.task import Task
+from mmkd_tf.whole_file import whole_file
 
 RESULTS_FILE, PAGE_FILE, FIGURE_FILE = "study.json", "study.md", "study.png"
 

@@ -13,10 +13,11 @@ import yaml
 from mmkd_tf.config import RunConfig, differences, grouped
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
 from mmkd_tf.roles import expert_name
-from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions, whole_file
+from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
+from mmkd_tf.whole_file import whole_file
 
 SOFT_TARGETS_FOLDER = ".soft_targets"
 SPLITS = ("validation", "test")

@@ -4,7 +4,7 @@ from importlib.metadata import version
 import pytest
 
 from mmkd_tf.config import RunConfig, make_config
-from mmkd_tf.run_folder import RunFolder, default_folder, versions, whole_file
+from mmkd_tf.run_folder import RunFolder, default_folder, versions
 
 
 def test_begin_notes_the_settings_and_resume_reads_them(tmp_path):
@@ -82,21 +82,6 @@ def test_a_file_that_can_not_be_written_whole_leaves_the_old_one(tmp_path):
         folder.write_text("labels.txt", "new \ud800")
     assert (tmp_path / "labels.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["labels.txt"]
-
-
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_file_appears_whole_or_not_at_all(tmp_path, error):
-    file = tmp_path / "model.v2.keras"
-    with whole_file(file) as unfinished:
-        assert (unfinished.parent, unfinished.suffix) == (tmp_path, ".keras")
-        assert unfinished.name.startswith(".")  # `finish` removes what a kill leaves
-        unfinished.write_text("old")
-        assert not file.exists()
-    with pytest.raises(error), whole_file(file) as unfinished:
-        unfinished.write_text("half")
-        raise error
-    assert file.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["model.v2.keras"]
 
 
 def test_versions_are_those_of_python_and_packages():

@@ -1,8 +1,6 @@
 """Pretrained features: what frozen encoders say of the inputs, computed once and kept on disk."""
 
 import hashlib
-import os
-import uuid
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from keras import layers
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
 from mmkd_tf.modalities.modality import chosen, student_inputs, teacher_form
+from mmkd_tf.whole_file import whole_file
 
 # Of unit length, features are too small for the usual learning rates.
 _SCALE = 16.0
@@ -154,10 +153,6 @@ def _kept(encoder: Encoder, values: Sequence, file: Path | None) -> np.ndarray:
     features = encoder.features(np.stack(values) if pictures else values)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f".{uuid.uuid4().hex}.npz")
-        try:
+        with whole_file(file) as unfinished:
             np.savez(unfinished, features=features, sha256=hashlib.sha256(features).hexdigest())
-            os.replace(unfinished, file)
-        finally:
-            unfinished.unlink(missing_ok=True)
     return features

@@ -1,7 +1,6 @@
 """Training: one recipe for teacher, student alone and distilled student."""
 
 import functools
-import os
 import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.distill.transfer import TransferRows
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import embedding_layer
+from mmkd_tf.whole_file import whole_file
 
 MOST_STEPS_TOGETHER = 50
 
@@ -256,11 +256,10 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes the new state, then removes the old one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / "unfinished.npz"
         values = {str(i): v.numpy() for i, v in enumerate(_variables(self.model))}
-        np.savez(unfinished, **values)
         state = self.folder / f"epoch-{epoch + 1:06d}.npz"
-        os.replace(unfinished, state)
+        with whole_file(state) as unfinished:
+            np.savez(unfinished, **values)
         for old in self.folder.glob("epoch-*.npz"):
             if old != state:
                 old.unlink()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmkd_tf.whole_file import whole_file
+
 _FIELDS = {"items", "embeddings"}
 
 
@@ -123,12 +125,8 @@ class Index:
                 "`path`: a name that ends in .npz, for an index with items. Received: "
                 f"'{path}' for {len(self)} items."
             )
-        unfinished = path.with_name(f".unfinished.{path.name}")
-        try:
+        with whole_file(path) as unfinished:
             np.savez(unfinished, items=np.array(self._items), embeddings=self._embeddings)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Index":
