@@ -167,19 +167,20 @@ class Generator:
     ) -> TransferRows | None:
         """Makes rows of training rows with changed texts.
 
-        `changing(name)` gives a function of a text and a generator to another text.
+        `changing(name)` gives a function from a text and a generator to another text.
         """
         own, theirs = self._training
         names, made = self._names(Text), []
-        rng = self._random(2 if source == "word_dropout_rows" else 3)
+        least = 2 if source == "word_dropout_rows" else 1  # words of a text
+        rng = self._random(4 - least)
         for name in names:
             change, said = changing(name), self.dataset.splits["train"].raw[name]
-            rows = rng.integers(len(said), size=self._number(rate, names))
-            texts = [change(said[row], rng) for row in rows]
-            pairs = zip(texts, rows, strict=True)
-            kept = [i for i, (t, r) in enumerate(pairs) if split_words(t) != split_words(said[r])]
+            able = [row for row, text in enumerate(said) if len(split_words(text)) >= least]
+            rows = rng.choice(able, self._number(rate, names)) if able else []
+            changed = {at: _changed(change, said[row], rng) for at, row in enumerate(rows)}
+            kept = [at for at, text in changed.items() if text is not None]
             if kept:
-                made.append((name, rows[kept], [texts[i] for i in kept]))
+                made.append((name, rows[kept], [changed[at] for at in kept]))
         parts = []
         for name, rows, texts in made:
             alone = np.arange(len(rows)) % 2 == 0
@@ -216,6 +217,12 @@ class Generator:
             return " ".join(said)
 
         return change if len(words) > 1 else lambda text, rng: text
+
+
+def _changed(change: Callable, text: str, rng: np.random.Generator) -> str | None:
+    """Another text; None where several attempts leave it the same."""
+    tries = (change(text, rng) for _ in range(8))
+    return next((new for new in tries if split_words(new) != split_words(text)), None)
 
 
 def _without_words(text: str, rng: np.random.Generator) -> str:

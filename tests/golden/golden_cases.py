@@ -26,9 +26,10 @@ from mmkd_tf.settings import GENERATORS
 FOLDER = Path(__file__).parent
 TOLERANCE = 1e-5  # absolute below 1, relative above
 
-# Of these keys the values differ from run to run or from machine to machine; their form is kept.
 # Settings of rows without labels, of which there were none.
 YOUNGER = (*GENERATORS, "transfer_share", "unlabelled", "unlabelled_rows")
+
+# Of these keys the values differ from run to run or from machine to machine; their form is kept.
 NOT_FROZEN = {"seconds", "peak_memory_mib", "versions", "latency_ms"}
 # By key, a wider tolerance, relative above 1.
 TOLERANCES = {
