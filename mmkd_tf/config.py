@@ -34,6 +34,10 @@ from mmkd_tf.tasks.task import Task
 BASELINE_INPUTS = {"image": {"size": 224}, "text": {"length": 100, "vocabulary_size": 10_000}}
 
 
+# By kind of an input, the ways of making rows without labels that need one.
+_MADE_OF = {"text": ("word_rows", "word_dropout_rows", "neighbour_rows"), "image": ("mixup_rows",)}
+
+
 class RunConfig(BaseModel, extra="forbid", frozen=True):
     """The settings of `mmkd-tf run`; each group is also a key of the YAML file.
 
@@ -187,6 +191,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 f"`teacher.experts`: false, because the data have {there[0]} alone and the teacher "
                 "is its expert. Received: true."
             )
+        problems += self._transfer_problems()
         views = self.distillation.views
         if not self.training.augment and views not in (None, 1):
             problems.append(
@@ -194,6 +199,42 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 f"then. Received: {views}."
             )
         return problems
+
+    def _transfer_problems(self) -> list[str]:
+        """Which rows without labels there can't be, and what would have no effect."""
+        made, problems = self.distillation.generated, []
+        received = ", ".join(f"{name}={rate}" for name, rate in made.items())
+        names = f"`distillation.{'`, `distillation.'.join(made)}`"
+        if made and (not self.teacher_is_pretrained or self.teacher.experts):
+            problems.append(
+                f"{names}: 0 unless the one teacher is pretrained, which answers what is made at "
+                f"little cost. Received: {received}."
+            )
+        if made and not self.distillation.transfer_share:
+            problems.append(
+                f"{names}: 0 where `distillation.transfer_share` is 0, since the student would see "
+                f"none of the rows. Received: {received}."
+            )
+        kinds = {
+            kind: [n for n in self.student_inputs if self._kind_of(n) == kind] for kind in _MADE_OF
+        }
+        problems += [
+            f"`distillation.{name}`: 0 where the student reads no {kind} that the teacher has an "
+            f"encoder for. Received: {made[name]}."
+            for kind, of_kind in _MADE_OF.items()
+            for name in of_kind
+            if name in made and kind not in kinds
+        ]
+        if "recombined_rows" in made and len(self.student_inputs) < 2:
+            problems.append(
+                "`distillation.recombined_rows`: 0 where the student reads one input alone. "
+                f"Received: {made['recombined_rows']}."
+            )
+        return problems
+
+    def _kind_of(self, name: str) -> str | None:
+        """The kind of an input that the teacher has an encoder for."""
+        return self.inputs[name].kind if name in self.inputs and name in self.backbones else None
 
     def _baseline_problems(self) -> list[str]:
         sizes = {

@@ -75,8 +75,8 @@ def expert_name(name: str) -> str:
 
 
 def seen_by(name: str, dataset: Dataset) -> Dataset:
-    """The data as the model of a role reads them."""
-    return dataset.seen_by(teacher=name not in STUDENTS)
+    """The data with labels as the model of a role reads them."""
+    return dataset.labelled.seen_by(teacher=name not in STUDENTS)
 
 
 def student_encoders(config: RunConfig) -> dict[str, Encoder]:

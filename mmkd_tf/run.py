@@ -13,17 +13,18 @@ import numpy as np
 from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.batches import batches
-from mmkd_tf.data.dataset import Dataset, for_student, with_student_forms
+from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.cross_fitting import train_heads, with_folds
+from mmkd_tf.distill.generated_rows import Generator
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.teachers import output_tensors
 from mmkd_tf.distill.training import Recipe, distill, terms_of, train
-from mmkd_tf.distill.transfer import TRANSFER, TransferRows, word_rows
+from mmkd_tf.distill.transfer import TransferRows, joined, unlabelled_rows
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
@@ -255,16 +256,22 @@ def keep_soft_targets(
 
 
 def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> TransferRows | None:
-    """What a pretrained teacher of classes says of single words; None of other teachers."""
-    asked = config.distillation.word_rows and not config.teacher.experts
-    if not (asked and heads_of(teacher) and dataset.task.has_one_class):
+    """The rows without labels that the student learns from, answered; None if there are none."""
+    settings = config.distillation
+    if not settings.transfer_share:
         return None
-    texts = {
-        name: found
-        for name, found in student_encoders(config).items()
-        if found.backbone.kind == "text" and len(config.backbones[name]) == 1
-    }
-    return word_rows(teacher, dataset, texts)
+    parts = [unlabelled_rows(teacher, dataset)]
+    if settings.generated:
+        encoders = {
+            name: [encoder(backbone) for backbone in backbones]
+            for name, backbones in config.backbones.items()
+            if name in config.student_inputs
+        }
+        folder = cache_folder() / "features"
+        generator = Generator(teacher, dataset, encoders, config.seed, folder)
+        parts += [getattr(generator, name)(rate) for name, rate in settings.generated.items()]
+    rows = joined(parts)
+    return rows and rows.read_by(config.student_inputs)
 
 
 def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: int) -> int:
@@ -307,8 +314,8 @@ def train_model(
         student=models["student"],
         teacher={n: m for n, m in models.items() if n not in (*STUDENTS, TRANSFER)},
         transfer=models.get(TRANSFER),
-        transfer_share=config.distillation.word_rows,
-        dataset=dataset,
+        transfer_share=config.distillation.transfer_share,
+        dataset=dataset.labelled,
         recipe=recipe,
         terms=student_terms(config, dataset),
         hard_label_weight=config.distillation.hard_label_weight,

@@ -33,6 +33,7 @@ def _share_or_table(value):
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[Fraction | str, BeforeValidator(_share_or_table)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, le=100)]
 LearningRate = Annotated[float, Field(gt=0, lt=10)]
 Rates = Annotated[float | dict[str, float], BeforeValidator(_rates)]
 FusionName = Literal[
@@ -124,6 +125,16 @@ class StudentSettings(BaseModel, extra="forbid", frozen=True):
     learning_rate: LearningRate = Field(4e-3, description="Their highest.")
 
 
+# What rows without labels are made by, as `mmkd_tf.distill.generated_rows` has it.
+GENERATORS = (
+    "word_rows",
+    "recombined_rows",
+    "word_dropout_rows",
+    "neighbour_rows",
+    "mixup_rows",
+)
+
+
 class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     """What the student learns from its teacher, beside the labels. All but the last weigh terms.
 
@@ -156,13 +167,24 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     on_wrong_teacher: Literal["keep", "skip", "correct"] = Field(
         "keep", description="What becomes of training examples that the teacher gets wrong."
     )
-    word_rows: float = Field(
-        0.0,
+    transfer_share: float = Field(
+        0.5,
         ge=0,
         le=4,
-        description="Single words that a pretrained teacher of classes answers too, for each row "
-        "of a batch.",
+        description="Rows without labels that a batch gets besides, as a share of its size; "
+        "without effect where there are none.",
     )
+    word_rows: Rate = Field(
+        0.0, description="Rows without labels to make for each training row: single words."
+    )
+    recombined_rows: Rate = Field(
+        0.0, description="The same of inputs of different training rows of one class."
+    )
+    word_dropout_rows: Rate = Field(0.0, description="The same of texts with words left out.")
+    neighbour_rows: Rate = Field(
+        0.0, description="The same of texts with words replaced by such as the teacher holds near."
+    )
+    mixup_rows: Rate = Field(0.0, description="The same of means of two pictures.")
     views: int | None = Field(
         None,
         ge=1,
@@ -170,11 +192,21 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         "default one an epoch, as many as a bound on disk allows.",
     )
 
+    @property
+    def generated(self) -> dict[str, float]:
+        """By name of a way, how many rows without labels it makes for each training row."""
+        return {name: rate for name in GENERATORS if (rate := getattr(self, name))}
+
     def for_task(self, task: Task) -> "DistillationSettings":
         """Fills in the task's defaults where something is open; a ValueError if the loss is none.
 
         Of its losses the first is the default.
         """
+        if self.generated and not task.has_one_class:
+            raise ValueError(
+                f"`distillation.{'`, `distillation.'.join(self.generated)}`: 0 for {task.name}, "
+                f"whose examples have no one class. Received: {self.generated}."
+            )
         defaults, known = task.soft_targets(), list(task.soft_target_losses)
         if self.soft_target_loss not in (AUTO, *known):
             raise ValueError(

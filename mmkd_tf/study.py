@@ -9,8 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.distill.transfer import TRANSFER
+from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.models.cross_fitted import FOLD
 from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.report.figures import study_figure
@@ -142,8 +141,8 @@ def train_unit(unit: Unit, say: Callable[[str], None] | None = None) -> None:
 def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
     """Trains a model of a unit and writes its outcome.
 
-    `teaching` holds kept outputs of teachers, by number of views, and transfer rows; all recipes
-    share them.
+    `teaching` holds kept outputs of teachers, by number of views, and transfer rows, by how they
+    are made; all recipes share them.
     """
     if name == "teacher" and unit.take_teacher():
         return unit.outcome(name)
@@ -167,10 +166,11 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
-            if config.distillation.word_rows:
-                if TRANSFER not in teaching:
-                    teaching[TRANSFER] = transfer_rows(files.load_model("teacher"), dataset, config)
-                models[TRANSFER] = teaching[TRANSFER]
+            if config.distillation.transfer_share:
+                made = str(config.distillation.generated)
+                if made not in teaching:
+                    teaching[made] = transfer_rows(files.load_model("teacher"), dataset, config)
+                models[TRANSFER] = teaching[made]
         start = time.monotonic()
         try:
             train_model(role, models, dataset, config, backup=files.state / name)

@@ -15,6 +15,7 @@ from mmkd_tf.modalities import KINDS, register_modality
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.models.builder import MODALITY_DROPOUT
 from mmkd_tf.run_folder import OLDER
+from mmkd_tf.settings import GENERATORS
 
 # What a run wrote before settings came in groups; null where nothing was said.
 OLD = """
@@ -127,7 +128,8 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "distillation.views",
         "teacher.folds",
         "student.compare_scratch",
-        "distillation.word_rows",
+        "distillation.transfer_share",
+        *(f"distillation.{name}" for name in GENERATORS),
         *OLDER,
     }
     assert known == set(setting_names()) - younger

@@ -20,6 +20,8 @@ from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
 
 SPLITS = ("train", "validation", "test")
+TRANSFER = "transfer"  # a further split, of rows without labels
+UNLABELLED = ("unlabelled", "unlabelled_rows")  # where these come from, as settings call it
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,14 @@ class Dataset:
 
     Args:
         name: What people call this data.
-        splits: `Examples` for each of `train`, `validation` and `test`.
+        splits: `Examples` for each of `train`, `validation` and `test`; there may be `transfer`,
+            rows without labels for a teacher to answer.
         class_names: Name of each class, label or target, in the order of the model's outputs.
         modalities: By name, what each input is; see `mmkd_tf.modalities`.
         notes: What people should know about the data, such as rows that were left out.
         task: What is to be learned: a `Task`, or its name in `mmkd_tf.tasks.TASKS`; by default
             one of several classes.
+        transfer_counts: Of the rows without labels, see `mmkd_tf.data.unlabelled`.
     """
 
     def __init__(
@@ -74,8 +78,9 @@ class Dataset:
         modalities: Mapping[str, Modality],
         notes: Sequence[str] = (),
         task: str | Task = DEFAULT_TASK,
+        transfer_counts: Mapping[str, int] | None = None,
     ):
-        if sorted(splits) != sorted(SPLITS):
+        if sorted(set(splits) - {TRANSFER}) != sorted(SPLITS):
             raise ValueError(
                 f"`splits`: one entry for each of {', '.join(SPLITS)}. "
                 f"Received: {', '.join(splits)}."
@@ -86,6 +91,15 @@ class Dataset:
         self.class_names = list(class_names)
         self.modalities = dict(modalities)
         self.notes = list(notes)
+        self.transfer_counts = dict(transfer_counts or {})
+
+    @property
+    def labelled(self) -> "Dataset":
+        """The same data without the rows that have no labels."""
+        if TRANSFER not in self.splits:
+            return self
+        kept = {split: self.splits[split] for split in SPLITS}
+        return self._of(kept, self.modalities)
 
     @property
     def num_classes(self) -> int:
@@ -170,20 +184,24 @@ class Dataset:
             )
             for split, examples in self.splits.items()
         }
+        return self._of(splits, self.modalities if modalities is None else modalities)
+
+    def _of(self, splits: Mapping[str, Examples], modalities: Mapping[str, Modality]) -> "Dataset":
         return Dataset(
             name=self.name,
             splits=splits,
             class_names=self.class_names,
-            modalities=self.modalities if modalities is None else modalities,
+            modalities=modalities,
             notes=self.notes,
             task=self.task,
+            transfer_counts=self.transfer_counts,
         )
 
     def fingerprint(self) -> str:
         """A checksum, 64 hexadecimal digits, of all examples in order and the class names."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         digest.update(self.task.fingerprint())
-        for split in SPLITS:
+        for split in (*SPLITS, *([TRANSFER] if TRANSFER in self.splits else [])):
             examples = self.splits[split]
             for values in (*map(examples.inputs.get, sorted(examples.inputs)), examples.labels):
                 digest.update(str((values.dtype, values.shape)).encode())
@@ -201,6 +219,8 @@ class Dataset:
         labels = {split: self.splits[split].labels for split in SPLITS}
         outputs, *lines = self.task.describe(labels, self.class_names)
         sizes = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
+        if TRANSFER in self.splits:
+            sizes += f", {len(self.splits[TRANSFER]):,} without labels"
         inputs = []
         for name, modality in self.modalities.items():
             absent = sum(int(is_absent(part.inputs[name]).sum()) for part in parts)

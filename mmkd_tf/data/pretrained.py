@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder
-from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
-from mmkd_tf.modalities.modality import chosen, student_inputs, teacher_form
+from mmkd_tf.data.dataset import SPLITS, TRANSFER, Dataset, Examples
+from mmkd_tf.modalities.modality import Modality, chosen, student_inputs, teacher_form
 from mmkd_tf.whole_file import whole_file
 
 # Of unit length, features are too small for the usual learning rates.
@@ -116,14 +116,42 @@ def _lookup(
     def values_of(examples: Examples) -> Sequence:
         return examples.raw.get(name, examples.inputs[form])
 
-    def keys_of(examples: Examples) -> list[bytes]:
-        return [hashlib.sha256(key).digest() for key in kind.content_keys(values_of(examples))]
+    # Rows without labels apart, so that those with labels have one file with them and without.
+    found: dict[bytes, np.ndarray] = {}
+    for splits in (SPLITS, (TRANSFER,)):
+        contents = {}
+        for split in splits:
+            if split in dataset.splits:
+                values = values_of(dataset.splits[split])
+                contents |= zip(_digests(kind, values), values, strict=True)
+        new = {key: value for key, value in contents.items() if key not in found}
+        found |= _features(new, encoders, folder)
+    return lambda examples: np.stack([found[key] for key in _digests(kind, values_of(examples))])
 
-    # Each content once, in an order that does not depend on how the examples were divided.
-    splits = [dataset.splits[split] for split in SPLITS]
-    contents = {}
-    for examples in splits:
-        contents |= zip(keys_of(examples), values_of(examples), strict=True)
+
+def features_of(
+    kind: type[Modality],
+    values: Sequence,
+    encoders: Sequence[Encoder],
+    *,
+    folder: Path | None = None,
+) -> np.ndarray:
+    """Features of raw values as `with_pretrained` has them, float32 `[n, dim]`."""
+    keys = _digests(kind, values)
+    found = _features(dict(zip(keys, values, strict=True)), encoders, folder)
+    return np.stack([found[key] for key in keys])
+
+
+def _digests(kind: type[Modality], values: Sequence) -> list[bytes]:
+    return [hashlib.sha256(key).digest() for key in kind.content_keys(values)]
+
+
+def _features(
+    contents: Mapping[bytes, object], encoders: Sequence[Encoder], folder: Path | None
+) -> dict[bytes, np.ndarray]:
+    """Features by key of each content, in an order that does not depend on that of examples."""
+    if not contents:
+        return {}
     order = sorted(contents)
     values = [contents[key] for key in order]
     digest = hashlib.sha256(b"".join(order)).hexdigest()[:16]
@@ -134,8 +162,7 @@ def _lookup(
         ],
         axis=1,
     )
-    rows = {key: row for row, key in enumerate(order)}
-    return lambda examples: found[[rows[key] for key in keys_of(examples)]]
+    return dict(zip(order, found, strict=True))
 
 
 def _kept(encoder: Encoder, values: Sequence, file: Path | None) -> np.ndarray:

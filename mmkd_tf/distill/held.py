@@ -1,5 +1,8 @@
 """Held blocks: parts of a student that do not learn are run once for each view, not each step."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -7,7 +10,14 @@ from keras import layers, ops
 
 from mmkd_tf.data.batches import first_view_seed, view_batches
 from mmkd_tf.data.dataset import Dataset, Examples
-from mmkd_tf.modalities.modality import is_absent, student_inputs, teacher_form, teacher_inputs
+from mmkd_tf.distill.transfer import TransferRows
+from mmkd_tf.modalities.modality import (
+    Modality,
+    is_absent,
+    student_inputs,
+    teacher_form,
+    teacher_inputs,
+)
 
 MOST_VIEWS = 8
 MOST_BYTES = 2**29  # in memory
@@ -105,20 +115,7 @@ def with_held(
     views = min(epochs, MOST_VIEWS, MOST_BYTES // bytes_of_a_view) if augment else 1
     if augment and views < min(epochs, 2):
         return None
-    run = {
-        name: tf.function(
-            lambda x, model=model: tf.cast(model(x, training=False), tf.float16),
-            input_signature=[tf.TensorSpec([None, *model.input.shape[1:]], model.input.dtype)],
-            autograph=False,
-        )
-        for name, model in held.items()
-    }
-
-    def outputs(name: str, values) -> np.ndarray:
-        found = run[name](values).numpy()
-        found[is_absent(np.asarray(values))] = 0
-        return found
-
+    outputs = {name: _outputs(model) for name, model in held.items()}
     seen = dataset.only(list(held))
     made = {
         name: np.zeros([views * len(seen.splits["train"]), *shapes[name]], np.float16)
@@ -128,7 +125,7 @@ def with_held(
     given = {"views": views, "seed": seed, "augment": augment, "batch_size": _AT_ONCE}
     for batch, labels in view_batches(seen, **given):
         for name in held:
-            made[name][row : row + len(labels)] = outputs(name, batch[name])
+            made[name][row : row + len(labels)] = outputs[name](batch[name])
         row += len(labels)
     forms = {
         name: HeldOutputs(name, values.reshape([views, -1, *shapes[name]]), seed)
@@ -141,7 +138,7 @@ def with_held(
         if augment and examples is not dataset.splits["validation"]:  # the test split is not read
             return np.zeros([len(examples), *shapes[name]], np.float16)
         values, starts = examples.inputs[name], range(0, len(examples), _AT_ONCE)
-        return np.concatenate([outputs(name, values[at : at + _AT_ONCE]) for at in starts])
+        return np.concatenate([outputs[name](values[at : at + _AT_ONCE]) for at in starts])
 
     def replaced(examples: Examples) -> dict:
         theirs = {teacher_form(n): x for n, x in teacher_inputs(examples.inputs).items()}
@@ -150,3 +147,61 @@ def with_held(
 
     theirs = {teacher_form(n): m for n, m in teacher_inputs(dataset.modalities).items()}
     return dataset.with_inputs(replaced, {**student_inputs(dataset.modalities), **theirs, **forms})
+
+
+def rows_with_held(
+    rows: TransferRows,
+    held: Mapping[str, keras.Model],
+    forms: Mapping[str, Modality],
+    *,
+    epochs: int,
+    seed: int,
+    augment: bool,
+) -> TransferRows | None:
+    """Gives transfer rows whose inputs are what the held models make of them; None if too large.
+
+    There are fewer views than of the training rows where memory asks for it, one at least.
+
+    Args:
+        rows: As the student reads them.
+        held: By name of an input, the model.
+        forms: The inputs as the student reads them.
+        epochs: Those of the training.
+        seed: Its seed.
+        augment: Whether it changes inputs at random.
+    """
+    made, num_views = {}, {}
+    for name in set(held).intersection(rows.values):
+        values, shape = rows.values[name], held[name].output.shape[1:]
+        views = min(epochs, MOST_VIEWS) if augment else 1
+        views = min(views, MOST_BYTES // (2 * len(values) * int(np.prod(shape))))
+        if not views:
+            return None
+        outputs, made[name] = _outputs(held[name]), np.zeros([views * len(values), *shape], "f2")
+        for view in range(views):
+            for at in range(0, len(values), _AT_ONCE):
+                some = tf.constant(values[at : at + _AT_ONCE])
+                if augment:
+                    index = tf.range(at, at + len(some))
+                    seeds = tf.stack([index, tf.fill([len(some)], seed * 65_537 + view)], 1)
+                    some = forms[name].augment(some, seeds)
+                start = view * len(values) + at
+                made[name][start : start + len(some)] = outputs(some)
+        num_views[name] = views
+    return replace(rows, values={**rows.values, **made}, views=num_views)
+
+
+def _outputs(model: keras.Model) -> Callable:
+    """Makes a function from values to what a held model makes of them, float16; zeros of absent."""
+    run = tf.function(
+        lambda x: tf.cast(model(x, training=False), tf.float16),
+        input_signature=[tf.TensorSpec([None, *model.input.shape[1:]], model.input.dtype)],
+        autograph=False,
+    )
+
+    def outputs(values) -> np.ndarray:
+        found = run(values).numpy()
+        found[is_absent(np.asarray(values))] = 0
+        return found
+
+    return outputs

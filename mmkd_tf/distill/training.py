@@ -15,10 +15,10 @@ from mmkd_tf.data.batches import batches, named_teachers, num_steps, training_ba
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
-from mmkd_tf.distill.held import held_model, with_held
+from mmkd_tf.distill.held import held_model, rows_with_held, with_held
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.terms import SoftTargets
-from mmkd_tf.distill.transfer import TransferRows
+from mmkd_tf.distill.transfer import Draws, TransferRows
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import embedding_layer
 from mmkd_tf.whole_file import whole_file
@@ -58,7 +58,7 @@ def train(
     have seen.
     """
     task = dataset.task
-    part, dataset = _learning_part(model, dataset.only(input_names(model)), recipe)
+    part, dataset, _ = _learning_part(model, dataset.only(input_names(model)), recipe)
     part.compile(
         loss=task.loss(dataset.target_statistics),
         metrics=task.metrics(),
@@ -90,9 +90,9 @@ def distill(
     updates stays. Further arguments are those of `Distiller.compile`; `loss` and `metrics` are the
     task's by default.
     """
-    part = student
+    part, forms = student, dataset.modalities
     if not any(term.student_layers for term in compile_arguments.get("terms") or ()):
-        part, dataset = _learning_part(student, dataset, recipe)
+        part, dataset, transfer = _learning_part(student, dataset, recipe, transfer)
     distiller = Distiller(student=part, teacher=teacher)
     task = dataset.task
     arguments = {"loss": task.loss(dataset.target_statistics), "metrics": task.metrics()}
@@ -107,25 +107,27 @@ def distill(
         )
     more = None
     if transfer is not None and transfer_share:
-        more = functools.partial(
-            transfer.beside,
-            per_batch=max(1, round(transfer_share * recipe.batch_size)),
-            steps=recipe.epochs * num_steps(dataset, recipe.batch_size),
-            seed=recipe.seed,
-        )
+        steps = recipe.epochs * num_steps(dataset, recipe.batch_size)
+        draws = Draws(transfer_share, recipe.batch_size, steps, recipe.seed)
+        forms = forms if recipe.augment else None
+        more = functools.partial(transfer.beside, draws=draws, forms=forms)
     _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None, more=more)
     return student
 
 
 def _learning_part(
-    model: keras.Model, dataset: Dataset, recipe: Recipe
-) -> tuple[keras.Model, Dataset]:
+    model: keras.Model, dataset: Dataset, recipe: Recipe, transfer: TransferRows | None = None
+) -> tuple[keras.Model, Dataset, TransferRows | None]:
     """What of a model learns, and the data as it reads them; see `mmkd_tf.distill.held`."""
     part, held = held_model(model)
-    seen = held and with_held(
-        dataset, held, epochs=recipe.epochs, seed=recipe.seed, augment=recipe.augment
-    )
-    return (part, seen) if seen else (model, dataset)
+    if held:
+        given = {"epochs": recipe.epochs, "seed": recipe.seed, "augment": recipe.augment}
+        seen, rows = with_held(dataset, held, **given), None
+        if seen and transfer is not None:
+            rows = rows_with_held(transfer, held, dataset.modalities, **given)
+        if seen and (rows is None) == (transfer is None):
+            return part, seen, rows
+    return model, dataset, transfer
 
 
 def terms_of(

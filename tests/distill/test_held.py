@@ -1,5 +1,7 @@
 """Parts of a student that do not learn are run once for each view."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ from keras import layers
 from mmkd_tf.data.batches import training_batches, view_batches
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.distill import held as held_module
-from mmkd_tf.distill.held import held_model, with_held
+from mmkd_tf.distill import training as training_module
+from mmkd_tf.distill.held import held_model, rows_with_held, with_held
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.training import Recipe, distill, train
+from mmkd_tf.distill.transfer import TransferRows
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models.builder import build_student, build_teacher
@@ -248,3 +252,71 @@ def test_an_interrupted_training_ends_with_the_same_weights(dataset, student, tm
     third.set_weights(first)
     train(third, dataset, RECIPE, backup=tmp_path)
     same(third.get_weights(), expected, rtol=1e-5, atol=1e-6)
+
+
+def some_rows():
+    """Three pictures, one of them absent, in four rows."""
+    pictures = examples(3, seed=7).inputs["image"]
+    logits = np.array([[3, 0], [0, 3], [0, 3], [2, 0]], np.float32)
+    return TransferRows(
+        values={"image": pictures},
+        index={"image": np.array([1, 2, -1, 0], np.int32)},
+        logits=logits,
+        labels=logits.argmax(1).astype(np.int32),
+        sources={"unlabelled": 4},
+    )
+
+
+def test_rows_without_labels_are_run_once_for_each_view_too(dataset, student, monkeypatch):
+    _, held = held_model(student)
+    given = {"epochs": 3, "seed": 4, "augment": True}
+    rows = rows_with_held(some_rows(), held, dataset.modalities, **given)
+    assert rows.views == {"image": 3} and rows.values["image"].dtype == np.float16
+    assert rows.values["image"].shape == (9, 6, 6, 4)
+    pictures = some_rows().values["image"]
+    for view, found in enumerate(np.split(rows.values["image"], 3)):
+        seeds = np.stack([np.arange(3), np.full(3, 4 * 65_537 + view)], 1).astype(np.int32)
+        shown = dataset.modalities["image"].augment(pictures, seeds)
+        expected = np.array(held["image"](shown, training=False))
+        expected[0] = 0  # absent
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
+    one_view = 2 * 3 * 6 * 6 * 4
+    for most, views in ((3 * one_view - 1, 2), (one_view, 1)):
+        monkeypatch.setattr(held_module, "MOST_BYTES", most)
+        again = rows_with_held(some_rows(), held, dataset.modalities, **given)
+        assert again.views == {"image": views}
+    monkeypatch.setattr(held_module, "MOST_BYTES", one_view - 1)
+    assert rows_with_held(some_rows(), held, dataset.modalities, **given) is None
+    clean = rows_with_held(some_rows(), {}, dataset.modalities, **given)
+    np.testing.assert_array_equal(clean.values["image"], pictures)
+
+
+def test_a_student_learns_from_rows_without_labels_as_the_whole_would(
+    dataset, monkeypatch, tmp_path
+):
+    """But for rounding; no picture is absent, as above."""
+    train_rows = dataset.splits["train"]
+    given = {name: values[1:] for name, values in train_rows.inputs.items()}
+    dataset = dataset.with_inputs(lambda examples: dict(examples.inputs))
+    dataset.splits["train"] = Examples(given, train_rows.labels[1:])
+    rows = some_rows()
+    rows = replace(rows, index={"image": np.array([1, 2, 1, 2], np.int32)})
+    student = student_of(dataset, modality_dropout=0)
+    first = student.get_weights()
+    at_start = [variable.numpy() for variable in student.trainable_variables]
+    recipe = Recipe(epochs=2, batch_size=8, seed=5, learning_rate=1e-3, augment=False)
+    teacher = seeded(build_teacher(dataset), seed=2)
+    kept = cache_soft_targets(teacher=teacher, dataset=dataset, folder=tmp_path, augment=False)
+
+    def fit(**given):
+        student.set_weights(first)
+        distill(student=student, teacher=kept, dataset=dataset, recipe=recipe, **given)
+        return [variable.numpy() for variable in student.trainable_variables]
+
+    given = {"transfer": rows, "transfer_share": 1.0}
+    held, without = fit(**given), fit()
+    monkeypatch.setattr(training_module, "held_model", lambda model: (model, {}))
+    whole = fit(**given)
+    apart = distance(held, whole)
+    assert apart < 0.1 * distance(whole, at_start)
+    assert apart < 0.5 * distance(whole, without)  # it is not that nothing came of them

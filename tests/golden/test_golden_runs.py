@@ -8,6 +8,7 @@ from golden_cases import (
     FOLDER,
     RUNS,
     SCRATCH,
+    YOUNGER,
     check_same,
     differences,
     distillation_history,
@@ -65,7 +66,7 @@ def _of_one_seed(study: dict) -> dict:
     split = items["splits"]["validation"]
     return {
         "recipes": {
-            name: {key: each for key, each in recipe.items() if key != "word_rows"}
+            name: {key: each for key, each in recipe.items() if key not in YOUNGER}
             for name, recipe in study["recipes"].items()
         },
         "config": _known_then(items["config"]),
@@ -87,6 +88,7 @@ def _of_one_seed(study: dict) -> dict:
 def _known_then(config: dict) -> dict:
     """Settings of a study without those that are younger than the golden values."""
     younger = {*SCRATCH, "teacher.folds", "student.compare_scratch"}
+    younger |= {f"data.{name}" for name in YOUNGER}
     return {
         group: {key: each for key, each in values.items() if f"{group}.{key}" not in younger}
         if isinstance(values, dict)
