@@ -1,6 +1,6 @@
 """Cross-fitting: trains each head of a teacher on the rows that it will not answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import keras
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.data.pretrained import FeatureVector
+from mmkd_tf.distill.calibration import answers, calibrate
 from mmkd_tf.distill.training import Recipe, cosine
 from mmkd_tf.modalities.modality import teacher_form
 from mmkd_tf.models.cross_fitted import FOLD, fold_weights, heads_of
@@ -18,7 +19,6 @@ from mmkd_tf.models.seeding import seeded
 WEIGHT_DECAYS = (1e-3, 3e-2, 0.3)
 # Heads are small: more passes over a large table only make them surer of themselves.
 EPOCHS, LEAST_STEPS = 16, 320
-_AT_ONCE = 2048
 
 
 def head_recipe(num_rows: int, *, seed: int = 0) -> Recipe:
@@ -60,7 +60,7 @@ def train_heads(
     """Trains a cross-fitted teacher in place.
 
     The weight decay is chosen by the validation loss of a head trained on all rows; then each head
-    is trained with it on the rows of the other folds.
+    is trained with it on the rows of the other folds, and a teacher of classes is calibrated.
 
     Args:
         teacher: Made by `cross_fitted_teacher`.
@@ -81,15 +81,14 @@ def train_heads(
         trials = [seeded(heads[0], seed=seed) for _ in weight_decays]
         every = [np.arange(len(answering))] * len(trials)
         train_together(trials, features, recipe, rows=every, weight_decays=weight_decays)
-        validation, loss = (
-            features.splits["validation"],
-            dataset.task.loss(dataset.target_statistics),
-        )
+        validation = features.splits["validation"]
+        loss = dataset.task.loss(dataset.target_statistics)
         for weight_decay, trial in zip(weight_decays, trials, strict=True):
             losses[weight_decay] = float(loss(validation.labels, answers(trial, validation.inputs)))
     chosen = min(losses, key=losses.get) if losses else weight_decays[0]
     seen = [np.flatnonzero(answering != number) for number in range(len(heads))]
     train_together(heads, features, recipe, rows=seen, weight_decays=[chosen] * len(heads))
+    calibrate(teacher, dataset)
     return losses
 
 
@@ -154,13 +153,3 @@ def _part(order: tf.Tensor, step: tf.Tensor, steps: int) -> tf.Tensor:
     """One of `steps` parts of an order, as equal as can be, so that none is empty."""
     count = tf.size(order)
     return order[step * count // steps : (step + 1) * count // steps]
-
-
-def answers(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What a model says of examples, float32 `[n, num_outputs]`, a part of them at a time."""
-    names, count = list(model.input), len(next(iter(inputs.values())))
-    parts = [
-        model({name: inputs[name][at : at + _AT_ONCE] for name in names}, training=False)
-        for at in range(0, count, _AT_ONCE)
-    ]
-    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
