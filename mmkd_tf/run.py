@@ -29,7 +29,7 @@ from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
 from mmkd_tf.modalities.modality import student_inputs
-from mmkd_tf.models.cross_fitted import heads_of
+from mmkd_tf.models.cross_fitted import heads_of, temperatures_of
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
 from mmkd_tf.models.inputs import route
 from mmkd_tf.report.card import model_card
@@ -115,6 +115,8 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             teacher_outputs=predicted["teacher"]["test"],
             student_outputs=predicted["student"]["test"],
         )
+        if task.gives_probabilities and (found := temperatures_of(models["teacher"])):
+            evaluated["teacher"]["temperatures"] = found
     measured = None
     if config.robustness:
         with stage("robustness", "Evaluating with inputs absent or damaged"):

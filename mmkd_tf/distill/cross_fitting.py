@@ -5,18 +5,27 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.data.pretrained import FeatureVector
-from mmkd_tf.distill.training import Recipe, train
+from mmkd_tf.distill.calibration import answers, calibrate
+from mmkd_tf.distill.training import Recipe, cosine
 from mmkd_tf.modalities.modality import teacher_form
 from mmkd_tf.models.cross_fitted import FOLD, fold_weights, heads_of
 from mmkd_tf.models.seeding import seeded
 
 # From hardly any to much; decoupled, as AdamW has it.
 WEIGHT_DECAYS = (1e-3, 3e-2, 0.3)
-# Features are computed already, so a head's epoch takes a moment.
-HEAD_RECIPE = Recipe(epochs=40, batch_size=64, learning_rate=3e-3, augment=False)
+# Heads are small: more passes over a large table only make them surer of themselves.
+EPOCHS, LEAST_STEPS = 16, 320
+
+
+def head_recipe(num_rows: int, *, seed: int = 0) -> Recipe:
+    """How a head is trained on some rows: `EPOCHS`, more on few rows; features do not change."""
+    recipe = Recipe(batch_size=64, learning_rate=3e-3, augment=False, seed=seed)
+    steps = -(-num_rows // recipe.batch_size)
+    return replace(recipe, epochs=max(EPOCHS, -(-LEAST_STEPS // steps)))
 
 
 def with_folds(dataset: Dataset, folds: int, *, seed: int) -> Dataset:
@@ -44,20 +53,20 @@ def train_heads(
     teacher: keras.Model,
     dataset: Dataset,
     *,
-    recipe: Recipe = HEAD_RECIPE,
+    recipe: Recipe | None = None,
     weight_decays: Sequence[float] = WEIGHT_DECAYS,
     seed: int = 0,
 ) -> dict[float, float]:
     """Trains a cross-fitted teacher in place.
 
     The weight decay is chosen by the validation loss of a head trained on all rows; then each head
-    is trained with it on the rows of the other folds.
+    is trained with it on the rows of the other folds, and a teacher of classes is calibrated.
 
     Args:
         teacher: Made by `cross_fitted_teacher`.
         dataset: As teachers read it, made by `with_folds`.
-        recipe: How a head is trained, but for its weight decay and seed.
-        weight_decays: Those to choose from.
+        recipe: How a head is trained, but for its weight decay and seed; `head_recipe` by default.
+        weight_decays: Those to choose from, decoupled.
         seed: Seed of order, dropout and of the trial heads' first weights.
 
     Returns:
@@ -67,34 +76,80 @@ def train_heads(
     names = [name for name in teacher.input if name != FOLD]
     features = dataset.only(names)
     answering = dataset.splits["train"].inputs[FOLD].argmax(1)
-    recipe = replace(recipe, seed=seed)
+    recipe = replace(recipe or head_recipe(len(answering)), seed=seed)
     if len(weight_decays) > 1:
-        for weight_decay in weight_decays:
-            trial = seeded(heads[0], seed=seed)
-            train(trial, features, replace(recipe, weight_decay=weight_decay))
-            validation = features.splits["validation"]
-            losses[weight_decay] = float(
-                trial.evaluate(dict(validation.inputs), validation.labels, verbose=0)[0]
-            )
+        trials = [seeded(heads[0], seed=seed) for _ in weight_decays]
+        every = [np.arange(len(answering))] * len(trials)
+        train_together(trials, features, recipe, rows=every, weight_decays=weight_decays)
+        validation = features.splits["validation"]
+        loss = dataset.task.loss(dataset.target_statistics)
+        for weight_decay, trial in zip(weight_decays, trials, strict=True):
+            losses[weight_decay] = float(loss(validation.labels, answers(trial, validation.inputs)))
     chosen = min(losses, key=losses.get) if losses else weight_decays[0]
-    for number, head in enumerate(heads):
-        seen = np.flatnonzero(answering != number)
-        # A copy, so that no optimizer stays with the teacher.
-        copy = keras.models.clone_model(head)
-        copy.set_weights(head.get_weights())
-        train(copy, _rows(features, seen), replace(recipe, weight_decay=chosen))
-        head.set_weights(copy.get_weights())
+    seen = [np.flatnonzero(answering != number) for number in range(len(heads))]
+    train_together(heads, features, recipe, rows=seen, weight_decays=[chosen] * len(heads))
+    calibrate(teacher, dataset)
     return losses
 
 
-def _rows(dataset: Dataset, rows: np.ndarray) -> Dataset:
-    """The data with some of the training rows alone."""
-    examples = dataset.splits["train"]
-    kept = Examples({n: x[rows] for n, x in examples.inputs.items()}, examples.labels[rows])
-    return Dataset(
-        name=dataset.name,
-        splits={**dataset.splits, "train": kept},
-        class_names=dataset.class_names,
-        modalities=dataset.modalities,
-        task=dataset.task,
-    )
+def train_together(
+    models: Sequence[keras.Model],
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    rows: Sequence[np.ndarray],
+    weight_decays: Sequence[float],
+) -> None:
+    """Trains models that share nothing in place, each on rows of its own, in one TensorFlow graph.
+
+    The result is that of training one after the other: each model has its own batches, and
+    gradients are clipped variable by variable. But the graph is traced once, and it holds the loop
+    too; for small models that is most of the time.
+
+    Args:
+        models: Functional models of the dataset's inputs.
+        dataset: The data; the training split is read.
+        recipe: How each is trained, but for its weight decay; inputs are not augmented.
+        rows: For each model, indices of the training rows that it sees, one or more.
+        weight_decays: For each model, its decoupled weight decay.
+    """
+    train, task = dataset.splits["train"], dataset.task
+    inputs = {name: tf.constant(train.inputs[name]) for name in dataset.modalities}
+    labels, loss = tf.constant(train.labels), task.loss(dataset.target_statistics)
+    steps = -(-max(map(len, rows)) // recipe.batch_size)
+    rate = cosine(recipe, steps)
+    optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
+    variables = [variable for model in models for variable in model.trainable_variables]
+    decays = [
+        decay
+        for model, decay in zip(models, weight_decays, strict=True)
+        for _ in model.trainable_variables
+    ]
+    optimizer.build(variables)
+
+    @tf.function
+    def fit():
+        for epoch in tf.range(recipe.epochs):
+            seeds = tf.stack([recipe.seed, epoch])
+            orders = [tf.random.experimental.stateless_shuffle(own, seeds) for own in rows]
+            for step in tf.range(steps):
+                with tf.GradientTape() as tape:
+                    total = 0.0
+                    for model, order in zip(models, orders, strict=True):
+                        index = _part(order, step, steps)
+                        x = {name: tf.gather(values, index) for name, values in inputs.items()}
+                        total += loss(tf.gather(labels, index), model(x, training=True))
+                        total += sum(model.losses)
+                gradients = tape.gradient(total, [variable.value for variable in variables])
+                now = rate(optimizer.iterations)
+                for variable, decay in zip(variables, decays, strict=True):
+                    variable.assign(variable * (1 - decay * now))
+                optimizer.apply(gradients, variables)
+
+    fit.get_concrete_function()()  # called by its name, TensorFlow would warn of many traces
+
+
+def _part(order: tf.Tensor, step: tf.Tensor, steps: int) -> tf.Tensor:
+    """One of `steps` parts of an order, as equal as can be, so that none is empty."""
+    count = tf.size(order)
+    return order[step * count // steps : (step + 1) * count // steps]

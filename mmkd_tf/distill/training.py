@@ -163,16 +163,21 @@ def terms_of(
     return terms
 
 
-def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
-    """The arguments of `compile` that say how steps are made, the same for every model."""
-    steps = num_steps(dataset, recipe.batch_size)
+def cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """The learning rate of a recipe, in epochs of `steps`: a warm-up, then a cosine to zero."""
     warmup = max(1, steps * recipe.epochs // 20)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         0.0,
         max(1, steps * recipe.epochs - warmup),
         warmup_target=recipe.learning_rate,
         warmup_steps=warmup,
     )
+
+
+def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
+    """The arguments of `compile` that say how steps are made, the same for every model."""
+    steps = num_steps(dataset, recipe.batch_size)
+    schedule = cosine(recipe, steps)
     # Clipping guards the LSTM's first steps; it is inactive later.
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0)
     # Several steps in one call of TensorFlow save a tenth to a fifth of a small model's time.

@@ -6,13 +6,15 @@ is answered by the one head that has not seen it, and every other row by all of 
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from mmkd_tf.modalities.modality import teacher_inputs
 from mmkd_tf.models.builder import DatasetLike, build_teacher
 
 FOLD = "fold"  # the input that says which head answers
 HEAD = "head_{}"
+# Who may answer a row: the one head that has not seen it, or all of them.
+ANSWERING = ("single", "joint")
 
 
 def cross_fitted_teacher(dataset: DatasetLike, *, folds: int, **arguments) -> keras.Model:
@@ -26,7 +28,8 @@ def cross_fitted_teacher(dataset: DatasetLike, *, folds: int, **arguments) -> ke
     Returns:
         A Functional model of the same inputs and `fold`, float32 `[batch, folds]`, the weight of
         each head's logits: `fold_weights` makes it. Its layers `head_0` and so on are the heads,
-        and `<input>_features` give what all of them read.
+        `<input>_features` give what all of them read, and `logits` divides by a `Temperature`, 1
+        until `mmkd_tf.distill.calibration` sets it.
 
     References:
         Dao, Kamath, Syrgkanis, Mackey: Knowledge Distillation as Semiparametric Inference, 2021
@@ -48,8 +51,39 @@ def cross_fitted_teacher(dataset: DatasetLike, *, folds: int, **arguments) -> ke
     answers = [layers.Reshape([1, num_outputs], name=f"{h.name}_answer")(h(read)) for h in heads]
     fold = keras.Input([folds], dtype="float32", name=FOLD)
     stacked = layers.Concatenate(axis=1, name="answers", dtype="float32")(answers)
-    logits = layers.Dot(axes=1, name="logits", dtype="float32")([fold, stacked])
+    mean = layers.Dot(axes=1, name="mean_answer", dtype="float32")([fold, stacked])
+    logits = Temperature(name="logits", dtype="float32")(mean, fold)
     return keras.Model({**given, FOLD: fold}, logits, name="teacher")
+
+
+@keras.saving.register_keras_serializable("mmkd_tf")
+class Temperature(layers.Layer):
+    """Divides logits `[batch, num_outputs]` by a temperature, of which there are two.
+
+    They are the weight `temperatures`, float32 `[2]`, 1 at first and not trained: of rows that one
+    head answers, and of those that several answer, whose mean is less sure. Which they are `fold`,
+    `[batch, folds]`, says.
+
+    References:
+        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
+    """
+
+    def build(self, logits_shape, fold_shape):
+        self.temperatures = self.add_weight(
+            name="temperatures", shape=[len(ANSWERING)], initializer="ones", trainable=False
+        )
+
+    def call(self, logits, fold):
+        single = ops.max(fold, axis=1, keepdims=True) > 0.75  # of two heads each has a half
+        return logits / ops.where(single, self.temperatures[0], self.temperatures[1])
+
+
+def temperatures_of(teacher: keras.Model) -> dict[str, float] | None:
+    """By who answers, `single` head or `joint`, what logits are divided by; None if by nothing."""
+    last = next((layer for layer in teacher.layers if isinstance(layer, Temperature)), None)
+    if last is None:
+        return None
+    return dict(zip(ANSWERING, map(float, ops.convert_to_numpy(last.temperatures)), strict=True))
 
 
 def heads_of(teacher: keras.Model) -> list[keras.Model]:

@@ -104,6 +104,11 @@ class Task(ABC):
     takes_numbers: bool = False
     ignored_settings: Mapping[str, str] = {}
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether outputs are logits of classes or labels, which a temperature may soften."""
+        return self.output == "probabilities"
+
     # Reading labels. Rows are `mmkd_tf.data.rows.Rows`; tables are Rows by split, of `train` and
     # of those other splits that have rows of their own.
 

@@ -1,12 +1,15 @@
 """Each row is answered by a head that was trained without it."""
 
+from dataclasses import replace
+
+import keras
 import numpy as np
 import pytest
 
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.data.pretrained import FeatureVector
 from mmkd_tf.distill import cross_fitting
-from mmkd_tf.distill.cross_fitting import train_heads, with_folds
+from mmkd_tf.distill.cross_fitting import head_recipe, train_heads, train_together, with_folds
 from mmkd_tf.distill.training import Recipe
 from mmkd_tf.models.cross_fitted import cross_fitted_teacher, heads_of
 from mmkd_tf.models.seeding import seeded
@@ -92,13 +95,13 @@ def test_several_labels_and_numbers_are_dealt_out_too():
 
 def test_the_weight_decay_of_the_least_validation_loss_is_taken(monkeypatch):
     trainings = []
-    train = cross_fitting.train
+    together = cross_fitting.train_together
 
-    def watched(model, data, recipe, **where):
-        trainings.append((model.name, recipe.weight_decay, recipe.seed, len(data.splits["train"])))
-        return train(model, data, recipe, **where)
+    def watched(models, data, recipe, *, rows, weight_decays):
+        trainings.append((len(models), recipe.seed, [len(own) for own in rows], weight_decays))
+        together(models, data, recipe, rows=rows, weight_decays=weight_decays)
 
-    monkeypatch.setattr(cross_fitting, "train", watched)
+    monkeypatch.setattr(cross_fitting, "train_together", watched)
     data = with_folds(dataset(random_labels), 2, seed=0)
     teacher = seeded(cross_fitted_teacher(data, folds=2), seed=0)
     before = [head.get_weights() for head in heads_of(teacher)]
@@ -109,7 +112,76 @@ def test_the_weight_decay_of_the_least_validation_loss_is_taken(monkeypatch):
         teacher, data.seen_by(teacher=True), recipe=recipe, weight_decays=decays, seed=7
     )
     assert list(losses) == list(decays) and losses[10.0] < losses[1e-3]
-    assert trainings[:2] == [("head_0", decay, 7, ROWS) for decay in decays]
-    assert trainings[2:] == [(f"head_{n}", 10.0, 7, ROWS // 2) for n in (0, 1)]
+    assert trainings[0] == (2, 7, [ROWS] * 2, decays)
+    assert trainings[1] == (2, 7, [ROWS // 2] * 2, [10.0] * 2)
     for head, first in zip(heads_of(teacher), before, strict=True):
         assert np.abs(head.get_weights()[-2] - first[-2]).max() > 0
+
+
+def test_heads_know_nothing_of_the_rows_that_they_answer():
+    data = with_folds(dataset(random_labels), 3, seed=0)
+    train = data.splits["train"]
+    own = train.inputs["teacher/fold"].argmax(1)
+    recipe = Recipe(epochs=3, batch_size=16, learning_rate=1e-2, augment=False)
+
+    def trained_heads():
+        teacher = seeded(cross_fitted_teacher(data, folds=3), seed=0)
+        seen = data.seen_by(teacher=True)
+        train_heads(teacher, seen, recipe=recipe, weight_decays=NO_DECAY)
+        return [head.get_weights() for head in heads_of(teacher)]
+
+    before = trained_heads()
+    train.labels[own == 1] = 1 - train.labels[own == 1]
+    train.inputs["teacher/text"][own == 1] = 7.0
+    changes = [
+        max(np.abs(a - b).max() for a, b in zip(*weights, strict=True))
+        for weights in zip(before, trained_heads(), strict=True)
+    ]
+    assert changes[1] < 1e-5 < 1e-2 < min(changes[0], changes[2])
+
+
+def test_models_trained_together_are_those_trained_alone():
+    data = with_folds(dataset(random_labels), 2, seed=0).seen_by(teacher=True).only(["text"])
+    models = heads_of(seeded(cross_fitted_teacher(data, folds=2), seed=0))
+    alone = [keras.models.clone_model(model) for model in models]
+    for copy, model in zip(alone, models, strict=True):
+        copy.set_weights(model.get_weights())
+    recipe = Recipe(epochs=2, batch_size=16, learning_rate=1e-2, augment=False)
+    # Of unequal size, so that a batch may be smaller, and one model that decays at once.
+    rows, decays = [np.arange(33), np.arange(5, 10)], [0.0, 20.0]
+    train_together(models, data, recipe, rows=rows, weight_decays=decays)
+    for copy, own, decay in zip(alone, rows, decays, strict=True):
+        # As many steps for both.
+        wide = replace(recipe, batch_size=-(-len(own) // 3))
+        train_together([copy], data, wide, rows=[own], weight_decays=[decay])
+    for copy, model in zip(alone, models, strict=True):
+        for ours, theirs in zip(copy.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    norms = [np.abs(model.get_weights()[0]).mean() for model in models]
+    assert norms[1] < 0.7 * norms[0]
+
+
+def test_few_rows_are_shown_more_often():
+    assert head_recipe(64 * 100).epochs == cross_fitting.EPOCHS
+    assert head_recipe(60).epochs == cross_fitting.LEAST_STEPS
+    assert not head_recipe(60).augment
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_other_tasks_train_heads_too(task):
+    def labels_of(count, rng=np.random.default_rng(2)):  # noqa: B008
+        return rng.integers(0, 2, [count, 2]).astype(np.float32)
+
+    data = with_folds(dataset(labels_of, task=task), 2, seed=0)
+    seen = data.seen_by(teacher=True)
+    teacher = seeded(cross_fitted_teacher(seen, folds=2), seed=0)
+    recipe = Recipe(epochs=40, batch_size=16, learning_rate=1e-2, augment=False)
+    train_heads(teacher, seen, recipe=recipe, weight_decays=NO_DECAY)
+    train = seen.splits["train"]
+    own = train.inputs["fold"].argmax(1)
+    for number, head in enumerate(heads_of(teacher)):
+        outputs = head.predict({"text": train.inputs["text"]}, verbose=0)
+        score = data.task.score
+        known, new = own != number, own == number
+        learnt = score(labels=train.labels[known], outputs=outputs[known])
+        assert learnt > 0.5 + score(labels=train.labels[new], outputs=outputs[new]) / 2
