@@ -6,12 +6,20 @@ import keras
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.pretrained import features_of
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.builder import baseline_teacher, build_student, build_teacher
 from mmkd_tf.models.cross_fitted import cross_fitted_teacher
-from mmkd_tf.models.inheritance import SIZES, gives_parts, inherited_encoders
+from mmkd_tf.models.inheritance import (
+    SIZES,
+    Source,
+    gives_parts,
+    inherited_encoders,
+    linear_probe,
+)
 from mmkd_tf.models.named_fusions import fusion_by_name
 from mmkd_tf.models.seeding import keeping, seeded
 
@@ -52,7 +60,7 @@ def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
     inherited = None
     if side == "student" and student.inherit != "none":
         own, size = student_inputs(dataset.modalities), SIZES[student.inherit]
-        inherited = inherited_encoders(own, student_encoders(config), size, seed=config.seed)
+        inherited = inherited_encoders(own, sources(config, dataset), size, seed=config.seed)
     if dataset.task.is_pairwise:
         return build(dataset, embedding_dim=teacher.embedding_dim, encoders=inherited)
     if side == "teacher" and teacher.architecture == "baseline":
@@ -83,6 +91,20 @@ def student_encoders(config: RunConfig) -> dict[str, Encoder]:
     """By input that the students read, the backbone that they inherit from."""
     read = config.student_inputs
     return {n: encoder(backbones[0]) for n, backbones in config.backbones.items() if n in read}
+
+
+def sources(config: RunConfig, dataset: Dataset) -> dict[str, Source]:
+    """By input that the students read, what they inherit from; texts with a probe of the labels."""
+    folder, found = cache_folder() / "features", {}
+    labels = dataset.splits["train"].labels
+    targets = dataset.task.targets_of(labels, dataset.num_classes)
+    for name, encoder in student_encoders(config).items():
+        probe, kind = None, type(dataset.modalities[name])
+        if kind.takes_utf8 and targets is not None:
+            values = dataset.splits["train"].raw[name]
+            probe = linear_probe(features_of(kind, values, [encoder], folder=folder), targets)
+        found[name] = Source(encoder, probe, folder)
+    return found
 
 
 @functools.cache

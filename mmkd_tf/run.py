@@ -41,7 +41,7 @@ from mmkd_tf.roles import (
     inherited_from,
     num_parameters,
     seen_by,
-    student_encoders,
+    sources,
     untrained,
 )
 from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
@@ -188,7 +188,7 @@ def with_backbones(dataset: Dataset, config: RunConfig) -> Dataset:
     if config.student.inherit != "none":
         own = student_inputs(dataset.modalities)
         size = SIZES[config.student.inherit]
-        forms = inherited_forms(own, student_encoders(config), size)
+        forms = inherited_forms(own, sources(config, dataset), size)
         dataset = with_student_forms(dataset, forms)
     if config.teacher_is_pretrained:
         encoders = {

@@ -1,7 +1,5 @@
 """Pretrained features: what frozen encoders say of the inputs, computed once and kept on disk."""
 
-import hashlib
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +9,9 @@ import tensorflow as tf
 from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.feature_files import kept_features
 from mmkd_tf.data.dataset import SPLITS, TRANSFER, Dataset, Examples
 from mmkd_tf.modalities.modality import Modality, chosen, student_inputs, teacher_form
-from mmkd_tf.whole_file import whole_file
 
 # Of unit length, features are too small for the usual learning rates.
 _SCALE = 16.0
@@ -119,14 +117,19 @@ def _lookup(
     # Rows without labels apart, so that those with labels have one file with them and without.
     found: dict[bytes, np.ndarray] = {}
     for splits in (SPLITS, (TRANSFER,)):
-        contents = {}
-        for split in splits:
-            if split in dataset.splits:
-                values = values_of(dataset.splits[split])
-                contents |= zip(_digests(kind, values), values, strict=True)
-        new = {key: value for key, value in contents.items() if key not in found}
-        found |= _features(new, encoders, folder)
-    return lambda examples: np.stack([found[key] for key in _digests(kind, values_of(examples))])
+        values = [
+            v
+            for split in splits
+            if split in dataset.splits
+            for v in values_of(dataset.splits[split])
+        ]
+        keys = list(kind.content_keys(values))
+        new = [row for row, key in enumerate(keys) if key not in found]
+        made = _side_by_side(
+            encoders, [values[row] for row in new], [keys[row] for row in new], folder
+        )
+        found |= zip([keys[row] for row in new], made, strict=True)
+    return lambda examples: np.stack([found[key] for key in kind.content_keys(values_of(examples))])
 
 
 def features_of(
@@ -137,49 +140,9 @@ def features_of(
     folder: Path | None = None,
 ) -> np.ndarray:
     """Features of raw values as `with_pretrained` has them, float32 `[n, dim]`."""
-    keys = _digests(kind, values)
-    found = _features(dict(zip(keys, values, strict=True)), encoders, folder)
-    return np.stack([found[key] for key in keys])
+    return _side_by_side(encoders, values, list(kind.content_keys(values)), folder)
 
 
-def _digests(kind: type[Modality], values: Sequence) -> list[bytes]:
-    return [hashlib.sha256(key).digest() for key in kind.content_keys(values)]
-
-
-def _features(
-    contents: Mapping[bytes, object], encoders: Sequence[Encoder], folder: Path | None
-) -> dict[bytes, np.ndarray]:
-    """Features by key of each content, in an order that does not depend on that of examples."""
-    if not contents:
-        return {}
-    order = sorted(contents)
-    values = [contents[key] for key in order]
-    digest = hashlib.sha256(b"".join(order)).hexdigest()[:16]
-    found = np.concatenate(
-        [
-            _kept(encoder, values, folder and folder / f"{encoder.fingerprint}-{digest}.npz")
-            for encoder in encoders
-        ],
-        axis=1,
-    )
-    return dict(zip(order, found, strict=True))
-
-
-def _kept(encoder: Encoder, values: Sequence, file: Path | None) -> np.ndarray:
-    """Reads features, or computes and keeps them; a damaged file is made again."""
-    if file is not None and file.is_file():
-        try:
-            with np.load(file) as kept:
-                features, checksum = kept["features"], str(kept["sha256"])
-            whole = features.shape == (len(values), encoder.backbone.dim)
-            if whole and hashlib.sha256(features).hexdigest() == checksum:
-                return features
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass
-    pictures = isinstance(values[0], np.ndarray)
-    features = encoder.features(np.stack(values) if pictures else values)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as unfinished:
-            np.savez(unfinished, features=features, sha256=hashlib.sha256(features).hexdigest())
-    return features
+def _side_by_side(encoders, values, keys, folder) -> np.ndarray:
+    made = [kept_features(encoder, values, keys, folder) for encoder in encoders]
+    return np.concatenate(made, axis=1)

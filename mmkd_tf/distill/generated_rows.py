@@ -27,7 +27,7 @@ from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import in_tensor_form, is_absent, student_inputs
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.modalities.text_damage import drop_words
-from mmkd_tf.models.inheritance import word_features
+from mmkd_tf.models.inheritance import Source
 
 LEFT_OUT = 0.5  # share of a text's words
 REPLACED = 0.3  # share of a text's words, one at least
@@ -159,8 +159,9 @@ class Generator:
         return [n for n in self.encoders if isinstance(self.dataset.modalities.get(n), kind)]
 
     def _word_features(self, name: str) -> np.ndarray:
-        words = tuple(self.dataset.modalities[name].vocabulary[2:])
-        return np.concatenate([word_features(one, words) for one in self.encoders[name]], axis=1)
+        words = self.dataset.modalities[name].vocabulary[2:]
+        made = [Source(of, folder=self.folder).features(words) for of in self.encoders[name]]
+        return np.concatenate(made, axis=1)
 
     def _retold(
         self, source: str, rate: float, changing: Callable[[str], Callable]

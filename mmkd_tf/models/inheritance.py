@@ -1,19 +1,22 @@
 """Inheritance: a student that begins with parts of the pretrained encoders of its teacher."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.feature_files import kept_features
 from mmkd_tf.edge.tokenizer import PAD_ID, UNKNOWN_ID
 from mmkd_tf.modalities.modality import Modality
 
 LEAST_PIXELS = 32  # of a picture's side
 WORD_SPREAD = 0.3  # standard deviation of the word vectors' numbers
+MOST_CANDIDATES = 40_000  # words of an encoder that are asked what they say
 
 
 @dataclass(frozen=True)
@@ -34,31 +37,113 @@ class Inheritance:
     word_dim: int
 
 
-# Meant for files of 80, 300 and 1,024 KiB with 8-bit weights, labels and words.
+# For files of 80, 300 and 1,024 KiB with labels and words.
 SIZES = {
     "tiny": Inheritance(held=2, blocks=2, words=1_000, word_dim=12),
-    "small": Inheritance(held=3, blocks=5, words=6_000, word_dim=16),
-    "medium": Inheritance(held=3, blocks=8, words=20_000, word_dim=32),
+    "small": Inheritance(held=4, blocks=5, words=12_000, word_dim=16),
+    "medium": Inheritance(held=4, blocks=8, words=20_000, word_dim=32),
 }
 
 
-def inherited_words(text: Modality, encoder: Encoder, number: int) -> Modality:
-    """Gives a text of more words: beside its own the encoder's most frequent ones.
+@dataclass(frozen=True)
+class Probe:
+    """A linear model of the labels on an encoder's features: what in these the task asks for.
 
-    Words with letters that no word of its own has are of other languages, and left out.
+    Attributes:
+        mean: Of the features, float `[dim]`.
+        weights: float `[dim, num_outputs]`.
     """
-    known, letters = set(text.vocabulary), set("".join(text.vocabulary[2:]))
-    extra = [w for w in encoder.words() if w not in known and letters.issuperset(w)][:number]
-    return text.with_words(extra)
+
+    mean: np.ndarray
+    weights: np.ndarray
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """How far each output is from its mean, float `[n, num_outputs]`."""
+        return (features - self.mean) @ self.weights
+
+
+def linear_probe(features: np.ndarray, targets: np.ndarray) -> Probe | None:
+    """Fits a probe by ridge regression, as strong as the features' mean variance.
+
+    Args:
+        features: Of training examples, float `[n, dim]`; rows of zeros, of examples without the
+            input, are left out.
+        targets: Of the same, float `[n, num_outputs]`: ones and zeros by class, or numbers.
+
+    Returns:
+        The probe; None where there are fewer than two rows, or the targets are all the same.
+    """
+    there = features.any(axis=1)
+    if there.sum() < 2:
+        return None
+    features, targets = features[there].astype(float), targets[there].astype(float)
+    mean = features.mean(0)
+    features, targets = features - mean, targets - targets.mean(0)
+    targets = targets / max(targets.std(), 1e-12)
+    if not targets.any():
+        return None
+    covariance = features.T @ features
+    ridge = np.eye(len(covariance)) * max(np.trace(covariance) / len(covariance), 1e-12)
+    return Probe(mean, np.linalg.solve(covariance + ridge, features.T @ targets))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a student inherits from for one input.
+
+    Attributes:
+        encoder: A loaded backbone.
+        probe: Of texts, what the task asks of the encoder's features; None where nothing is known
+            of it, and words are taken by frequency.
+        folder: Where features of words are kept; None keeps none.
+    """
+
+    encoder: Encoder
+    probe: Probe | None = None
+    folder: Path | None = None
+
+    def features(self, words: Sequence[str]) -> np.ndarray:
+        """What the encoder says of single words: float32 `[len(words), dim]`."""
+        known = _asked(self.encoder)
+        new = [word for word in dict.fromkeys(words) if word not in known]
+        if new:
+            keys = [word.encode() for word in new]
+            known |= zip(new, kept_features(self.encoder, new, keys, self.folder), strict=True)
+        return np.stack([known[word] for word in words])
+
+    def words(self, known: Sequence[str], number: int) -> list[str]:
+        """Gives words of the encoder beside the known ones.
+
+        These are the ones that say most of some output, by the probe, of the `MOST_CANDIDATES`
+        that are most frequent; they are given by frequency. Words with letters that no known word
+        has are of other languages, and left out.
+        """
+        there, letters = set(known), set("".join(known))
+        candidates = [
+            word for word in self.encoder.words() if word not in there and letters.issuperset(word)
+        ][:MOST_CANDIDATES]
+        if self.probe is None or len(candidates) <= number:
+            return candidates[:number]
+        says = np.abs(self.probe(self.features(candidates))).max(axis=1)
+        return [candidates[row] for row in np.sort(np.argsort(-says, kind="stable")[:number])]
+
+
+@functools.lru_cache(maxsize=2)
+def _asked(encoder: Encoder) -> dict[str, np.ndarray]:
+    """What an encoder has said of words in this process: they are chosen first, then reduced."""
+    return {}
 
 
 def picture_encoder(
-    image: Modality, encoder: Encoder, size: Inheritance, *, seed: int
+    image: Modality, source: Source, size: Inheritance, *, seed: int
 ) -> list[keras.Model]:
     """Gives two models, one after the other: blocks that stay as they are, and those above.
 
-    They map uint8 `[batch, height, width, 3]` to `[batch, rows, columns, channels]`.
+    They map uint8 `[batch, height, width, 3]` to `[batch, rows, columns, channels]`. Batch
+    normalisation keeps the statistics that it was pretrained with: those of a few small batches
+    are worse, and cost half of a step's time.
     """
+    encoder = source.encoder
     blocks = min(size.blocks, encoder.block_count)
     shape = {"height": image.height, "width": image.width}
     held = encoder.first_blocks(min(size.held, blocks), **shape, name=f"{image.name}_held")
@@ -67,23 +152,26 @@ def picture_encoder(
         return [held]
     name = f"{image.name}_inherited"
     whole = encoder.first_blocks(blocks, **shape, name=name)
+    for layer in whole.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
     last = whole.get_layer(held.layers[-1].name.replace(held.name, name))
     return [held, keras.Model(last.output, whole.output, name=name)]
 
 
 def text_encoder(
-    text: Modality, encoder: Encoder, size: Inheritance, *, seed: int
+    text: Modality, source: Source, size: Inheritance, *, seed: int
 ) -> list[keras.Model]:
     """Gives an LSTM over word vectors that the encoder taught.
 
-    The vector of a word is what the encoder says of the word alone, reduced to its principal
-    components. The model maps int32 `[batch, length]` to `[batch, 32]`.
+    The vector of a word is what the encoder says of the word alone, reduced; see `word_vectors`.
+    The model maps int32 `[batch, length]` to `[batch, 32]`.
 
     References:
         Tulkens, van Dongen: Model2Vec: Fast State-of-the-Art Static Embeddings, 2024 (word
         vectors as reduced outputs of an encoder for single words).
     """
-    vectors = word_vectors(encoder, text.vocabulary, size.word_dim)
+    vectors = word_vectors(source, text.vocabulary, size.word_dim)
     ids = keras.Input([text.length], dtype="int32", name=text.name)
     embedding = layers.Embedding(*vectors.shape, mask_zero=True, name=f"{text.name}_words")
     dropped = layers.Dropout(0.2, seed=seed, name=f"{text.name}_dropout")(embedding(ids))
@@ -97,13 +185,16 @@ def text_encoder(
     return [keras.Model(ids, features, name=f"{text.name}_inherited")]
 
 
-def word_vectors(encoder: Encoder, words: list[str], dim: int) -> np.ndarray:
-    """Reduces an encoder's features of single words to their principal components.
+def word_vectors(source: Source, words: Sequence[str], dim: int) -> np.ndarray:
+    """Reduces an encoder's features of single words.
+
+    Up to half of the numbers are what the probe answers of the word, the others the principal
+    components of its features.
 
     Args:
-        encoder: A loaded backbone for texts.
+        source: What is inherited from, with a probe or without.
         words: A vocabulary, beginning with `<pad>` and `<unk>`, which get zeros.
-        dim: Numbers for a word, at most those of the features and of the words.
+        dim: Numbers for a word; those that neither gives are zeros.
 
     Returns:
         float32 `[len(words), dim]`, with a standard deviation of `WORD_SPREAD`.
@@ -112,19 +203,23 @@ def word_vectors(encoder: Encoder, words: list[str], dim: int) -> np.ndarray:
     rows = [row for row in range(len(words)) if row not in (PAD_ID, UNKNOWN_ID)]
     if not rows:
         return vectors
-    features = word_features(encoder, tuple(words[row] for row in rows))
-    features = features - features.mean(0)
-    # The covariance is small where the features are many.
-    _, axes = np.linalg.eigh(features.T @ features)
-    reduced = features @ axes[:, ::-1][:, :dim]
-    vectors[rows, : reduced.shape[1]] = reduced * (WORD_SPREAD / max(reduced.std(), 1e-6))
+    features = source.features([words[row] for row in rows])
+    parts = [] if source.probe is None else [_reduced(source.probe(features), dim // 2)]
+    taken = sum(part.shape[1] for part in parts)
+    parts.append(_reduced(features, dim - taken))
+    found = np.concatenate(parts, axis=1)
+    vectors[rows, : found.shape[1]] = WORD_SPREAD * found
     return vectors
 
 
-@functools.lru_cache(maxsize=4)
-def word_features(encoder: Encoder, words: tuple[str, ...]) -> np.ndarray:
-    """What an encoder says of single words: float32 `[len(words), dim]`."""
-    return encoder.features(words)
+def _reduced(values: np.ndarray, dim: int) -> np.ndarray:
+    """The first principal components that vary, `[n, at most dim]`, of deviation 1 together."""
+    values = values - values.mean(0)
+    # The covariance is small where the values are many.
+    spread, axes = np.linalg.eigh(values.T @ values)
+    varying = int((spread > 1e-9 * max(spread.max(), 1e-30)).sum())
+    reduced = values @ axes[:, ::-1][:, : min(dim, varying)]
+    return reduced / max(reduced.std(), 1e-6) if reduced.size else reduced
 
 
 def gives_parts(modality: Modality, encoder: Encoder) -> bool:
@@ -142,19 +237,19 @@ def _maker(modality: Modality, encoder: Encoder) -> Callable | None:
 
 
 def inherited_forms(
-    modalities: Mapping[str, Modality], encoders: Mapping[str, Encoder], size: Inheritance
+    modalities: Mapping[str, Modality], sources: Mapping[str, Source], size: Inheritance
 ) -> dict[str, Modality]:
     """Gives the inputs that a student must read otherwise to inherit, by name: texts."""
+    texts = {n: modalities[n] for n in sources if modalities[n].takes_utf8}
     return {
-        name: inherited_words(modalities[name], encoder, size.words)
-        for name, encoder in encoders.items()
-        if modalities[name].takes_utf8
+        name: text.with_words(sources[name].words(text.vocabulary, size.words))
+        for name, text in texts.items()
     }
 
 
 def inherited_encoders(
     modalities: Mapping[str, Modality],
-    encoders: Mapping[str, Encoder],
+    sources: Mapping[str, Source],
     size: Inheritance,
     *,
     seed: int,
@@ -163,17 +258,17 @@ def inherited_encoders(
 
     Args:
         modalities: The student's forms of the inputs by name, see `inherited_forms`.
-        encoders: By name of an input, a loaded backbone; of inputs that are not named, or whose
-            kind has nothing to inherit, the student keeps its own encoders.
+        sources: By name of an input; of inputs that are not named, or whose kind has nothing to
+            inherit, the student keeps its own encoders.
         size: How much is taken over.
         seed: Seed of the weights that are not inherited.
 
     Returns:
         By name, models for `build_student`'s `encoders`.
     """
-    makers = {name: _maker(modalities[name], encoder) for name, encoder in encoders.items()}
+    makers = {name: _maker(modalities[name], of.encoder) for name, of in sources.items()}
     return {
-        name: make(modalities[name], encoders[name], size, seed=seed)
+        name: make(modalities[name], sources[name], size, seed=seed)
         for name, make in makers.items()
         if make is not None
     }

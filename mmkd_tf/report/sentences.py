@@ -146,8 +146,8 @@ def taught(results: Mapping) -> str:
     )
     if found := results["teacher"].get("temperatures"):
         text += (
-            f" The teacher's logits are divided by {found['single']:.2f} where one head answers and "
-            f"by {found['joint']:.2f} where all do, so that it is as sure as it is right."
+            f" The teacher's logits are divided by {found['single']:.2f} where one head answers "
+            f"and by {found['joint']:.2f} where all do, so that it is as sure as it is right."
         )
     own, teachers = _student_tensors(results), teacher_inputs(results["dataset"]["modalities"])
     if own != teachers:

@@ -150,6 +150,9 @@ class Retrieval(Task):
             return []
         return ["the rows left for training: one item only; there is nothing to tell apart."]
 
+    def targets_of(self, labels, num_outputs):
+        return None
+
     def label_array(self, labels, names):
         return np.array(labels, np.int32)
 

@@ -99,6 +99,9 @@ class SingleLabel(Task):
         index_of = {name: index for index, name in enumerate(names)}
         return np.array([index_of[label] for label in labels], np.int32)
 
+    def targets_of(self, labels, num_outputs):
+        return np.eye(num_outputs)[labels]
+
     def output_counts(self, labels, names):
         bins = np.bincount(labels, minlength=len(names))
         return dict(zip(names, map(int, bins), strict=True))

@@ -207,6 +207,10 @@ class Task(ABC):
 
     # Training.
 
+    def targets_of(self, labels: np.ndarray, num_outputs: int) -> np.ndarray | None:
+        """What a linear model would be fitted to: float `[n, num_outputs]`; None if nothing."""
+        return np.asarray(labels, float).reshape(len(labels), -1)
+
     @abstractmethod
     def loss(self, statistics: tuple | None = None) -> keras.losses.Loss:
         """The Keras loss of labels and outputs; `statistics` are `target_statistics`."""

@@ -16,10 +16,11 @@ from mmkd_tf.models.inheritance import (
     SIZES,
     WORD_SPREAD,
     Inheritance,
+    Source,
     gives_parts,
     inherited_encoders,
     inherited_forms,
-    inherited_words,
+    linear_probe,
     picture_encoder,
     text_encoder,
     word_vectors,
@@ -70,7 +71,7 @@ def pictures():
 
 
 def test_word_vectors_are_principal_components():
-    vectors = word_vectors(FakeWords(), WORDS, 4)
+    vectors = word_vectors(Source(FakeWords()), WORDS, 4)
     assert vectors.dtype == np.float32 and vectors.shape == (7, 4)
     assert not vectors[:2].any()
     assert vectors[2:].std() == pytest.approx(WORD_SPREAD, rel=1e-3)
@@ -84,37 +85,73 @@ def test_word_vectors_are_principal_components():
 
 
 def test_word_vectors_of_few_words_and_of_wide_vectors():
-    assert not word_vectors(FakeWords(), WORDS[:2], 4).any()
-    wide = word_vectors(FakeWords(), WORDS, 9)  # the encoder has six numbers alone
+    assert not word_vectors(Source(FakeWords()), WORDS[:2], 4).any()
+    wide = word_vectors(Source(FakeWords()), WORDS, 9)  # the encoder has six numbers alone
     assert wide.shape == (7, 9) and not wide[:, 6:].any()
-    assert np.isfinite(word_vectors(FakeWords(), WORDS[:3], 4)).all()
+    assert np.isfinite(word_vectors(Source(FakeWords()), WORDS[:3], 4)).all()
 
 
 def test_the_vocabulary_begins_with_the_words_of_training():
-    more = inherited_words(TEXT, FakeWords(), 3)
-    assert more.vocabulary == [*WORDS, "bread", "clear", "dim"]  # of letters that there are
-    assert (more.name, more.length) == (TEXT.name, TEXT.length)
+    more = Source(FakeWords()).words(WORDS, 3)
+    assert more == ["bread", "clear", "dim"]  # of letters that there are
     given = {"image": Image(height=32), "text": TEXT}
-    forms = inherited_forms(given, {"text": FakeWords(), "image": None}, SMALL)
+    forms = inherited_forms(given, {"text": Source(FakeWords()), "image": None}, SMALL)
+    assert (forms["text"].name, forms["text"].length) == (TEXT.name, TEXT.length)
     assert list(forms) == ["text"] and forms["text"].vocabulary == [*WORDS, "bread", "clear"]
 
 
+def test_a_probe_is_a_ridge_regression_on_what_is_there():
+    rng = np.random.default_rng(0)
+    features, classes = rng.normal(size=[40, 6]), rng.integers(0, 3, 40)
+    features[4] = 0  # absent
+    probe = linear_probe(features, np.eye(3)[classes])
+    there = np.delete(np.arange(40), 4)
+    centred = features[there] - features[there].mean(0)
+    targets = np.eye(3)[classes[there]] - np.eye(3)[classes[there]].mean(0)
+    targets /= targets.std()
+    strength = (centred**2).sum() / 6
+    stacked = np.vstack([centred, np.sqrt(strength) * np.eye(6)])
+    expected = np.linalg.lstsq(stacked, np.vstack([targets, np.zeros([6, 3])]), rcond=None)[0]
+    np.testing.assert_allclose(probe(features[there]), centred @ expected, atol=1e-9)
+    assert linear_probe(features, np.ones([40, 2])) is None
+    assert linear_probe(np.zeros([40, 6]), np.eye(3)[classes]) is None
+
+
+def test_words_that_say_most_to_the_probe_are_taken():
+    class Spoken(FakeWords):
+        """The first number alone is of a task; only `clear` and `dim` have much of it."""
+
+        def features(self, words):
+            found = super().features(words)
+            found[:, 0] = [{"clear": 5.0, "dim": -4.0}.get(word, 0.1) for word in words]
+            return found
+
+    features = np.eye(6)[[0, 1, 2, 3, 4, 5]]
+    source = Source(Spoken(), linear_probe(features, features[:, :1]))
+    assert source.words(WORDS, 2) == ["clear", "dim"]
+    assert source.words(WORDS, 9) == ["bread", "clear", "dim", "more"]
+    vectors = word_vectors(source, ["<pad>", "<unk>", "clear", "red", "cup", "dim"], 4)
+    assert vectors.shape == (6, 4) and not vectors[:2].any()
+    answers = source.probe(source.features(["clear", "red", "cup", "dim"]))[:, 0]
+    assert abs(np.corrcoef(vectors[2:, 0], answers)[0, 1]) > 0.999
+
+
 def test_a_text_is_read_with_the_vectors_of_its_words():
-    (model,) = text_encoder(TEXT, FakeWords(), SMALL, seed=1)
+    (model,) = text_encoder(TEXT, Source(FakeWords()), SMALL, seed=1)
     (table,) = model.get_layer("text_words").get_weights()
-    np.testing.assert_array_equal(table, word_vectors(FakeWords(), WORDS, 4))
+    np.testing.assert_array_equal(table, word_vectors(Source(FakeWords()), WORDS, 4))
     assert model.get_layer("text_words").trainable
-    again = text_encoder(TEXT, FakeWords(), SMALL, seed=1)[0]
+    again = text_encoder(TEXT, Source(FakeWords()), SMALL, seed=1)[0]
     ids = np.int32([[2, 3, 0], [4, 0, 0]])
     np.testing.assert_array_equal(again(ids), model(ids))
     assert model(ids).shape == (2, 32)
-    other = text_encoder(TEXT, FakeWords(), SMALL, seed=2)[0]
+    other = text_encoder(TEXT, Source(FakeWords()), SMALL, seed=2)[0]
     assert np.abs(np.asarray(other(ids)) - model(ids)).max() > 1e-3
 
 
 def test_pictures_go_through_the_first_blocks(pictures):
     image = Image("photo", height=32)
-    held, above = picture_encoder(image, pictures, SMALL, seed=0)
+    held, above = picture_encoder(image, Source(pictures), SMALL, seed=0)
     assert (held.name, above.name) == ("photo_held", "photo_inherited")
     assert not held.trainable_weights and above.trainable_weights
     assert held.input.dtype == "uint8"
@@ -129,7 +166,7 @@ def test_pictures_go_through_the_first_blocks(pictures):
 @pytest.mark.parametrize("held", [2, 3])
 def test_where_all_blocks_are_held_there_is_one_model(pictures, held):
     size = Inheritance(held=held, blocks=held, words=0, word_dim=4)
-    models = picture_encoder(Image(height=32), pictures, size, seed=0)
+    models = picture_encoder(Image(height=32), Source(pictures), size, seed=0)
     out = PICTURES
     for model in models:
         out = model(out)
@@ -148,7 +185,10 @@ def test_a_student_begins_with_them_and_keeps_what_is_held(pictures):
         modalities={"image": Image(height=32), "text": TEXT},
     )
     encoders = inherited_encoders(
-        dataset.modalities, {"image": pictures, "text": FakeWords()}, SMALL, seed=0
+        dataset.modalities,
+        {"image": Source(pictures), "text": Source(FakeWords())},
+        SMALL,
+        seed=0,
     )
     student = seeded(build_student(dataset, encoders=encoders), seed=3)
     held = student.get_layer("image_held")
@@ -156,7 +196,7 @@ def test_a_student_begins_with_them_and_keeps_what_is_held(pictures):
         held(PICTURES), pictures.first_blocks(1, height=32)(PICTURES), atol=1e-5
     )
     (table,) = student.get_layer("text_inherited").get_layer("text_words").get_weights()
-    np.testing.assert_array_equal(table, word_vectors(FakeWords(), WORDS, 4))
+    np.testing.assert_array_equal(table, word_vectors(Source(FakeWords()), WORDS, 4))
     assert not held.trainable_weights
     student.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     before, above = held.get_weights(), student.get_layer("image_inherited").get_weights()
@@ -186,10 +226,11 @@ def test_kinds_from_outside_inherit_too(pictures):
         "name": Title("name", vocabulary=WORDS, length=3),
     }
     encoders = {"drawn": pictures, "small": pictures, "name": FakeWords()}
-    forms = inherited_forms(modalities, encoders, SMALL)
+    sources = {name: Source(encoder) for name, encoder in encoders.items()}
+    forms = inherited_forms(modalities, sources, SMALL)
     assert {name: type(form) for name, form in forms.items()} == {"name": Title}
     assert forms["name"].vocabulary == [*WORDS, "bread", "clear"]
-    made = inherited_encoders(modalities | forms, encoders, SMALL, seed=0)
+    made = inherited_encoders(modalities | forms, sources, SMALL, seed=0)
     assert {name: len(parts) for name, parts in made.items()} == {"drawn": 2, "name": 1}
     assert [gives_parts(modalities[name], encoders[name]) for name in encoders] == [1, 0, 1]
 
@@ -204,7 +245,7 @@ def test_an_encoder_without_parts_gives_none():
     sound = Sound(SimpleNamespace(name="sound"), None, version="1")
     heard = SimpleNamespace(name="heard", takes_utf8=False)
     assert not gives_parts(heard, sound)
-    assert inherited_encoders({"heard": heard}, {"heard": sound}, SMALL, seed=0) == {}
+    assert inherited_encoders({"heard": heard}, {"heard": Source(sound)}, SMALL, seed=0) == {}
 
 
 def test_larger_sizes_take_over_more():

@@ -1,0 +1,61 @@
+"""Features on disk: what a frozen encoder says of values is computed once, for all runs."""
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.whole_file import whole_file
+
+
+def kept_features(
+    encoder: Encoder, values: Sequence, keys: Sequence[bytes], folder: Path | None
+) -> np.ndarray:
+    """Reads features, or computes and keeps them.
+
+    Each content is encoded once, in an order that does not depend on that of the values; a file
+    that is damaged is made again.
+
+    Args:
+        encoder: A loaded backbone.
+        values: What it reads.
+        keys: What tells the contents of values apart.
+        folder: Where features are kept; None keeps none.
+
+    Returns:
+        float32 `[len(values), dim]`.
+    """
+    digests = [hashlib.sha256(key).digest() for key in keys]
+    contents = dict(zip(digests, values, strict=True))
+    order = sorted(contents)
+    if not order:
+        return np.zeros([0, encoder.backbone.dim], np.float32)
+    digest = hashlib.sha256(b"".join(order)).hexdigest()[:16]
+    file = folder and folder / f"{encoder.fingerprint}-{digest}.npz"
+    features = _read(encoder, len(order), file)
+    if features is None:
+        distinct = [contents[key] for key in order]
+        pictures = isinstance(distinct[0], np.ndarray)
+        features = encoder.features(np.stack(distinct) if pictures else distinct)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            checksum = hashlib.sha256(features).hexdigest()
+            with whole_file(file) as unfinished:
+                np.savez(unfinished, features=features, sha256=checksum)
+    rows = {key: row for row, key in enumerate(order)}
+    return features[[rows[key] for key in digests]]
+
+
+def _read(encoder: Encoder, number: int, file: Path | None) -> np.ndarray | None:
+    if file is None or not file.is_file():
+        return None
+    try:
+        with np.load(file) as kept:
+            features, checksum = kept["features"], str(kept["sha256"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    whole = features.shape == (number, encoder.backbone.dim)
+    return features if whole and hashlib.sha256(features).hexdigest() == checksum else None
