@@ -1,4 +1,4 @@
-"""Builds the tables of the study of pretrained teachers: Amazon, Chinese reviews, openclipart.
+"""Builds the tables of the study of teachers: emoji, Amazon, Chinese reviews, openclipart.
 
     python studies/teachers/build.py studies/teachers/sets --openclipart openclipart
 
@@ -24,6 +24,10 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import pandas as pd
 import typer
+from PIL import Image
+
+from mmkd_tf.config import make_config
+from mmkd_tf.run import load_dataset
 
 SPLIT_SEED = 0
 SHARES = {"5-percent": 0.05, "20-percent": 0.2}
@@ -202,6 +206,23 @@ def build_openclipart(source: Path, folder: Path, *, seed: int) -> None:
     write(splits, folder, keys=keys, num_labelled=SHARES, seed=seed)
 
 
+def build_emoji(folder: Path, *, seed: int) -> None:
+    """Writes the set that comes with the package as a table; the split is that of seed 0."""
+    data = load_dataset(make_config({"data.source": "emoji"}))
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    splits = {}
+    for name, examples in data.splits.items():
+        files = [f"images/{name}-{row:04d}.png" for row in range(len(examples))]
+        for file, picture in zip(files, examples.inputs["image"], strict=True):
+            Image.fromarray(picture).save(folder / file)
+        labels = [data.class_names[label] for label in examples.labels]
+        table = {"image": files, "text": list(examples.raw["text"]), "label": labels}
+        splits[name] = pd.DataFrame(table, index=pd.MultiIndex.from_product([[name], files]))
+    rows = pd.concat(splits.values())
+    keys = rows.image.map(lambda image: hashlib.sha256((folder / image).read_bytes()).digest())
+    write(splits, folder, keys=keys, num_labelled=SHARES, seed=seed)
+
+
 def build_texts(rows: pd.DataFrame, folder: Path, *, num_labelled: Mapping, seed: int) -> None:
     """Splits rows of texts and writes their tables."""
     rows = unique(rows)
@@ -218,6 +239,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Draws the rows that keep their label.")] = 0,
 ):
     """Build the tables of the study of pretrained teachers."""
+    build_emoji(output / "emoji", seed=seed)
     archives = archives or output / "archives"
     amazon = read_amazon(fetch(VADER, archives))
     build_texts(amazon, output / "amazon", num_labelled=SHARES, seed=seed)
