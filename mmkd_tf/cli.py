@@ -253,7 +253,8 @@ def export(
         str, Flag(help="Which model of the run: student, student_alone or teacher.")
     ] = "student",
     quantize: Annotated[
-        str, Flag(help="Of the small file: auto, float32, float16, dynamic, mixed, mixed4.")
+        str,
+        Flag(help="Of the small file: auto, float32, float16, dynamic, dynamic4, mixed, mixed4."),
     ] = "auto",
     text_input: Annotated[
         str | None, Flag(help="ids or bytes; by default what the run's settings say.")

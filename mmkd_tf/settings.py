@@ -110,8 +110,8 @@ class StudentSettings(BaseModel, extra="forbid", frozen=True):
     )
     inherit: Literal["none", "tiny", "small", "medium"] = Field(
         "small",
-        description="How much they take over from pretrained encoders; small is meant for a file "
-        "of 300 KiB with 8-bit weights.",
+        description="How much they take over from pretrained encoders; tiny, small and medium "
+        "are for files of 80, 300 and 1,024 KiB.",
     )
     compare_scratch: bool = Field(
         False, description="Train the same student without inheritance too, for comparison."

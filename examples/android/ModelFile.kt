@@ -1,8 +1,9 @@
 package mmkd
 
+import java.io.IOException
 import java.nio.ByteBuffer
-import java.nio.charset.CharacterCodingException
 import java.util.zip.CRC32
+import java.util.zip.GZIPInputStream
 
 /**
  * What a .tflite file of mmkd_tf holds: the model, and behind it an uncompressed zip archive.
@@ -20,6 +21,9 @@ class ModelFile private constructor(
 ) {
     companion object {
         private const val FORMAT = 1L
+
+        /** As [FORMAT], with long texts as gzip files. */
+        private const val FORMAT_OF_COMPRESSED = 3L
 
         /**
          * Reads and checks a file.
@@ -39,18 +43,19 @@ class ModelFile private constructor(
                 val description = files.getValue("mmkd.json")
                 fun lines(name: String) = files.getValue(name).split("\n")
                 // The description names the files that belong to the model.
-                val hasVocabulary = "\"vocab.txt\"" in description
+                val hasVocabulary = Regex("\"vocab\\.txt(\\.gz)?\"") in description
                 val vocabulary = if (hasVocabulary) lines("vocab.txt") else null
                 ModelFile(content, lines("labels.txt"), vocabulary, description)
             } catch (error: NoSuchElementException) {
                 throw refusal("one without sound labels, vocabulary or description")
             } catch (error: IndexOutOfBoundsException) {
                 throw refusal("one that is cut off or damaged")
-            } catch (error: CharacterCodingException) {
+            } catch (error: IOException) {
+                // Of a text that is no UTF-8, or whose compressed form is damaged.
                 throw refusal("one that is damaged")
             }
             val rules = file.number("tokenizer_rules") ?: Tokenizer.RULES.toLong()
-            if (file.number("format") != FORMAT || rules != Tokenizer.RULES.toLong()) {
+            if (!file.hasKnownFormat() || rules != Tokenizer.RULES.toLong()) {
                 throw refusal("one that is newer than this code, or damaged")
             }
             val modelBytes = file.number("model_bytes") ?: -1L
@@ -67,7 +72,10 @@ class ModelFile private constructor(
                 "Copy it again, or export it again.",
         )
 
-        /** Gives the texts in the archive by name. Nothing in it is compressed. */
+        /**
+         * Gives the texts in the archive by name, those that are gzip files without `.gz`. The
+         * archive itself compresses nothing.
+         */
         private fun readArchive(content: ByteArray): Map<String, String> {
             var end = content.size - 22
             while (end >= 0 && number(content, end, 4) != 0x06054b50L) end--
@@ -86,7 +94,13 @@ class ModelFile private constructor(
                 val size = number(content, entry + 24, 4).toInt()
                 val stored = number(content, entry + 10, 2) == 0L
                 if (stored && checksum(content, first, size) == number(content, entry + 16, 4)) {
-                    files[name] = text(content, first, size)
+                    files[name.removeSuffix(".gz")] = if (name.endsWith(".gz")) {
+                        val packed = content.inputStream(first, size)
+                        val unpacked = GZIPInputStream(packed).use { it.readBytes() }
+                        text(unpacked, 0, unpacked.size)
+                    } else {
+                        text(content, first, size)
+                    }
                 }
                 entry += 46 + nameBytes + number(content, entry + 30, 2).toInt() +
                     number(content, entry + 32, 2).toInt()
@@ -109,6 +123,13 @@ class ModelFile private constructor(
 
         private fun text(content: ByteArray, first: Int, size: Int): String =
             Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content, first, size)).toString()
+    }
+
+    /** Files of several labels, of numbers and of other inputs say a task or kinds. */
+    private fun hasKnownFormat(): Boolean = when (number("format")) {
+        FORMAT -> true
+        FORMAT_OF_COMPRESSED -> !Regex("\"(task|kind)\": ").containsMatchIn(description)
+        else -> false
     }
 
     /**

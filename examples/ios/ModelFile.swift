@@ -16,6 +16,8 @@ public struct ModelFile {
     public let vocabulary: [String]?
 
     private static let format = 1
+    /// As `format`, with long texts as gzip files.
+    private static let formatOfCompressed = 3
 
     /// Reads and checks a file.
     ///
@@ -40,7 +42,13 @@ public struct ModelFile {
             throw ModelFile.refusal("one without sound labels, vocabulary or description")
         }
         let rules = inputs["text"]?["tokenizer_rules"] as? Int ?? Tokenizer.rules
-        guard description["format"] as? Int == ModelFile.format, rules == Tokenizer.rules else {
+        let format = description["format"] as? Int
+        // Files of several labels, of numbers and of other inputs say a task or kinds.
+        let isPlain = description["task"] == nil && inputs.values.allSatisfy { $0["kind"] == nil }
+        guard
+            format == ModelFile.format || (format == ModelFile.formatOfCompressed && isPlain),
+            rules == Tokenizer.rules
+        else {
             throw ModelFile.refusal("one that is newer than this code")
         }
         guard 0...bytes.count ~= modelBytes,
@@ -49,8 +57,12 @@ public struct ModelFile {
             throw ModelFile.refusal("one whose checksum does not fit: it is damaged")
         }
         self.labels = try ModelFile.lines(labels)
-        let vocabulary = names.contains("vocab.txt") ? files["vocab.txt"] : nil
-        self.vocabulary = try vocabulary.map(ModelFile.lines)
+        if names.contains("vocab.txt.gz"), let packed = files["vocab.txt.gz"] {
+            self.vocabulary = try ModelFile.lines(ModelFile.unpacked(packed))
+        } else {
+            let vocabulary = names.contains("vocab.txt") ? files["vocab.txt"] : nil
+            self.vocabulary = try vocabulary.map(ModelFile.lines)
+        }
     }
 
     private static func refusal(_ received: String) -> ClassifierError {
@@ -86,6 +98,25 @@ public struct ModelFile {
                 + (try number(bytes, entry + 32, 2))
         }
         return files
+    }
+
+    /// Gives what a gzip file holds that has neither a name nor other extras, as here.
+    private static func unpacked(_ packed: ArraySlice<UInt8>) throws -> ArraySlice<UInt8> {
+        let headBytes = 10
+        let endBytes = 8
+        guard packed.count > headBytes + endBytes, packed.starts(with: [0x1F, 0x8B, 8, 0]) else {
+            throw refusal("one with a vocabulary in an unknown form")
+        }
+        #if canImport(Darwin)
+            // Apple's name for the bare form of zlib, without a head and an end.
+            let body = Data(packed.dropFirst(headBytes).dropLast(endBytes))
+            guard let text = try? (body as NSData).decompressed(using: .zlib) as Data else {
+                throw refusal("one that is damaged")
+            }
+            return ArraySlice([UInt8](text))
+        #else
+            throw refusal("one with a compressed vocabulary, which Foundation reads on Apple only")
+        #endif
     }
 
     /// Reads a number without sign, its lowest byte first, as zip archives store them.

@@ -25,6 +25,7 @@ front where that is not its kind, such as `title.vocab.txt`. A file with the tok
 they have a `threshold`, of each label by itself, those above it being given; or `values`, numbers
 in the units of the targets, which have no range; or an `embedding`, of length 1 (zeros for an
 absent input), without a `labels.txt`.
+A long vocabulary lies there as a gzip file, `vocab.txt.gz`, which makes the file one of format 3.
 Readers that know format 1 alone refuse the others. `author` and `licence` are left out where nobody
 gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
 """
@@ -41,7 +42,9 @@ from pathlib import Path
 
 from mmkd_tf.edge.tokenizer import TOKENIZER_RULES, VOCABULARY_FILE
 
-OLDEST_FORMAT, NEWEST_FORMAT = 1, 2
+OLDEST_FORMAT, NEWEST_FORMAT = 1, 3
+FORMAT_OF_COMPRESSED = 3  # the first in which a text may be a gzip file
+COMPRESSED = ".gz"  # how the name of such a text ends
 LABELS_FILE = "labels.txt"
 DESCRIPTION_FILE = "mmkd.json"
 SMALL = "_small"  # how the name of a quantised file ends
@@ -50,9 +53,12 @@ _FIRST_TASK = "single_label"  # of files that say none
 _OLD_THRESHOLDS = {"multi_label": 0.5}  # of files that say none
 _TFLITE_IDENTIFIER = b"TFL3"
 _HEAD = 8  # bytes that hold the identifier
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for a gzip file
+_LARGEST_GROWTH = 20  # of a text by unpacking, as a multiple of the whole file
 # What zip and JSON that are damaged, or of another form, lead to.
 _UNREADABLE = (
     zipfile.BadZipFile,
+    zlib.error,
     struct.error,
     EOFError,
     OSError,
@@ -163,7 +169,10 @@ def _parse(content: bytes) -> ModelFile:
     credits = {key: description.get(key) for key in ("author", "licence")}
     if not all(isinstance(text, str | None) for text in credits.values()):
         raise TypeError("Author and licence are texts.")
-    files = {name: _read_text(archive, name, len(content)) for name in description["files"]}
+    files = {
+        name.removesuffix(COMPRESSED): _read_text(archive, name, len(content))
+        for name in description["files"]
+    }
     if LABELS_FILE not in files and output != "embedding":
         raise KeyError(LABELS_FILE)
     task = str(description.get("task", _FIRST_TASK))
@@ -185,7 +194,13 @@ def _read_text(archive: zipfile.ZipFile, name: str, num_bytes: int) -> str:
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > num_bytes:
         raise zipfile.BadZipFile("Files in here are stored as they are.")
-    return archive.read(name).decode("utf-8")
+    text = archive.read(name)
+    if name.endswith(COMPRESSED):
+        unpacking = zlib.decompressobj(_GZIP)
+        text = unpacking.decompress(text, _LARGEST_GROWTH * num_bytes)
+        if not unpacking.eof or unpacking.unused_data:
+            raise zipfile.BadZipFile("A text is cut off, or larger than one can be.")
+    return text.decode("utf-8")
 
 
 def _check_version(what: str, number: int, known: int, *, oldest: int = 1) -> None:

@@ -1,5 +1,6 @@
 """Writes into a TFLite file what its inputs and outputs mean: TFLite Metadata and files."""
 
+import gzip
 import json
 import zipfile
 import zlib
@@ -10,7 +11,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.edge.model_file import (
+    COMPRESSED,
     DESCRIPTION_FILE,
+    FORMAT_OF_COMPRESSED,
     LABELS_FILE,
     OLDEST_FORMAT,
     file_prefix,
@@ -22,6 +25,8 @@ from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 _METADATA_NAME = b"TFLITE_METADATA"
 _FORMAT_OF_KINDS = 2  # the first in which an input may say its kind
+# From this number of bytes on, a text is compressed: below, all readers of format 1 can read it.
+_LONG = 2**14
 _UNSAID_KINDS = ("image", "text")  # which readers of format 1 know by the input's name
 
 
@@ -39,9 +44,11 @@ def add_metadata(
 
     The description comes twice: as TFLite Metadata, for standard tools, and as `mmkd.json`, for
     readers without a flatbuffer library. The files follow the model as an uncompressed zip
-    archive, so `unzip student.tflite labels.txt` works. What the file already has of this is
-    replaced. Modalities say how inputs are described and which files go along. A ValueError says
-    that `content` is no model of one signature, or another argument does not fit.
+    archive, so `unzip student.tflite labels.txt` works; a long one is a gzip file in it, as
+    standard readers of associated files refuse what the archive itself has compressed. What the
+    file already has of this is replaced. Modalities say how inputs are described and which files
+    go along. A ValueError says that `content` is no model of one signature, or another argument
+    does not fit.
     """
     model, task, modalities = read_tables(content), find_task(task), modalities or {}
     files = {LABELS_FILE: "\n".join(class_names)} if class_names else {}
@@ -51,9 +58,12 @@ def add_metadata(
     _check(model, class_names, {"name": name, "author": author, "licence": licence})
     signature = model.signatureDefs[0]
     inputs = _inputs(model, signature, modalities)
-    says_kinds = any("kind" in entry for entry in inputs.values())
+    stored = dict(_stored(name, text) for name, text in files.items())
+    formats = [OLDEST_FORMAT, task.file_format]
+    formats += [_FORMAT_OF_KINDS] if any("kind" in entry for entry in inputs.values()) else []
+    formats += [] if files.keys() == stored.keys() else [FORMAT_OF_COMPRESSED]
     description = {
-        "format": max(task.file_format, _FORMAT_OF_KINDS if says_kinds else OLDEST_FORMAT),
+        "format": max(formats),
         **({} if task.file_format == OLDEST_FORMAT else {"task": task.name}),
         "signature": signature.signatureKey.decode(),
         "inputs": inputs,
@@ -62,11 +72,12 @@ def add_metadata(
     }
     credits = {"author": author, "licence": licence}
     description |= {key: value for key, value in credits.items() if value is not None}
+    description |= {"files": list(stored)}
     _set_metadata(model, model_metadata(name, description, files))
     packed = write_tables(model)
-    description |= {"files": list(files)}
     description |= {"model_bytes": len(packed), "model_crc32": zlib.crc32(packed)}
-    return packed + _archive(files | {DESCRIPTION_FILE: json.dumps(description)}, len(packed))
+    stored[DESCRIPTION_FILE] = json.dumps(description).encode()
+    return packed + _archive(stored, len(packed))
 
 
 def _check(
@@ -128,7 +139,15 @@ def _set_metadata(model: schema.ModelT, metadata: bytes) -> None:
     model.metadata = [*entries, entry]
 
 
-def _archive(files: Mapping[str, str], begin: int) -> bytes:
+def _stored(name: str, text: str) -> tuple[str, bytes]:
+    """Gives the name and the bytes by which a text is stored."""
+    content = text.encode()
+    if len(content) < _LONG:
+        return name, content
+    return f"{name}{COMPRESSED}", gzip.compress(content, mtime=0)
+
+
+def _archive(files: Mapping[str, bytes], begin: int) -> bytes:
     """Makes a zip archive that stands behind `begin` bytes of something else."""
     stream = BytesIO(bytes(begin))  # zeros: weights might look like an older archive
     stream.seek(begin)
@@ -136,5 +155,5 @@ def _archive(files: Mapping[str, str], begin: int) -> bytes:
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
         for name, text in files.items():
             # A ZipInfo of its own has a fixed date: the same model gives the same bytes.
-            archive.writestr(zipfile.ZipInfo(name), text.encode())
+            archive.writestr(zipfile.ZipInfo(name), text)
     return stream.getvalue()[begin:]

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import flatbuffers
 import numpy as np
 
-from mmkd_tf.edge.model_file import LABELS_FILE, file_prefix
+from mmkd_tf.edge.model_file import COMPRESSED, LABELS_FILE, file_prefix
 from mmkd_tf.edge.tokenizer import TOKENIZER_RULES, VOCABULARY_FILE
 
 _FILE_IDENTIFIER = b"M001"
 # The first that know all that is used, with vocabulary files and without.
 _MIN_PARSER_VERSIONS = {True: "1.0.1", False: "1.0.0"}
 
-_AXIS_LABELS, _VOCABULARY = np.uint8(2), np.uint8(5)  # AssociatedFileType
+_UNKNOWN, _AXIS_LABELS, _VOCABULARY = map(np.uint8, (0, 2, 5))  # AssociatedFileType
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = np.uint8(1), np.uint8(2)  # ContentProperties
 _RGB = np.uint8(1)  # ColorSpaceType
 _NORMALIZATION = np.uint8(1)  # ProcessUnitOptions
@@ -47,7 +47,8 @@ _OTHER_WORDS = ("Gives numbers.", "names of outputs, one a line", "a number of e
 def model_metadata(name: str, description: Mapping, files: Mapping[str, str]) -> bytes:
     """Gives the ModelMetadata flatbuffer of what `mmkd.json` says, and of the texts `files`.
 
-    The description's inputs are in the order of the model's input tensors.
+    The description's inputs are in the order of the model's input tensors; of `files`, those that
+    it lists as compressed are named so.
     """
     builder = flatbuffers.Builder(1024)
     inputs = []
@@ -58,7 +59,8 @@ def model_metadata(name: str, description: Mapping, files: Mapping[str, str]) ->
         elif "tokenizer_rules" in entry:
             file = f"{file_prefix(key, kind)}{VOCABULARY_FILE}"
             num_words = files[file].count("\n") + 1 if file in files else None
-            inputs.append(_text(builder, key, entry, file, num_words))
+            stored = file if file in description["files"] else f"{file}{COMPRESSED}"
+            inputs.append(_text(builder, key, entry, stored, num_words))
         else:
             inputs.append(_tensor(builder, key, f"numbers of shape {entry['shape']}", {}))
     ((output, entry),) = description["outputs"].items()
@@ -69,7 +71,7 @@ def model_metadata(name: str, description: Mapping, files: Mapping[str, str]) ->
     bound = "Bind inputs and outputs by the names of this signature, not by position."
     graph = _table(builder, {0: description["signature"], 1: bound, 2: inputs, 3: outputs})
     about += " Zeros stand for an absent input. mmkd.json describes the inputs."
-    version = _MIN_PARSER_VERSIONS[any(file.endswith(VOCABULARY_FILE) for file in files)]
+    version = _MIN_PARSER_VERSIONS[any(f.endswith(VOCABULARY_FILE) for f in description["files"])]
     fields = {0: name, 1: about, 2: "1", 3: [graph], 7: version}
     credits = {4: "author", 5: "licence"}
     fields |= {field: description[key] for field, key in credits.items() if key in description}
@@ -109,8 +111,10 @@ def _text(builder, name: str, entry: Mapping, file: str, num_words: int | None) 
         largest = None if num_words is None else num_words - 1
     fields = {} if largest is None else {5: _stats(builder, 0, largest)}
     if num_words is not None:
-        about = "words, one a line, in the order of ids"
-        fields[6] = [_file(builder, file, about, _VOCABULARY)]
+        about, kind = "words, one a line, in the order of ids", _VOCABULARY
+        if file.endswith(COMPRESSED):
+            about, kind = f"{about}, as a gzip file", _UNKNOWN
+        fields[6] = [_file(builder, file, about, kind)]
     return _tensor(builder, name, description, fields)
 
 

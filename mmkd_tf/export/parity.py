@@ -89,12 +89,15 @@ class Difference:
         relative_error: Root mean square of the differences, divided by that of Keras' outputs
             about their mean, see `mmkd_tf.tasks.task.Task.spread`.
         top1_agreement: As in `Export`.
+        good_agreement: The same, but what Keras holds nearly as likely as its own answer counts
+            too, see `mmkd_tf.tasks.task.Task.good_answers`.
         scale: How large the logits or values are, at least 1: float32 rounding grows with it.
     """
 
     max_abs_logit_difference: float
     relative_error: float
     top1_agreement: float
+    good_agreement: float
     scale: float
 
     def exceeds(self, *, exact: bool) -> bool:
@@ -128,6 +131,7 @@ def difference(
         max_abs_logit_difference=float(np.abs(found - expected).max()),
         relative_error=float(error / max(task.spread(expected), 1e-6)),
         top1_agreement=task.same_answers(expected, found),
+        good_agreement=task.good_answers(expected, found),
         scale=float(scale),
     )
 

@@ -21,6 +21,7 @@ from mmkd_tf.tasks.labels import (
 from mmkd_tf.tasks.outputs import (
     CLASS_COLUMNS,
     LOSSES_OF_CLASSES,
+    NEAR_TIE,
     SMALLEST,
     TIE,
     by_output,
@@ -181,10 +182,10 @@ class MultiLabel(Task):
 
     def same_answers(self, expected, found):
         """F1 of the labels given; what Keras holds undecided up to 1e-6 counts as the same."""
-        bound = np.log(THRESHOLD)
-        given = found > bound
-        undecided = np.abs(expected - bound) <= TIE
-        return _given_f1(np.where(undecided, given, expected > bound), given)
+        return _same_labels(expected, found, np.abs(expected - np.log(THRESHOLD)) <= TIE)
+
+    def good_answers(self, expected, found):
+        return _same_labels(expected, found, np.abs(np.exp(expected) - THRESHOLD) <= NEAR_TIE)
 
     def label_problems(self, labels, num_outputs):
         return table_problems(labels, num_outputs, task=self, values="0 or 1")
@@ -234,6 +235,12 @@ def mean_of_known(values: np.ndarray) -> float:
     """Mean of the values that are not NaN; 0 if all are."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else 0.0
+
+
+def _same_labels(expected: np.ndarray, found: np.ndarray, undecided: np.ndarray) -> float:
+    """F1 of the labels given, `undecided` ones left to the file; all of log-probabilities."""
+    given = found > np.log(THRESHOLD)
+    return _given_f1(np.where(undecided, given, expected > np.log(THRESHOLD)), given)
 
 
 def _given_f1(one: np.ndarray, other: np.ndarray) -> float:

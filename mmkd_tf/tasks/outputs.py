@@ -19,6 +19,8 @@ CLASS_COLUMNS = (
 
 # Outputs closer than this are equal up to float32 rounding.
 TIE = 1e-6
+# Of a probability: answers that Keras holds so nearly as likely as its own are equally good.
+NEAR_TIE = 0.05
 # Probabilities below this are lost in float32, so logits are compared no further down.
 SMALLEST = 1e-30
 

@@ -18,7 +18,15 @@ from mmkd_tf.tasks.labels import (
     one_line,
     read_each,
 )
-from mmkd_tf.tasks.outputs import CLASS_COLUMNS, SMALLEST, TIE, by_output, check_finite, ratio
+from mmkd_tf.tasks.outputs import (
+    CLASS_COLUMNS,
+    NEAR_TIE,
+    SMALLEST,
+    TIE,
+    by_output,
+    check_finite,
+    ratio,
+)
 from mmkd_tf.tasks.splits import numbered, stratified_split
 from mmkd_tf.tasks.task import SoftTargetDefaults, Task, Words
 
@@ -191,8 +199,11 @@ class SingleLabel(Task):
 
     def same_answers(self, expected, found):
         """Share with the same first class; what Keras holds equal up to 1e-6 nats counts too."""
-        first = np.take_along_axis(expected, found.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0]
-        return float(np.mean(first >= expected.max(axis=1) - TIE))
+        return float(np.mean(_of_file(expected, found) >= expected.max(axis=1) - TIE))
+
+    def good_answers(self, expected, found):
+        likely = np.exp(_of_file(expected, found)) >= np.exp(expected.max(axis=1)) - NEAR_TIE
+        return max(float(np.mean(likely)), self.same_answers(expected, found))
 
     def label_problems(self, labels, num_outputs):
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
@@ -278,3 +289,8 @@ def _check_outputs(labels: np.ndarray, logits: np.ndarray, num_classes: int) -> 
             f"shape {logits.shape} for {len(labels)} labels and {num_classes} class names."
         )
     check_finite(logits, argument="logits")
+
+
+def _of_file(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """What Keras says of the file's first class, `[n]`."""
+    return np.take_along_axis(expected, found.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0]

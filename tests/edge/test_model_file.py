@@ -1,3 +1,4 @@
+import gzip
 import json
 import random
 import zipfile
@@ -104,6 +105,34 @@ def test_of_another_tool(student_file, write):
         read_model_file(write(stream.getvalue()))
 
 
+def packed(content, gz):
+    """The file with a gzip file in place of its vocabulary."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    description = json.loads(files.pop("mmkd.json"))
+    del files["vocab.txt"]
+    stream = BytesIO(content[: description["model_bytes"]])
+    stream.seek(0, 2)
+    description |= {"format": 3, "files": ["labels.txt", "vocab.txt.gz"]}
+    files |= {"vocab.txt.gz": gz, "mmkd.json": json.dumps(description).encode()}
+    with zipfile.ZipFile(stream, "a") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return stream.getvalue()
+
+
+def test_a_compressed_vocabulary(student_file, write):
+    whole, content = read_model_file(student_file), student_file.read_bytes()
+    gz = gzip.compress("\n".join(whole.vocabulary).encode(), mtime=0)
+    file = read_model_file(write(packed(content, gz)))
+    assert file.vocabulary == whole.vocabulary and file.class_names == whole.class_names
+    assert set(file.files) == {"vocab.txt"}
+    large = gzip.compress(bytes(30 * len(content)))
+    for wrong in (b"", gz[:-1], gz[:12] + b"??" + gz[14:], gz + gz, b"red", large):
+        with pytest.raises(ValueError, match="without readable labels"):
+            read_model_file(write(packed(content, wrong)))
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 def test_of_a_tool_that_compresses(student_file, write, method):
     content = replaced(student_file.read_bytes(), method=method)
@@ -122,8 +151,8 @@ def test_author_and_licence(student_file, write):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 3},
-        {"format": 3, "inputs": "in another form"},
+        {"format": 4},
+        {"format": 4, "inputs": "in another form"},
         {"inputs": {"text": {"shape": [1, 4], "tokenizer_rules": 2}}},
     ],
 )

@@ -5,6 +5,7 @@ there is a compiler: `pip install --no-deps kotlin-jupyter-kernel`, which brings
 `java`, or `kotlinc` of Kotlin 1.4 or later; `swiftc`.
 """
 
+import gzip
 import importlib.util
 import json
 import re
@@ -163,6 +164,23 @@ def test_exported_files(ask, student_file, tmp_path):
         assert decode(answer) == joined
 
 
+def test_a_compressed_vocabulary(ask, student_file, tmp_path):
+    expected = read_model_file(student_file)
+    joined = ["\n".join(expected.class_names), "\n".join(expected.vocabulary)]
+    content = student_file.read_bytes()
+    packed = with_files(content, '"format": 1', '"format": 3', packed=True)
+    files = {
+        "packed": packed,
+        "with_a_task": with_files(packed, '"signature": ', '"task": "multi_label", "signature": '),
+        "damaged": with_files(content, '"format": 1', '"format": 3', packed=True, damaged=True),
+    }
+    for name, each in files.items():
+        (tmp_path / name).write_bytes(each)
+    answers = ask(f"file {tmp_path / name}" for name in files)
+    assert decode(answers[0]) == joined
+    assert all(answer.startswith("error: `content`") for answer in answers[1:])
+
+
 def test_files_that_are_none(ask, student_file, tmp_path):
     content = student_file.read_bytes()
     model = content[: content.index(b"PK\x03\x04")]
@@ -192,11 +210,18 @@ def test_files_that_are_none(ask, student_file, tmp_path):
         assert answer.startswith("error: `content`: a .tflite file exported by mmkd_tf."), name
 
 
-def with_files(content, old="", new="", *, shifted=False):
-    """Packs the archive behind a model anew, something in mmkd.json replaced."""
+def with_files(content, old="", new="", *, shifted=False, packed=False, damaged=False):
+    """Packs the archive behind a model anew, something in mmkd.json replaced.
+
+    With `packed` the vocabulary becomes a gzip file, with `damaged` one that is none.
+    """
     archive = zipfile.ZipFile(BytesIO(content))
-    texts = {name: archive.read(name).decode() for name in archive.namelist()}
-    texts["mmkd.json"] = texts["mmkd.json"].replace(old, new, 1)
+    texts = {name: archive.read(name) for name in archive.namelist()}
+    texts["mmkd.json"] = texts["mmkd.json"].replace(old.encode(), new.encode(), 1)
+    if packed:
+        gz = gzip.compress(texts.pop("vocab.txt"), mtime=0)
+        texts["vocab.txt.gz"] = gz[:12] + b"??" + gz[14:] if damaged else gz
+        texts["mmkd.json"] = texts["mmkd.json"].replace(b'"vocab.txt"', b'"vocab.txt.gz"')
     model = content[: content.index(b"PK\x03\x04")]
     stream = BytesIO(b"" if shifted else model)
     with zipfile.ZipFile(stream, "a") as repacked:

@@ -1,3 +1,4 @@
+import gzip
 import json
 import zipfile
 import zlib
@@ -13,6 +14,7 @@ from flatbuffers.number_types import Float32Flags, Uint8Flags, Uint32Flags
 from flatbuffers.table import Table
 from keras import layers
 
+from mmkd_tf.edge.model_file import read_model_file
 from mmkd_tf.edge.tokenizer import Tokenizer
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
@@ -190,6 +192,27 @@ def test_files_are_a_zip_archive(content, class_names, vocabulary, tmp_path):
     model = content[: description["model_bytes"]]
     assert content[description["model_bytes"] :].startswith(b"PK")
     assert description["model_crc32"] == zlib.crc32(model)
+
+
+def test_a_long_vocabulary_is_compressed(plain, class_names, modalities, tmp_path):
+    words = ["<pad>", "<unk>", *(f"word{number}é" for number in range(2_000))]
+    long = modalities | {"text": Text(vocabulary=words, length=6)}
+    content = add_metadata(plain, name="m", class_names=class_names, modalities=long)
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        assert archive.namelist() == ["labels.txt", "vocab.txt.gz", "mmkd.json"]
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        packed = archive.read("vocab.txt.gz")
+    assert gzip.decompress(packed).decode() == "\n".join(words)
+    assert packed[:4] == b"\x1f\x8b\x08\x00"  # no name and no extras, as ModelFile.swift needs
+    assert len(packed) < 0.5 * len("\n".join(words))
+    said = description(content)
+    assert (said["format"], said["files"]) == (3, ["labels.txt", "vocab.txt.gz"])
+    inputs = {tensor.text(0): tensor for tensor in metadata(content).many(3)[0].many(2)}
+    (file,) = inputs["text"].many(6)
+    assert (file.text(0), file.number(2, Uint8Flags)) == ("vocab.txt.gz", 0)  # UNKNOWN
+    assert content == add_metadata(plain, name="m", class_names=class_names, modalities=long)
+    (tmp_path / "m.tflite").write_bytes(content)
+    assert list(read_model_file(tmp_path / "m.tflite").vocabulary) == words
 
 
 def test_what_is_not_given_is_not_promised(plain, class_names, modalities):

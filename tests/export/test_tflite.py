@@ -203,7 +203,7 @@ def test_lists_all_that_is_wrong(model, class_names, examples, tmp_path):
     for part in (
         "`class_names`: one for each of the model's 3 outputs",
         "`class_names`: distinct",
-        "`quantize`: None, 'auto' or one of float32, float16, dynamic, mixed, mixed4",
+        "`quantize`: None, 'auto' or one of float32, float16, dynamic, dynamic4, mixed, mixed4",
         "`text_input`: 'ids' or 'bytes'. Received: text_input='words'",
         "`labels`: one for each example",
         "`labels`: from 0 to 1, for 2 class names. Received: from 9 to 9",

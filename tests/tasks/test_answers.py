@@ -35,6 +35,20 @@ def test_the_same_labels_are_an_f1():
     assert LABELS.same_answers(nothing, nothing) == 1
 
 
+def test_what_keras_holds_nearly_as_likely_is_as_good():
+    # The file gives the second class; Keras holds it 0.04 or 0.06 less likely than the first.
+    expected = np.log([[0.52, 0.48], [0.53, 0.47]])
+    found = np.log([[0.4, 0.6], [0.4, 0.6]])
+    assert CLASSES.same_answers(expected, found) == 0
+    assert CLASSES.good_answers(expected, found) == 0.5
+    # The file gives all labels; Keras holds the first two at 0.46 and 0.44.
+    expected, found = np.log([[0.46, 0.44, 0.9]]), np.log([[0.6, 0.6, 0.9]])
+    assert LABELS.same_answers(expected, found) == pytest.approx(2 * 1 / (1 + 3))
+    assert LABELS.good_answers(expected, found) == pytest.approx(2 * 2 / (2 + 3))
+    values = np.array([[0.0], [1.0]])
+    assert VALUES.good_answers(values, values + 0.2) == VALUES.same_answers(values, values + 0.2)
+
+
 def test_values_are_compared_in_standard_deviations():
     values = np.array([[1.0, 1000], [3, 3000]])
     expected, found, scale = VALUES.comparable(values, values + [[0.5, 0]])

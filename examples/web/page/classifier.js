@@ -27,7 +27,7 @@ export async function loadClassifier({ model, rules, litert }) {
     download(model).then(async (response) => new Uint8Array(await response.arrayBuffer())),
     download(rules).then((response) => response.json()),
   ]);
-  const file = readModelFile(content, ruleTables.rules);
+  const file = await readModelFile(content, ruleTables.rules);
   const folder = new URL(litert, document.baseURI).href;
   let runtime;
   try {

@@ -3,7 +3,8 @@
  * uncompressed zip archive of labels.txt, vocab.txt and mmkd.json.
  */
 
-const FORMAT = 1;
+const FORMATS = [1, 3]; // 2 has other inputs or tasks, which 3 may have too
+const COMPRESSED = ".gz";
 const END_OF_DIRECTORY = 0x06054b50;
 const END_SIZE = 22;
 const ENTRY = 0x02014b50;
@@ -17,10 +18,11 @@ export class PageError extends Error {}
 /**
  * @param {Uint8Array} content The whole file.
  * @param {number} tokenizerRules Number of the rules that this page's tokenizer follows.
- * @returns {{classNames: string[], vocabulary: ?string[], credits: string[]}} Class names in the
- *     order of the outputs, words in the order of their ids, author and licence as far as given.
+ * @returns {Promise<{classNames: string[], vocabulary: ?string[], credits: string[]}>} Class names
+ *     in the order of the outputs, words in the order of their ids, author and licence as far as
+ *     given.
  */
-export function readModelFile(content, tokenizerRules) {
+export async function readModelFile(content, tokenizerRules) {
   if (String.fromCharCode(...content.subarray(4, 8)) !== "TFL3") {
     throw new PageError(
       `The model file is no TFLite model, but ${content.length} bytes of something else. Copy it ` +
@@ -29,7 +31,7 @@ export function readModelFile(content, tokenizerRules) {
   }
   let files, description;
   try {
-    files = readStoredZip(content);
+    files = await readStoredZip(content);
     description = JSON.parse(files["mmkd.json"]);
     const named = description.files; // so that one that is gone is noticed
     const isWhole = named.includes("labels.txt") && named.every((name) => name in files);
@@ -46,7 +48,8 @@ export function readModelFile(content, tokenizerRules) {
     throw new PageError(`The model file is for ${task}; this page shows one class of several.`);
   }
   const rules = inputs.text?.tokenizer_rules ?? tokenizerRules;
-  if (format !== FORMAT || rules !== tokenizerRules) {
+  const hasKinds = format === 3 && Object.values(inputs).some((input) => "kind" in input);
+  if (!FORMATS.includes(format) || hasKinds || rules !== tokenizerRules) {
     throw new PageError(
       `The model file is of format ${format}, tokenizer rules ${rules}, which this page does ` +
         "not know. Write the page again with the mmkd-tf that exported the model.",
@@ -58,13 +61,16 @@ export function readModelFile(content, tokenizerRules) {
   }
   return {
     classNames: files["labels.txt"].split("\n"),
-    vocabulary: files["vocab.txt"]?.split("\n") ?? null,
+    vocabulary: (files["vocab.txt"] ?? files[`vocab.txt${COMPRESSED}`])?.split("\n") ?? null,
     credits: [description.author, description.licence].filter(Boolean),
   };
 }
 
-/** Gives the texts of a zip archive at the end of `content` by name; all must be uncompressed. */
-function readStoredZip(content) {
+/**
+ * Gives the texts of a zip archive at the end of `content` by name. The archive must compress none;
+ * those that are gzip files are unpacked.
+ */
+async function readStoredZip(content) {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   const u16 = (at) => view.getUint16(at, true);
   const u32 = (at) => view.getUint32(at, true);
@@ -87,10 +93,16 @@ function readStoredZip(content) {
     const start = local + LOCAL_SIZE + u16(local + 26) + u16(local + 28);
     const data = content.subarray(start, start + size);
     if (data.length !== size || crc32(data) !== u32(at + 16)) throw new RangeError("damaged");
-    files[name] = decoder.decode(data);
+    files[name] = decoder.decode(name.endsWith(COMPRESSED) ? await unpacked(data) : data);
     at += ENTRY_SIZE + nameSize + u16(at + 30) + u16(at + 32);
   }
   return files;
+}
+
+/** Gives what a gzip file holds. */
+async function unpacked(data) {
+  const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -14,6 +14,8 @@ from mmkd_tf.export.quantization.graph import (
 )
 
 _DAMPING = 0.01
+# Of a row's largest number, what its scale may reach to; by whether bits are few.
+_SHARES = {False: (1.0,), True: (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)}
 # They choose rows or put them elsewhere.
 _MOVING = (
     Operator.EXPAND_DIMS,
@@ -107,11 +109,8 @@ def _scale(model, graph, lookup, bits) -> list[schema.OperatorT]:
     values = constant(model, tensor)
     if values is None:
         return [lookup]
-    scales = np.abs(values.astype(np.float64)).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
-    scales = np.where(scales > 0, scales, 1.0).astype(np.float16).astype(np.float32)
-    scales = np.maximum(scales, np.finfo(np.float16).tiny)
-    products = _products_behind(model, graph, output)
-    set_constant(model, tensor, round_rows(values / scales, bits=bits, products=products))
+    steps, scales = _steps(values, bits=bits, products=_products_behind(model, graph, output))
+    set_constant(model, tensor, steps)
     name, sizes = graph.tensors[output].name.decode(), graph.tensors[output].shape
     like = graph.tensors[ids]
     rows = add_tensor(graph, f"{name}/steps", sizes, like=like)
@@ -124,6 +123,33 @@ def _scale(model, graph, lookup, bits) -> list[schema.OperatorT]:
     product.builtinOptions = schema.MulOptionsT()
     code = Operator.EMBEDDING_LOOKUP
     return [lookup, make_operator(model, code, [ids, scale_table], [row_scales]), product]
+
+
+def _steps(
+    values: np.ndarray, *, bits: int, products: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gives whole numbers and the scale of each row, `[rows, 1]`, half precision in float32.
+
+    With few bits a row's largest number may better be cut than make the steps of all others large.
+    """
+    largest = np.abs(values.astype(np.float64)).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
+    best = None
+    for share in _SHARES[bits <= 4]:
+        scales = np.where(largest > 0, largest * share, 1.0).astype(np.float16).astype(np.float32)
+        scales = np.maximum(scales, np.finfo(np.float16).tiny)
+        steps = round_rows(values / scales, bits=bits, products=products)
+        errors = steps * scales - values
+        behind = errors if products is None else errors @ products
+        losses = (behind * errors).sum(axis=1, keepdims=True)
+        if best is None:
+            best = steps, scales, losses
+        else:
+            better = losses < best[2]
+            best = tuple(
+                np.where(better, new, old)
+                for new, old in zip((steps, scales, losses), best, strict=True)
+            )
+    return best[0], best[1]
 
 
 def _products_behind(

@@ -17,10 +17,11 @@ from mmkd_tf.export.quantization.graph import Operator, code_of, write_used
 from mmkd_tf.export.quantization.layers import add_biases, merge_separable
 from mmkd_tf.export.quantization.observation import correct_biases, observe_ranges
 from mmkd_tf.export.quantization.plan import VERY_LARGE, Arithmetic, Scheme, Treatment, plan
+from mmkd_tf.export.quantization.rounding import round_weights
 from mmkd_tf.export.tflite_tables import read_tables
 from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
-LEVELS = ("float32", "float16", "dynamic", "mixed", "mixed4")
+LEVELS = ("float32", "float16", "dynamic", "dynamic4", "mixed", "mixed4")
 
 # Where dense layers of 4 bits change the logits by more than this share, they get 8.
 _MAX_RELATIVE_ERROR = 0.05
@@ -29,6 +30,7 @@ _NUM_COMPARED = 128
 _SCHEMES = {
     "float16": Scheme(weight_bits=16),
     "dynamic": Scheme(),
+    "dynamic4": Scheme(embedding_bits=4),
     "mixed": Scheme(integer=True),
     "mixed4": Scheme(integer=True, embedding_bits=4, large_dense_bits=4),
 }
@@ -49,9 +51,13 @@ def quantize(
     - "float32": as it is.
     - "float16": weights in half precision, half the bytes, hardly a difference.
     - "dynamic": weights in 8 bits, activations float; large products are computed in integers.
+    - "dynamic4": as "dynamic", with word embeddings in 4 bits.
     - "mixed": convolutions, and what follows them up to the fusion, run in integers throughout.
     - "mixed4": as "mixed", with word embeddings in 4 bits, and so dense layers of 65,536 weights
       or more if that changes the logits of the examples by no more than 5 %.
+
+    Weights of 8 bits are rounded by what comes into their layers on the examples, see
+    `mmkd_tf.export.quantization.rounding`, those of 4 bits by the layer behind them.
 
     Args:
         content: TFLite bytes of one signature, float32 inside.
@@ -99,6 +105,7 @@ def _quantize(content: bytes, scheme: Scheme, examples: Mapping[str, np.ndarray]
     if scheme.weight_bits == 16:
         return apply(model, plan(model, scheme), {})
     ranges = observe_ranges(model, unrounded, examples)
+    round_weights(model, plan(model, scheme)[0], unrounded, examples)
     scale_rows(model, bits=scheme.embedding_bits)
     quantized = apply(model, plan(model, scheme), ranges)
     return correct_biases(quantized, unrounded, examples)

@@ -5,7 +5,12 @@ from keras import layers
 
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.convert import convert
-from mmkd_tf.export.quantization.embeddings import round_rows, scale_rows, use_embedding_lookup
+from mmkd_tf.export.quantization.embeddings import (
+    _steps,
+    round_rows,
+    scale_rows,
+    use_embedding_lookup,
+)
 from mmkd_tf.export.quantization.graph import Operator, code_of, constant, write_used
 from mmkd_tf.export.tflite_tables import read_tables
 
@@ -146,3 +151,22 @@ def test_rows_on_the_grid_stay():
 def test_columns_that_nothing_depends_on():
     for products in (np.zeros((20, 20)), np.ones((20, 20))):
         assert np.isfinite(round_rows(rows(8), bits=8, products=products)).all()
+
+
+@pytest.mark.parametrize("products", [None, PRODUCTS])
+def test_few_bits_may_cut_a_rows_largest_number(products):
+    values = np.random.default_rng(4).normal(size=(50, 20))
+    steps, scales = _steps(values, bits=4, products=products)
+    assert np.abs(steps).max() == 7 and scales.shape == (50, 1)
+    largest = np.abs(values).max(axis=1, keepdims=True) / 7
+    whole = largest.astype(np.float16).astype(np.float32)
+
+    def losses(steps, scales):
+        errors = steps * scales - values
+        return (errors * (errors if products is None else errors @ products)).sum(axis=1)
+
+    uncut = losses(round_rows(values / whole, bits=4, products=products), whole)
+    assert (losses(steps, scales) <= uncut).all()
+    assert losses(steps, scales).mean() < 0.95 * uncut.mean()
+    steps, scales = _steps(values, bits=8, products=products)
+    np.testing.assert_allclose(scales, np.abs(values).max(axis=1, keepdims=True) / 127, rtol=1e-3)

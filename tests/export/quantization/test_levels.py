@@ -83,12 +83,12 @@ def fake(monkeypatch):
         sizes = {level: 500 - 100 * index for index, level in enumerate(LEVELS)}
         everything = {level: rights(n=n) for level in LEVELS} | answers
         faked(monkeypatch, everything, sizes)
-        options = {"labels": np.zeros(n, int)} | options
+        logits = np.eye(3)[rights(n=n)].astype("float32")
+        options = {"labels": np.zeros(n, int), "logits": logits} | options
         return select_level(
             b"",
             calibration={},
             inputs={"x": np.zeros(n)},
-            logits=np.eye(3)[rights(n=n)].astype("float32"),
             **options,
         )
 
@@ -98,7 +98,7 @@ def fake(monkeypatch):
 def test_takes_the_smallest_that_is_accepted(fake):
     # Of 400, two are half a point.
     found = fake({"mixed": rights(0, 1), "mixed4": rights(0, 1, 2)})
-    assert [result.accepted for result in found.results] == [True, True, True, True, False]
+    assert [result.accepted for result in found.results] == [True] * 5 + [False]
     assert found.level == "mixed" and found.content == b"mixed"
     assert found.results[-1].reason == "loses 0.0075 of accuracy, more than 0.0050"
     assert fake({"mixed4": rights(0, 1, 2)}, max_accuracy_loss=0.01).level == "mixed4"
@@ -110,8 +110,24 @@ def test_gains_and_losses_that_cancel_out_by_luck_are_not_accepted(fake, monkeyp
     found = fake({"mixed4": changed}, labels=labels)
     assert found.results[-1].accuracy == found.keras_accuracy
     assert "differs from Keras in 0.0250, more than 0.0100" in found.results[-1].reason
-    monkeypatch.setattr(module, "_MIN_TOP1_AGREEMENT", 0)
+    monkeypatch.setattr(module, "_MIN_GOOD_AGREEMENT", 0)
     assert fake({"mixed4": changed}, labels=labels).level == "mixed4"
+
+
+def test_near_ties_count_as_the_same_answer(fake):
+    logits = np.eye(3)[rights()].astype("float32")
+    for gap, accepted in ((0.04, True), (0.06, False)):
+        # p and p - gap for the first two of three classes, of which the last has a tenth.
+        first = (0.9 + gap) / 2
+        logits[:20] = np.log([first, first - gap, 0.1])
+        # Ten of 400 right answers become wrong, as many wrong ones right.
+        found = fake({"mixed4": rights(*range(20))}, logits=logits, labels=rights(*range(10)))
+        mixed4 = found.results[-1]
+        assert (found.keras_accuracy, mixed4.accuracy) == (0.975, 0.975)
+        assert mixed4.top1_agreement == 0.95
+        assert (mixed4.good_agreement, mixed4.accepted) == (
+            (1, True) if accepted else (0.95, False)
+        )
 
 
 def test_one_example_does_not_decide(fake):

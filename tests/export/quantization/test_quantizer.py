@@ -22,6 +22,7 @@ GATES = {Operator.LOGISTIC, Operator.TANH, Operator.MUL, Operator.ADD, Operator.
 BOUNDS = {
     "float16": (0.002, 0.6),
     "dynamic": (0.02, 0.4),
+    "dynamic4": (0.1, 0.4),
     "mixed": (0.04, 0.4),
     "mixed4": (0.1, 0.3),
 }
@@ -162,7 +163,13 @@ def test_recurrent_weights_within_loops(quantized, level, stored):
 
 
 @pytest.mark.parametrize(
-    ("level", "kind"), [("dynamic", Type.INT8), ("mixed", Type.INT8), ("mixed4", Type.INT4)]
+    ("level", "kind"),
+    [
+        ("dynamic", Type.INT8),
+        ("dynamic4", Type.INT4),
+        ("mixed", Type.INT8),
+        ("mixed4", Type.INT4),
+    ],
 )
 def test_embeddings_are_integers(quantized, level, kind):
     graph = read_tables(quantized[level]).subgraphs[0]
@@ -254,7 +261,7 @@ def test_lists_all_that_is_wrong(content, inputs):
         )
     message = str(caught.value)
     for part in (
-        "`level`: one of float32, float16, dynamic, mixed, mixed4. Received: level='int3'",
+        "`level`: one of float32, float16, dynamic, dynamic4, mixed, mixed4. Received: level='int3",
         "`examples`: image of shape ['n', 16, 16, 3], uint8. Received: [64, 8, 16, 3], uint8",
         "`examples`: text of shape ['n', 6], int32. Received: [5, 6], int64",
         "`examples`: at least one, and equally many for each input",
