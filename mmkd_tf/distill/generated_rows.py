@@ -102,9 +102,9 @@ class Generator:
         pictures, parts, rng = self._names(Image), [], self._random(4)
         for name in pictures:
             there = np.flatnonzero(~is_absent(own[name]))
-            if len(there) < 2:
-                continue
             number = self._number(rate, pictures)
+            if len(there) < 2 or not number:
+                continue
             first, other = (rng.choice(there, number) for _ in range(2))
             share = rng.uniform(*MIXED, number)[:, None, None, None].astype(np.float32)
             mixed = np.empty([number, *own[name].shape[1:]], np.uint8)
