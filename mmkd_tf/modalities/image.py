@@ -103,15 +103,15 @@ class Image(Modality):
     def copy_keys(cls, values: np.ndarray) -> np.ndarray:
         """The bits of a difference hash, and the mean red, green and blue, `[n, 4]`.
 
-        A bit says whether one of 8 x 9 patches is lighter than that on its left, so that size and
-        compression hardly change it.
+        A bit says whether one of 8 x 9 patches is lighter than that on its left, by more than a
+        level of 255, so that size and compression hardly change it.
         """
         keys = np.zeros([len(values), 4], np.int64)
         for start in range(0, len(values), _HASHED_AT_ONCE):
             pictures = tf.cast(values[start : start + _HASHED_AT_ONCE], tf.float32)
             patches = tf.image.resize(pictures, [8, 9], method="area").numpy()
             light = np.rint(patches @ np.float32([0.299, 0.587, 0.114]))
-            bits = np.packbits((light[:, :, 1:] > light[:, :, :-1]).reshape(-1, 64), axis=1)
+            bits = np.packbits((light[:, :, 1:] > light[:, :, :-1] + 1).reshape(-1, 64), axis=1)
             found = keys[start : start + _HASHED_AT_ONCE]
             found[:, 0] = bits.view(np.int64)[:, 0]
             found[:, 1:] = np.rint(patches.mean((1, 2)))

@@ -175,10 +175,9 @@ def transfer(results: Mapping) -> str:
         f"{sum(found['rows'].values()):,} rows without labels too ({parts})"
     )
     if found["sure"] is not None:
-        text += f", of {found['sure']:,} of which the teacher was sure (probability 0.8 or more)"
+        text += f"; of {found['sure']:,} of them it was sure (probability 0.8 or more)"
     if left_out := found["repeats_left_out"]:
-        verb = "was" if left_out == 1 else "were"
-        text += f"; {left_out:,} {verb} left out, repeating validation or test rows"
+        text += f"; {left_out:,} that repeat validation or test rows were left out"
     return text + "."
 
 
