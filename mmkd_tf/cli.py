@@ -46,6 +46,10 @@ def run(
     ] = None,
     validation: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
     test: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
+    unlabelled: Annotated[
+        str | None,
+        Flag(help="Rows without labels: a table, a folder of pictures, a text a line."),
+    ] = None,
     epochs: Annotated[int | None, Flag(help="Passes over the training rows.")] = None,
     seed: Annotated[int | None, Flag(help="Seed of everything that is random.")] = None,
     skip_bad_rows: Annotated[
@@ -65,12 +69,14 @@ def run(
         "epochs": epochs,
         "validation": validation,
         "test": test,
+        "unlabelled": unlabelled,
         "seed": seed,
         "skip_bad_rows": skip_bad_rows,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    for name in ("data", "validation", "test"):  # a run may be resumed from another folder
-        if name in given and Path(given[name]).is_file():
+    # A run may be resumed from another folder.
+    for name in ("data", "validation", "test", "unlabelled"):
+        if name in given and Path(given[name]).exists():
             given[name] = str(Path(given[name]).resolve())
     quiet_tensorflow()
     with _errors_for_people():

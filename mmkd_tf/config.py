@@ -34,6 +34,8 @@ from mmkd_tf.tasks.task import Task
 BASELINE_INPUTS = {"image": {"size": 224}, "text": {"length": 100, "vocabulary_size": 10_000}}
 
 
+# Weights of what a teacher gives beside soft targets.
+HINTS = ("modality_hint_weight", "relation_weight")
 # By kind of an input, the ways of making rows without labels that need one.
 _MADE_OF = {"text": ("word_rows", "word_dropout_rows", "neighbour_rows"), "image": ("mixup_rows",)}
 
@@ -154,11 +156,10 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                         f"Received: {backbone}, of kind {kind}."
                     )
         if self.teacher_is_pretrained:
-            hints = ("modality_hint_weight", "relation_weight")
             problems += [
                 f"`distillation.{weight}`: 0 for a pretrained teacher, whose features do not learn "
                 f"the task. Received: {value}. Set `teacher.encoders` to scratch."
-                for weight in hints
+                for weight in HINTS
                 if (value := getattr(self.distillation, weight))
             ]
         return problems
@@ -203,6 +204,16 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
     def _transfer_problems(self) -> list[str]:
         """Which rows without labels there can't be, and what would have no effect."""
         made, problems = self.distillation.generated, []
+        given = {name: getattr(self.data, name) for name in ("unlabelled", "unlabelled_rows")}
+        given = {name: value for name, value in given.items() if value}
+        hints = {name: w for name in HINTS if (w := getattr(self.distillation, name))}
+        if given and (hints or self.teacher.experts):
+            received = {**hints, **({"experts": True} if self.teacher.experts else {})}
+            problems += [
+                f"`data.{name}`: nothing beside hints and experts, since the one teacher answers "
+                f"with soft targets alone. Received: {value}, and {received}."
+                for name, value in given.items()
+            ]
         received = ", ".join(f"{name}={rate}" for name, rate in made.items())
         names = f"`distillation.{'`, `distillation.'.join(made)}`"
         if made and (not self.teacher_is_pretrained or self.teacher.experts):

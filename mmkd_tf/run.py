@@ -18,6 +18,7 @@ from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
+from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
 from mmkd_tf.distill.cross_fitting import train_heads, with_folds
 from mmkd_tf.distill.generated_rows import Generator
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
@@ -44,10 +45,11 @@ from mmkd_tf.roles import (
     sources,
     untrained,
 )
-from mmkd_tf.run_folder import RESULTS_FILE, RunFolder, versions
+from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
 from mmkd_tf.settings import ExportSettings
 
 LABELS_FILE = "labels.txt"
+TRANSFER_FILE = f"{STATE_FOLDER}/transfer.json"
 TITLES = {
     "student_alone": "Training the student alone ({}), for comparison",
     "student_scratch": "Training the student from scratch ({}), for comparison",
@@ -88,7 +90,10 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
-                teaching[TRANSFER] = transfer_rows(models["teacher"], dataset, config)
+                teaching[TRANSFER] = rows = transfer_rows(models["teacher"], dataset, config)
+                if rows is not None:
+                    counts = {n: dataset.transfer_counts.get(n, 0) for n in (REPEATS, OF_TRAINING)}
+                    folder.write_text(TRANSFER_FILE, json.dumps({**rows.describe(), **counts}))
             train_model(
                 name,
                 models | teaching,
@@ -134,6 +139,10 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             folder.path,
         )
 
+    transfer, file = None, folder.path / TRANSFER_FILE
+    if file.is_file():
+        share = config.distillation.transfer_share
+        transfer = {**json.loads(file.read_text(encoding="utf-8")), "share": share}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     compared = ("teacher", "student_alone", "student")
     results = {
@@ -144,6 +153,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "robustness": measured,
         "modality_weights": weights,
         "inherited": inherited_from(config, dataset),
+        "transfer": transfer,
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
@@ -167,6 +177,8 @@ def load_dataset(config: RunConfig) -> Dataset:
         allow_outside=data.allow_outside,
         task=data.task,
         label_separator=data.label_separator,
+        unlabelled=data.unlabelled,
+        unlabelled_rows=data.unlabelled_rows,
     )
     dataset = (from_table if is_table(data.source) else from_tfds)(
         data.source,

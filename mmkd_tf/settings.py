@@ -59,6 +59,14 @@ class DataSettings(BaseModel, extra="forbid", frozen=True):
     label_separator: str = Field("|", min_length=1, description="Between the labels of a cell.")
     validation: Share = Field(0.15, description="A share of the rows, or a table.")
     test: Share = Field(0.15, description="A share of the rows, or a table.")
+    unlabelled: str | None = Field(
+        None,
+        description="Rows without labels, of which the student learns what the teacher says: a "
+        "table, a folder of pictures, or a text file with one text a line.",
+    )
+    unlabelled_rows: bool = Field(
+        False, description="Take rows of the table with an empty label for such rows too."
+    )
     skip_bad_rows: bool = Field(False, description="Go on without rows that can't be used.")
     allow_outside: bool = Field(False, description="Allow files outside the table's folder.")
 

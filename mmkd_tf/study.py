@@ -166,8 +166,9 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
-            if config.distillation.transfer_share:
-                made = str(config.distillation.generated)
+            made = config.distillation.generated
+            if config.distillation.transfer_share and (TRANSFER in dataset.splits or made):
+                made = str(made)
                 if made not in teaching:
                     teaching[made] = transfer_rows(files.load_model("teacher"), dataset, config)
                 models[TRANSFER] = teaching[made]

@@ -14,7 +14,7 @@ from mmkd_tf.tasks.task import SoftTargetDefaults
 # A recipe may set these alone. Whatever else differed between two recipes would change the data,
 # the teacher or the student alone, and so what the recipe is compared with.
 RECIPE_GROUP = "distillation."
-_TABLES = ("data.source", "data.validation", "data.test")
+_TABLES = ("data.source", "data.validation", "data.test", "data.unlabelled")
 
 # Datasets and recipes are names of folders and files too.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -132,7 +132,8 @@ def _resolved(settings: Mapping, folder: Path) -> dict:
     """Makes the paths of tables absolute; other data are names of TensorFlow datasets."""
     resolved = full_names(settings)
     for name in _TABLES:
-        if isinstance(value := resolved.get(name), str) and is_table(folder / value):
+        is_file = isinstance(value := resolved.get(name), str) and is_table(folder / value)
+        if is_file or (name == "data.unlabelled" and value and (folder / value).is_dir()):
             resolved[name] = str((folder / value).resolve())
     return resolved
 
@@ -153,7 +154,7 @@ def shared_settings(config: RunConfig) -> dict:
     Where a table lies says nothing of what it holds; the checksum of the data does.
     """
     settings = config.model_dump(exclude={"distillation"})
-    for name in ("source", "validation", "test"):
+    for name in ("source", "validation", "test", "unlabelled"):
         if isinstance(settings["data"][name], str):
             settings["data"][name] = Path(settings["data"][name]).name
     return settings

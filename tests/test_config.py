@@ -96,6 +96,8 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "label_separator": "|",
         "validation": 0.2,
         "test": "test.csv",
+        "unlabelled": None,
+        "unlabelled_rows": False,
         "skip_bad_rows": True,
         "allow_outside": False,
     }
@@ -128,6 +130,8 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "distillation.views",
         "teacher.folds",
         "student.compare_scratch",
+        "data.unlabelled",
+        "data.unlabelled_rows",
         "distillation.transfer_share",
         *(f"distillation.{name}" for name in GENERATORS),
         *OLDER,

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmkd_tf.data.dataset import SPLITS, Dataset, Examples
+from mmkd_tf.data.dataset import SPLITS, TRANSFER, UNLABELLED, Dataset, Examples
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError, Rows, data_error
+from mmkd_tf.data.unlabelled import split_off, transfer_rows
 from mmkd_tf.modalities.modality import InputOptions, Modality, in_tensor_form
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
@@ -28,15 +29,25 @@ def assemble(
     """Makes a Dataset of raw rows, whose raw values may be overwritten on the way.
 
     Tables are of `train` and of those splits that have rows of their own, with the problems that
-    `check_rows` found; each other split gets its fraction of the training rows. The options'
-    `task` is known by now, and so are `class_names` unless labels say them.
+    `check_rows` found; each other split gets its fraction of the training rows. One may be
+    `unlabelled`, of `mmkd_tf.data.unlabelled`. The options' `task` is known by now, and so are
+    `class_names` unless labels say them.
 
     Raises:
         DataError: A `ValueError` that lists all problems of all rows.
     """
     task = find_task(options.task)
+    tables, more = _without_labels(tables, options)
+    if more and task.is_pairwise:
+        raise DataError(
+            f"`{'`, `'.join(more)}`: nothing for {task.name}, whose rows have no labels anyway. "
+            "Leave it out.",
+            num_problems=1,
+        )
     tables, incomplete = task.complete(tables)
-    tables, class_names, left_out = _check(name, tables, fractions, options, class_names)
+    tables, more, class_names, left_out = _check(
+        name, tables, more, fractions, options, class_names
+    )
     task.number(tables)
     splits = _divide(name, tables, fractions, options)
     train = splits["train"]
@@ -45,42 +56,66 @@ def assemble(
     labels = {split: task.label_array(rows.labels, class_names) for split, rows in splits.items()}
     notes = [*notes, *incomplete, *left_out, *_repeated_rows(splits)]
     notes += _missing_outputs(task, labels, class_names)
+    transfer, counts, about = transfer_rows(more, splits)
+    notes += about
     for note in notes:
         warnings.warn(f"{name}: {note}", stacklevel=3)
     modalities = {
         one: kind.fit(one, train.inputs[one], inputs[one]) for one, kind in train.kinds.items()
     }
+    examples = {split: _examples(splits[split], labels[split], modalities) for split in SPLITS}
+    if transfer is not None:
+        nothing = np.zeros([len(transfer), 0], np.uint8)
+        examples[TRANSFER] = _examples(transfer, nothing, modalities)
     return Dataset(
         name=name,
-        splits={split: _examples(splits[split], labels[split], modalities) for split in SPLITS},
+        splits=examples,
         class_names=class_names,
         modalities=modalities,
         notes=notes,
         task=task,
+        transfer_counts=counts,
     )
 
 
-def _check(name, tables, fractions, options, class_names):
-    """Gives tables with outputs' names as labels, these names and notes; raises for problems."""
-    sizes = {split: len(rows) for split, rows in tables.items()}
+def _without_labels(tables: Mapping[str, Rows], options: DatasetOptions) -> tuple[dict, dict]:
+    """Divides tables into those with labels and, by source, rows without."""
+    tables, (source, own) = dict(tables), UNLABELLED
+    more = {source: tables.pop(source)} if source in tables else {}
+    if options.unlabelled_rows:
+        tables["train"], found = split_off(tables["train"])
+        more |= {} if found is None else {own: found}
+    return tables, more
+
+
+def _check(name, tables, more, fractions, options, class_names):
+    """Gives tables with outputs' names as labels, these names and notes; raises for problems.
+
+    `more` are rows without labels by source, which are given back too.
+    """
+    sizes = {split: len(rows) for split, rows in (tables | more).items()}
     while True:
         if options.skip_bad_rows:
-            tables = {split: rows.without_problems() for split, rows in tables.items()}
+            tables, more = (
+                {split: rows.without_problems() for split, rows in of.items()}
+                for of in (tables, more)
+            )
         name_of, names, general = find_task(options.task).check(
             tables, held_out=list(fractions), names=class_names
         )
-        has_bad_rows = any(rows.problems for rows in tables.values())
+        has_bad_rows = any(rows.problems for rows in (tables | more).values())
         if general or (has_bad_rows and not options.skip_bad_rows):
-            raise data_error(name, tables, general)
+            raise data_error(name, tables | more, general)
         if not has_bad_rows:
             break  # else some rows are to be left out, and with them maybe a class
     notes = []
-    for split, rows in tables.items():
+    for split, rows in (tables | more).items():
         if left_out := sizes[split] - len(rows):
             count = "1 bad row" if left_out == 1 else f"{left_out:,} bad rows"
             notes.append(f"{count} of {rows.source} left out; {len(rows):,} remain.")
+    for rows in tables.values():
         rows.labels = [_renamed(label, name_of) for label in rows.labels]
-    return tables, names, notes
+    return tables, more, names, notes
 
 
 def _renamed(label, name_of: Mapping[str, str]):

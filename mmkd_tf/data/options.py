@@ -40,6 +40,11 @@ class DatasetOptions:
         task: What is to be learned, one of `mmkd_tf.tasks.TASKS`; "auto" sees from the labels
             whether an example may have several of them, see `mmkd_tf.tasks.choose_task`.
         label_separator: What stands between the labels of a cell that holds several.
+        unlabelled: Rows without labels, of which a student learns what its teacher says: a table
+            with columns of the inputs, a folder of pictures, or a text file with one text a line;
+            see `mmkd_tf.data.unlabelled`.
+        unlabelled_rows: Whether rows of the (main) table with empty label cells are such rows too;
+            otherwise they are bad.
     """
 
     image_size: int = 64
@@ -51,6 +56,8 @@ class DatasetOptions:
     folder: str | Path | None = None
     task: str = "auto"
     label_separator: str = DEFAULT_SEPARATOR
+    unlabelled: object = None
+    unlabelled_rows: bool = False
 
     def __post_init__(self):
         least = {"image_size": 8, "text_length": 1, "vocabulary_size": 3, "seed": 0}

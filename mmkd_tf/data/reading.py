@@ -1,9 +1,10 @@
 """Reads a CSV file, a Parquet file or a DataFrame as columns of cells."""
 
 import csv
+import functools
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,20 +35,26 @@ class Table:
     numbers: Sequence[int]  # of each row as people count
     columns: dict[str, list]  # cells by name
     broken: dict[int, str] = field(default_factory=dict)  # by index, what is wrong as a whole
+    header: Sequence[str] = ()  # names of all columns
 
     def __len__(self) -> int:
         return len(self.numbers)
 
 
-def read_table(table, columns: Sequence[str], *, folder: str | Path | None = None) -> Table:
+def read_table(
+    table, columns: Sequence[str], *, folder: str | Path | None = None, some: bool = False
+) -> Table:
     """Reads some columns of a table; see `from_table` for what it may be.
+
+    With `some` it may lack columns, but not all of them.
 
     Raises:
         TableError: A `ValueError`, if the table can't be read, is empty or lacks a column.
         TypeError: If `table` is something else.
     """
+    find = functools.partial(_find_columns, columns, some=some)
     if isinstance(table, pd.DataFrame):
-        return _from_frame(table, columns, "the DataFrame", Path(folder or "."))
+        return _from_frame(table, find, "the DataFrame", Path(folder or "."))
     if not isinstance(table, (str, os.PathLike)):
         raise TypeError(
             "the path of a CSV or Parquet file, or a pandas DataFrame. "
@@ -70,21 +77,21 @@ def read_table(table, columns: Sequence[str], *, folder: str | Path | None = Non
             raise TableError(
                 f"{path}: a damaged Parquet file ({error}); save or copy it again."
             ) from error
-        return _from_frame(frame, columns, str(path), folder)
-    return _from_csv(_decode(content, path), columns, path, folder)
+        return _from_frame(frame, find, str(path), folder)
+    return _from_csv(decode(content, path), find, path, folder)
 
 
-def _from_frame(frame: pd.DataFrame, columns, source: str, folder: Path) -> Table:
+def _from_frame(frame: pd.DataFrame, find: Callable, source: str, folder: Path) -> Table:
     names = [str(name).strip() for name in frame.columns]
-    positions = _find_columns(columns, names, source)
+    positions = find(names, source)
     if not len(frame):
         raise TableError(f"{source}: no rows, only column names.")
     cells = {name: frame.iloc[:, at].tolist() for name, at in positions.items()}
     counting = "rows counted from 0, as .iloc does"
-    return Table(source, folder, counting, range(len(frame)), cells)
+    return Table(source, folder, counting, range(len(frame)), cells, header=names)
 
 
-def _from_csv(text: str, columns, path: Path, folder: Path) -> Table:
+def _from_csv(text: str, find: Callable, path: Path, folder: Path) -> Table:
     limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
     try:
         records = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
@@ -94,7 +101,7 @@ def _from_csv(text: str, columns, path: Path, folder: Path) -> Table:
         csv.field_size_limit(limit)
     top = next(at for at, record in enumerate(records) if any(record))
     header = [name.strip() for name in records[top]]
-    positions = _find_columns(columns, header, str(path))
+    positions = find(header, str(path))
     # Numbered as spreadsheets do, which count empty rows too; those are no examples.
     rows = [(at + 1, record) for at, record in enumerate(records) if at > top and any(record)]
     if not rows:
@@ -110,10 +117,11 @@ def _from_csv(text: str, columns, path: Path, folder: Path) -> Table:
         for name, at in positions.items()
     }
     numbers = [number for number, _ in rows]
-    return Table(str(path), folder, f"row {top + 1} is the header", numbers, cells, broken)
+    counting = f"row {top + 1} is the header"
+    return Table(str(path), folder, counting, numbers, cells, broken, header)
 
 
-def _decode(content: bytes, path: Path) -> str:
+def decode(content: bytes, path: Path) -> str:
     """Decodes UTF-8, or says where it isn't, what it probably is, and what to do."""
     is_utf16 = b"\0" in content[:100]  # every other byte of a Latin letter
     try:
@@ -141,10 +149,14 @@ def _delimiter(text: str) -> str:
     return max(DELIMITERS, key=header.count)
 
 
-def _find_columns(columns: Sequence[str], header: Sequence[str], source: str) -> dict[str, int]:
-    """Gives the position of each column."""
+def _find_columns(
+    columns: Sequence[str], header: Sequence[str], source: str, *, some: bool
+) -> dict[str, int]:
+    """Gives the position of each column, or of those that are there."""
     lower = {name.lower(): name for name in header}
     wrong = []
+    if some and set(columns) & set(header):
+        columns = [column for column in columns if column in header]
     for column in columns:
         if header.count(column) > 1:
             wrong.append(f"column '{column}' is there {header.count(column)} times")
@@ -156,6 +168,11 @@ def _find_columns(columns: Sequence[str], header: Sequence[str], source: str) ->
             wrong.append(f"no column '{column}'{hint}")
     if wrong:
         there = ", ".join(quote(name) for name in header)
+        if some:
+            raise TableError(
+                f"{source}: {'; '.join(wrong)}. It needs one of them at least. Its columns are "
+                f"{there}."
+            )
         raise TableError(
             f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name yours with --image, "
             "--text and --label, or under `inputs` in the settings; --image none if the data has "

@@ -21,6 +21,7 @@ class Rows:
     inputs: dict[str, Sequence]  # by name, raw values, see `Modality.read`
     kinds: Mapping[str, type[Modality]]  # by name of an input
     problems: dict[int, list[str]] = field(default_factory=dict)  # by index of a row
+    unlabelled: Sequence[int] = ()  # indices of the rows whose label cells are empty
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -29,7 +30,7 @@ class Rows:
         self.problems.setdefault(index, []).append(reason)
 
     def select(self, indices: Sequence[int]) -> "Rows":
-        """Gives some of the rows, without their problems."""
+        """Gives some of the rows, with their problems."""
         return Rows(
             source=self.source,
             counting=self.counting,
@@ -37,6 +38,11 @@ class Rows:
             labels=[self.labels[index] for index in indices],
             inputs={name: select(values, indices) for name, values in self.inputs.items()},
             kinds=self.kinds,
+            problems={
+                new: self.problems[index]
+                for new, index in enumerate(indices)
+                if index in self.problems
+            },
         )
 
     def without_problems(self) -> "Rows":
@@ -98,6 +104,11 @@ def data_error(name: str, tables: Mapping[str, Rows], general: Sequence[str]) ->
             f"Correct the {rows}, or go on without {them}: skip_bad_rows=True (on the command "
             "line --skip-bad-rows)."
         )
+        if any(rows.unlabelled for rows in tables.values()):
+            lines.append(
+                "Rows without a label can serve to teach the student: unlabelled_rows=True (on the "
+                "command line --set data.unlabelled_rows=true)."
+            )
     num_problems = num_listed + len(general)
     count = "1 problem" if num_problems == 1 else f"{num_problems:,} problems"
     message = f"{name}: expected data that a model can learn from. Received: {count}:\n"

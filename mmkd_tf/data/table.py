@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from mmkd_tf.data.assembly import assemble
-from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.dataset import UNLABELLED, Dataset
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
 from mmkd_tf.data.reading import Table, TableError, read_table
 from mmkd_tf.data.rows import Rows, check_rows
+from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.tasks import DEFAULT_TASK, choose_task, find_task
@@ -79,9 +80,18 @@ def from_table(
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
     cells = tables["train"].columns[labels[0]] if labels else ()
     task, notes = choose_task(cells, name=options.task, separator=options.label_separator)
+    rows = {
+        split: _rows(one, inputs, task, labels, options, is_training=split == "train")
+        for split, one in tables.items()
+    }
+    if options.unlabelled is not None:
+        rows[UNLABELLED[0]], about = read_unlabelled(
+            inputs, options, labels=labels, labelled=rows["train"]
+        )
+        notes = [*notes, *about]
     return assemble(
         name=table_name(table),
-        tables={split: _rows(one, inputs, task, labels, options) for split, one in tables.items()},
+        tables=rows,
         fractions=fractions,
         inputs=inputs,
         options=replace(options, task=task.name),
@@ -115,6 +125,8 @@ def _rows(
     task: Task,
     label_columns: Sequence[str],
     options: DatasetOptions,
+    *,
+    is_training: bool,
 ) -> Rows:
     kinds = {name: KINDS[settings.kind] for name, settings in inputs.items()}
     values, problems = {}, []
@@ -129,10 +141,13 @@ def _rows(
     cells = [tuple(table.columns[name][row] for name in label_columns) for row in range(len(table))]
     labels, wrong = task.read_labels(cells, separator=options.label_separator, names=label_columns)
     rows = Rows(table.source, table.counting, table.numbers, labels, values, kinds)
+    if is_training:
+        rows.unlabelled, wrong = without_label(cells, wrong, options)
     check_rows(rows, problems, wrong)
     for index, reason in table.broken.items():
         # Its cells are not in their columns: all else about it would mislead.
         rows.problems[index], rows.labels[index] = [reason], MISSING
+    rows.unlabelled = [index for index in rows.unlabelled if index not in table.broken]
     return rows
 
 

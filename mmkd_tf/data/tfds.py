@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mmkd_tf.data.assembly import assemble
-from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.dataset import UNLABELLED, Dataset
 from mmkd_tf.data.features import Feature, find_features, nest
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
 from mmkd_tf.data.rows import Rows, check_rows
+from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.tasks import choose_task, find_task
@@ -100,7 +101,14 @@ def from_tfds(
         rows.labels, wrong = task.read_labels(
             cells, separator=options.label_separator, names=columns
         )
+        if split == "train":
+            rows.unlabelled, wrong = without_label(cells, wrong, options)
         check_rows(rows, problems[split], wrong)
+    if options.unlabelled is not None:
+        tables[UNLABELLED[0]], about = read_unlabelled(
+            inputs, options, labels=columns, labelled=tables["train"]
+        )
+        found = [*found, *about]
     return assemble(
         name=builder.name,
         tables=tables,

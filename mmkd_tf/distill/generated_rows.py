@@ -97,15 +97,20 @@ class Generator:
         return self._retold("neighbour_rows", rate, self._replacing)
 
     def mixup_rows(self, rate: float) -> TransferRows | None:
-        """Means of two training pictures as the student reads them, alone."""
+        """Means of two training pictures as the student reads them, alone.
+
+        The teacher's encoders read the mixed pictures themselves.
+        """
         own, _ = self._training
         pictures, parts, rng = self._names(Image), [], self._random(4)
         for name in pictures:
             there = np.flatnonzero(~is_absent(own[name]))
-            if len(there) < 2:
-                continue
             number = self._number(rate, pictures)
-            first, other = (rng.choice(there, number) for _ in range(2))
+            if len(there) < 2 or not number:
+                continue
+            first = rng.integers(len(there), size=number)
+            other = there[(first + rng.integers(1, len(there), number)) % len(there)]
+            first = there[first]
             share = rng.uniform(*MIXED, number)[:, None, None, None].astype(np.float32)
             mixed = np.empty([number, *own[name].shape[1:]], np.uint8)
             for at in range(0, number, 256):
@@ -148,8 +153,9 @@ class Generator:
 
     @staticmethod
     def _taken(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Features of some rows, zeros for -1."""
-        return np.where((rows >= 0)[:, None], features[rows], 0)
+        """What the teacher reads of some rows, zeros for -1."""
+        there = (rows >= 0).reshape([-1, *[1] * (features.ndim - 1)])
+        return np.where(there, features[rows], 0)
 
     def _number(self, rate: float, names: Sequence[str] = ("",)) -> int:
         return round(rate * self.dataset.sizes["train"] / max(1, len(names)))

@@ -220,9 +220,12 @@ def unlabelled_rows(teacher: keras.Model, dataset: Dataset) -> TransferRows | No
         return None
     theirs = dataset.seen_by(teacher=True).splits[TRANSFER].inputs
     logits = ask(teacher, {name: theirs[name] for name in teacher.input})
-    values = student_inputs(examples.inputs)
-    rows = np.arange(len(examples), dtype=np.int32)
-    index = {n: np.where(is_absent(held), -1, rows).astype(np.int32) for n, held in values.items()}
+    values, index = {}, {}
+    for name, held in student_inputs(examples.inputs).items():
+        there = ~is_absent(held)
+        if there.any():
+            values[name] = held if there.all() else held[there]
+            index[name] = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32)
     sources = {name: dataset.transfer_counts.get(name, 0) for name in UNLABELLED}
     return TransferRows(
         values,

@@ -12,6 +12,7 @@ import numpy as np
 MAX_PIXELS = 64_000_000
 # Other decoders of Pillow start outside programs or serve no photographs and drawings.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class PictureError(ValueError):

@@ -18,6 +18,9 @@ from mmkd_tf.modalities.picture_files import decode_picture, read_pictures, resi
 from mmkd_tf.modalities.tokens import SummaryAndTokens
 
 MIN_SIZE, MAX_SIZE = 8, 1024
+# Copies with another size or compression: of 64 bits of the hash, of 255 levels of the mean colour.
+BITS_APART, LEVELS_APART = 4, 8
+_HASHED_AT_ONCE = 256
 
 
 class StudentImageOptions(BaseModel, extra="forbid", frozen=True):
@@ -95,6 +98,33 @@ class Image(Modality):
     @classmethod
     def content_keys(cls, values: np.ndarray) -> list[bytes]:
         return [hashlib.sha256(np.ascontiguousarray(pixels)).digest() for pixels in values]
+
+    @classmethod
+    def copy_keys(cls, values: np.ndarray) -> np.ndarray:
+        """The bits of a difference hash, and the mean red, green and blue, `[n, 4]`.
+
+        A bit says whether one of 8 x 9 patches is lighter than that on its left, by more than a
+        level of 255, so that size and compression hardly change it.
+        """
+        keys = np.zeros([len(values), 4], np.int64)
+        for start in range(0, len(values), _HASHED_AT_ONCE):
+            pictures = tf.cast(values[start : start + _HASHED_AT_ONCE], tf.float32)
+            patches = tf.image.resize(pictures, [8, 9], method="area").numpy()
+            light = np.rint(patches @ np.float32([0.299, 0.587, 0.114]))
+            bits = np.packbits((light[:, :, 1:] > light[:, :, :-1] + 1).reshape(-1, 64), axis=1)
+            found = keys[start : start + _HASHED_AT_ONCE]
+            found[:, 0] = bits.view(np.int64)[:, 0]
+            found[:, 1:] = np.rint(patches.mean((1, 2)))
+        return keys
+
+    @classmethod
+    def are_copies(cls, keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Copies differ in few bits and hardly in colour."""
+        apart = np.bitwise_count((keys[:, None, 0] ^ others[None, :, 0]).view(np.uint64))
+        same = apart <= BITS_APART
+        for colour in range(1, 4):
+            same &= np.abs(keys[:, None, colour] - others[None, :, colour]) <= LEVELS_APART
+        return same
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> Self:

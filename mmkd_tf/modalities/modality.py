@@ -1,5 +1,6 @@
 """Modality: a kind of input, from the cell of a table to features and to an exported file."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,6 +137,20 @@ class Modality(ABC):
     def pair_keys(cls, values: Sequence) -> list[bytes]:
         """The same, by which values belong to one item of a pairwise task."""
         return cls.content_keys(values)
+
+    @classmethod
+    def copy_keys(cls, values: Sequence) -> np.ndarray:
+        """For each raw value int64 numbers, `[n, k]`, by which `are_copies` knows near copies.
+
+        Where a kind does not say otherwise, only equal values are copies.
+        """
+        digests = [hashlib.sha256(key).digest()[:8] for key in cls.content_keys(values)]
+        return np.frombuffer(b"".join(digests), np.int64).reshape(-1, 1)
+
+    @classmethod
+    def are_copies(cls, keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Which of some values are about the same as which of others, bool `[n, m]`."""
+        return np.all(keys[:, None] == others[None], axis=2)
 
     @classmethod
     @abstractmethod

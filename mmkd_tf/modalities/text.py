@@ -143,6 +143,11 @@ class Text(Modality):
         return cls.content_keys([" ".join(split_words(text)) for text in values])
 
     @classmethod
+    def copy_keys(cls, values: Sequence[str]) -> np.ndarray:
+        """Case, punctuation and spaces do not tell texts apart."""
+        return super().copy_keys([" ".join(split_words(text.casefold())) for text in values])
+
+    @classmethod
     def fit(cls, name: str, values: Sequence[str], options: TextOptions) -> Self:
         """Learns the vocabulary, and the length if it is not set, from the training texts alone."""
         length = options.length

@@ -16,6 +16,16 @@ MODELS = {
     "student_alone": "student alone",
     "student": "distilled student",
 }
+# Rows without labels by where they come from.
+TRANSFER = {
+    "unlabelled": "given without labels",
+    "unlabelled_rows": "of the table without labels",
+    "word_rows": "single words",
+    "recombined_rows": "recombined of training rows",
+    "word_dropout_rows": "texts with words left out",
+    "neighbour_rows": "texts with words replaced",
+    "mixup_rows": "mixed pictures",
+}
 LEVELS = (
     "The smallest level that is accepted on validation was taken. Sizes are without labels and "
     "vocabulary."
@@ -157,6 +167,23 @@ def taught(results: Mapping) -> str:
         )
         text += f" They read: {'; '.join(sides)}."
     return text
+
+
+def transfer(results: Mapping) -> str:
+    """Says from how many rows without labels the student learnt; nothing if there were none."""
+    found = results.get("transfer")
+    if not found:
+        return ""
+    parts = ", ".join(f"{n:,} {TRANSFER.get(name, name)}" for name, n in found["rows"].items() if n)
+    text = (
+        "The distilled student learnt from the teacher's answers to "
+        f"{sum(found['rows'].values()):,} rows without labels too ({parts})"
+    )
+    if found["sure"] is not None:
+        text += f"; of {found['sure']:,} of them it was sure (probability 0.8 or more)"
+    if left_out := found["repeats_left_out"]:
+        text += f"; {left_out:,} that repeat validation or test rows were left out"
+    return text + "."
 
 
 def compared_on(exports: list[dict]) -> str:

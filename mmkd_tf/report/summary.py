@@ -6,6 +6,8 @@ from mmkd_tf.report import run_tables as tables
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.tables import wrapped
 
+_FURTHER = (say.inheritance, say.transfer, say.unknown_words)
+
 
 def summary(results: Mapping) -> str:
     """Writes the comparison and the exported files of `results.json` as plain text."""
@@ -18,7 +20,7 @@ def summary(results: Mapping) -> str:
         tables.comparison(results).to_text(),
         wrapped(say.gain(results)),
         wrapped(say.chance(results)),
-        *(wrapped(text) for text in (say.inheritance(results), say.unknown_words(results)) if text),
+        *(wrapped(text) for text in (tell(results) for tell in _FURTHER) if text),
         *_robustness(results),
         "",
         *([exports_text(results["exports"]), ""] if results["exports"] else []),
