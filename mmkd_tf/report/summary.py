@@ -18,13 +18,18 @@ def summary(results: Mapping) -> str:
         tables.comparison(results).to_text(),
         wrapped(say.gain(results)),
         wrapped(say.chance(results)),
-        *(wrapped(text) for text in (say.inheritance(results), say.unknown_words(results)) if text),
+        *(wrapped(text) for text in _further(results) if text),
         *_robustness(results),
         "",
         *([exports_text(results["exports"]), ""] if results["exports"] else []),
         wrapped(f"{sum(seconds.values()):.0f} seconds ({stages}){memory}"),
     ]
     return "\n".join(parts)
+
+
+def _further(results: Mapping) -> tuple[str, ...]:
+    """Sentences that not every run has."""
+    return say.teacher_comparison(results), say.inheritance(results), say.unknown_words(results)
 
 
 def _robustness(results: Mapping) -> list[str]:
