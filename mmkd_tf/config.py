@@ -21,6 +21,7 @@ from mmkd_tf.backbones.backbone import DEFAULTS
 from mmkd_tf.modalities import input_options
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.settings import (
+    AUTO,
     DataSettings,
     DistillationSettings,
     ExportSettings,
@@ -126,9 +127,29 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
 
     @property
     def teacher_is_pretrained(self) -> bool:
-        """Whether the teacher reads what frozen encoders say."""
-        scratch = self.teacher.encoders == "scratch" or self.teacher.architecture == "baseline"
-        return not scratch and bool(self.backbones)
+        """Whether the teacher reads what frozen encoders say; not before `auto` is decided."""
+        return self.teacher.encoders not in ("scratch", AUTO) and self._may_be_pretrained
+
+    @property
+    def teacher_is_cross_fitted(self) -> bool:
+        """Whether the teacher is several heads on what frozen encoders say, and nothing else."""
+        return self.teacher_is_pretrained and self.teacher.encoders != "both"
+
+    @property
+    def teacher_candidates(self) -> list[str]:
+        """The `teacher.encoders` among which a run has to choose; none where they are given."""
+        if self.teacher.encoders != AUTO:
+            return []
+        return ["pretrained", "both", "scratch"] if self._may_be_pretrained else ["scratch"]
+
+    def with_teacher(self, encoders: str) -> "RunConfig":
+        """The same settings with other `teacher.encoders`."""
+        teacher = self.teacher.model_copy(update={"encoders": encoders})
+        return self.model_copy(update={"teacher": teacher})
+
+    @property
+    def _may_be_pretrained(self) -> bool:
+        return self.teacher.architecture != "baseline" and bool(self.backbones)
 
     @property
     def student_inputs(self) -> list[str]:
@@ -155,7 +176,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                         f"`teacher.encoders.{name}`: backbones of kind {self.inputs[name].kind}. "
                         f"Received: {backbone}, of kind {kind}."
                     )
-        if self.teacher_is_pretrained:
+        if self.teacher_is_pretrained or self.teacher_candidates:
             problems += [
                 f"`distillation.{weight}`: 0 for a pretrained teacher, whose features do not learn "
                 f"the task. Received: {value}. Set `teacher.encoders` to scratch."

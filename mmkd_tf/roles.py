@@ -33,15 +33,18 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
     reads, `image_expert` and so on; `student_alone` and `student`, which begin with the same
     weights; where the settings ask for it `student_scratch` between them, which inherits nothing.
     """
-    teacher, student = _build(config, dataset, "teacher"), _build(config, dataset, "student")
-    teachers = {"teacher": teacher} | {
-        expert_name(name): build_teacher(dataset, inputs=[name])
+    student = _build(config, dataset, "student")
+    experts = {
+        expert_name(name): seeded(build_teacher(dataset, inputs=[name]), seed=2 * config.seed)
         for name in (student.input if config.teacher.experts else ())
     }
-    return {
-        **{name: seeded(model, seed=2 * config.seed) for name, model in teachers.items()},
-        **_untrained_students(config, student),
-    }
+    teacher = untrained_teacher(config, dataset)
+    return {"teacher": teacher, **experts, **_untrained_students(config, student)}
+
+
+def untrained_teacher(config: RunConfig, dataset: Dataset) -> keras.Model:
+    """Builds the teacher of a run alone."""
+    return seeded(_build(config, dataset, "teacher"), seed=2 * config.seed)
 
 
 def _untrained_students(config: RunConfig, student: keras.Model) -> dict[str, keras.Model]:
@@ -65,7 +68,7 @@ def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
         return build(dataset, embedding_dim=teacher.embedding_dim, encoders=inherited)
     if side == "teacher" and teacher.architecture == "baseline":
         return baseline_teacher(dataset.num_classes)
-    if side == "teacher" and config.teacher_is_pretrained:
+    if side == "teacher" and config.teacher_is_cross_fitted:
         build = functools.partial(cross_fitted_teacher, folds=teacher.folds)
     name = teacher.fusion if side == "teacher" else student.fusion or teacher.fusion
     return build(

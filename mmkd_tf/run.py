@@ -19,6 +19,7 @@ from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table, is_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
+from mmkd_tf.distill.calibration import calibrated_loss
 from mmkd_tf.distill.cross_fitting import train_heads, with_folds
 from mmkd_tf.distill.generated_rows import Generator
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
@@ -33,6 +34,7 @@ from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import heads_of, temperatures_of
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
 from mmkd_tf.models.inputs import route
+from mmkd_tf.report import sentences as say
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.progress import Reporter
@@ -44,6 +46,7 @@ from mmkd_tf.roles import (
     seen_by,
     sources,
     untrained,
+    untrained_teacher,
 )
 from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
 from mmkd_tf.settings import ExportSettings
@@ -74,6 +77,12 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     task = dataset.task
     config = config.for_task(task)
     folder.check_same_data(dataset.fingerprint())
+    given, comparison = config, None
+    if config.teacher_candidates:
+        comparison = choose_teacher(config, dataset, folder, reporter)
+        reporter.say(say.teacher_comparison({"task": task.name, "teacher_comparison": comparison}))
+        config = config.with_teacher(comparison["chosen"])
+        dataset = with_features(dataset, config)
     models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)
@@ -150,6 +159,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "dataset": _describe(dataset),
         **evaluated,
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
+        "teacher_comparison": comparison,
         "robustness": measured,
         "modality_weights": weights,
         "inherited": inherited_from(config, dataset),
@@ -159,13 +169,67 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
-        "config": config.model_dump(),
+        "config": given.model_dump(),
     }
     folder.write_text("model_card.md", model_card(results))
     folder.write_text("report.html", report_page(results))
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.finish()
     return results
+
+
+def choose_teacher(
+    config: RunConfig, dataset: Dataset, folder: RunFolder, reporter: Reporter
+) -> dict:
+    """Trains a teacher for each of the candidates, and leaves the best on validation as `teacher`.
+
+    Args:
+        config: The settings, filled in by `for_task`, which leave `teacher.encoders` open.
+        dataset: The data without pretrained features.
+        folder: The run's folder; a candidate that is trained already is read from its state, and
+            a choice that was made is kept.
+        reporter: Tells what is being done.
+
+    Returns:
+        `chosen`, the name of the candidate with the least loss; `num_examples` of validation; and
+        `candidates`, by name `loss` (see `calibrated_loss`), `score`, the task's figure, and the
+        number of `parameters`.
+    """
+    if comparison := folder.read_comparison():
+        return comparison
+    found, task = {}, dataset.task
+    folder.state.mkdir(exist_ok=True)
+    for kind in config.teacher_candidates:
+        own, name = config.with_teacher(kind), f"teacher_{kind}"
+        title = f"Training a teacher with encoders: {kind}, to choose from"
+        with reporter.stage(title, lambda seconds, name=name: folder.add_seconds(name, seconds)):
+            seen = with_features(dataset, own)
+            model = folder.load_model(f"{STATE_FOLDER}/{name}")
+            if model is None:
+                model = untrained_teacher(own, seen)
+                callbacks = [reporter.epochs(config.training.epochs)]
+                train_model(
+                    "teacher",
+                    {"teacher": model},
+                    seen,
+                    own,
+                    backup=folder.state / name,
+                    callbacks=callbacks,
+                )
+                folder.save_model(f"{STATE_FOLDER}/{name}", model)
+            outputs = predict("teacher", model, seen, ("validation",))["validation"]
+            labels = dataset.splits["validation"].labels
+            found[kind] = {
+                "loss": calibrated_loss(outputs, dataset),
+                "score": task.score(labels=labels, outputs=outputs),
+                "parameters": num_parameters("teacher", model, own),
+            }
+    chosen = min(found, key=lambda kind: found[kind]["loss"])
+    folder.save_model("teacher", folder.load_model(f"{STATE_FOLDER}/teacher_{chosen}"))
+    size = dataset.sizes["validation"]
+    comparison = {"chosen": chosen, "num_examples": size, "candidates": found}
+    folder.write_comparison(comparison)
+    return comparison
 
 
 def load_dataset(config: RunConfig) -> Dataset:
@@ -193,23 +257,31 @@ def load_dataset(config: RunConfig) -> Dataset:
 
 
 def with_backbones(dataset: Dataset, config: RunConfig) -> Dataset:
-    """Gives the teacher features of its pretrained encoders, and the student their words.
-
-    Features are computed at the first call, and kept on disk for later ones and for other runs.
-    """
+    """Gives the teacher features of its pretrained encoders, and the student their words."""
     if config.student.inherit != "none":
         own = student_inputs(dataset.modalities)
         size = SIZES[config.student.inherit]
         forms = inherited_forms(own, sources(config, dataset), size)
         dataset = with_student_forms(dataset, forms)
-    if config.teacher_is_pretrained:
-        encoders = {
-            name: [encoder(backbone) for backbone in backbones]
-            for name, backbones in config.backbones.items()
-        }
-        dataset = with_pretrained(dataset, encoders, folder=cache_folder() / "features")
-        if not dataset.task.is_pairwise:
-            dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
+    return with_features(dataset, config)
+
+
+def with_features(dataset: Dataset, config: RunConfig) -> Dataset:
+    """Gives the teacher features of its pretrained encoders, if it has some.
+
+    Features are computed at the first call, and kept on disk for later ones and for other runs.
+    """
+    if not config.teacher_is_pretrained:
+        return dataset
+    encoders = {
+        name: [encoder(backbone) for backbone in backbones]
+        for name, backbones in config.backbones.items()
+    }
+    beside = not config.teacher_is_cross_fitted
+    where = cache_folder() / "features"
+    dataset = with_pretrained(dataset, encoders, folder=where, beside=beside)
+    if not (beside or dataset.task.is_pairwise):
+        dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
     return dataset
 
 
@@ -338,10 +410,15 @@ def train_model(
     )
 
 
-def predict(name: str, model: keras.Model, dataset: Dataset) -> dict[str, np.ndarray]:
+def predict(
+    name: str,
+    model: keras.Model,
+    dataset: Dataset,
+    splits: Sequence[str] = ("validation", "test"),
+) -> dict[str, np.ndarray]:
     """Runs a model over validation and test: by split, float32 outputs `[n, num_outputs]`."""
     seen, outputs = seen_by(name, dataset), {}
-    for split in ("validation", "test"):
+    for split in splits:
         parts = [model(route(model, x), training=False) for x, _ in batches(seen, split)]
         outputs[split] = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
     return outputs
@@ -370,14 +447,16 @@ def load_finished(path: Path, name: str) -> tuple[RunConfig, keras.Model, Datase
             f"{sorted(file.stem for file in folder.path.glob('*.keras'))}. A released folder has "
             "none: make the run anew with its settings, mmkd-tf run --config config.yaml."
         )
+    dataset = load_dataset(config)
+    folder.check_same_data(dataset.fingerprint())
+    if config.teacher_candidates and (comparison := folder.read_comparison()):
+        config = config.with_teacher(comparison["chosen"])
     if name not in STUDENTS and config.teacher_is_pretrained:
         raise ValueError(
             f"`--model`: one of {', '.join(STUDENTS)}. Received: {name}, which reads what frozen "
             f"encoders of {num_parameters(name, model, config):,} parameters say, too many for a "
             "phone."
         )
-    dataset = load_dataset(config)
-    folder.check_same_data(dataset.fingerprint())
     return config, model, seen_by(name, dataset)
 
 

@@ -14,6 +14,7 @@ from mmkd_tf.whole_file import whole_file
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
 STATE_FOLDER = ".state"
+COMPARISON_FILE = f"{STATE_FOLDER}/teacher_comparison.json"
 FINGERPRINT_FILE = "data.sha256"
 OLDER = {"teacher.encoders": "scratch", "student.inherit": "none"}
 
@@ -119,6 +120,19 @@ class RunFolder:
         """Reads `<name>.keras`; None if it is not there yet."""
         file = self.path / f"{name}.keras"
         return keras.saving.load_model(file, compile=False) if file.is_file() else None
+
+    def write_comparison(self, comparison: dict) -> None:
+        """Notes which teacher was chosen, by what."""
+        self.write_text(COMPARISON_FILE, json.dumps(comparison))
+
+    def read_comparison(self) -> dict | None:
+        """What `write_comparison` noted, also of a finished run; None if nothing was chosen yet."""
+        file, results = self.path / COMPARISON_FILE, self.path / RESULTS_FILE
+        if file.is_file():
+            return json.loads(file.read_text(encoding="utf-8"))
+        if results.is_file():
+            return json.loads(results.read_text(encoding="utf-8")).get("teacher_comparison")
+        return None
 
     def seconds(self) -> dict[str, float]:
         """Seconds that each stage has taken so far, interrupted runs included."""

@@ -84,10 +84,11 @@ class TeacherSettings(BaseModel, extra="forbid", frozen=True):
     architecture: Literal["fusion", "baseline"] = Field(
         "fusion", description="Encoders and a fusion, or the teacher of the written method."
     )
-    encoders: Literal["pretrained", "scratch"] | dict[str, list[str]] = Field(
+    encoders: Literal["pretrained", "scratch", "both", "auto"] | dict[str, list[str]] = Field(
         "pretrained",
         description="Frozen encoders that are pretrained (of pictures efficientnet_lite0, of texts "
-        "use_multilingual), or ones trained from scratch, or backbones by input, such as "
+        "use_multilingual), or ones trained from scratch, or both side by side; auto trains a "
+        "teacher of each and takes the best on validation. Or backbones by input, such as "
         "{photo: [efficientnet_lite1], title: [use_multilingual, minilm]}.",
     )
     folds: int = Field(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from mmkd_tf.config import RunConfig, full_names, grouped, problems_of, read_yaml, setting_names
 from mmkd_tf.data.table import is_table, table_name
+from mmkd_tf.settings import AUTO
 from mmkd_tf.tasks.task import SoftTargetDefaults
 
 # A recipe may set these alone. Whatever else differed between two recipes would change the data,
@@ -106,6 +107,12 @@ def _wrong_settings(study: StudyConfig) -> list[str]:
         for place, own in recipes.items()
         for name in own
         if (name in known or name.startswith("inputs")) and not name.startswith(RECIPE_GROUP)
+    ]
+    problems += [
+        f"`{place}teacher.encoders`: pretrained, scratch, both or backbones, for a study "
+        "compares what it is told. Received: auto. Name a dataset twice, with a teacher of each."
+        for place, own in owners.items()
+        if own.get("teacher.encoders") == AUTO
     ]
     for dataset, own in study.datasets.items():
         for place, changed in {"": {}, **recipes}.items():

@@ -10,8 +10,15 @@ from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import kept_features
+from mmkd_tf.data.beside import InputAndFeatures, packed
 from mmkd_tf.data.dataset import SPLITS, TRANSFER, Dataset, Examples
-from mmkd_tf.modalities.modality import Modality, chosen, student_inputs, teacher_form
+from mmkd_tf.modalities.modality import (
+    Modality,
+    chosen,
+    student_inputs,
+    teacher_form,
+    teacher_inputs,
+)
 
 # Of unit length, features are too small for the usual learning rates.
 _SCALE = 16.0
@@ -53,9 +60,13 @@ class FeatureVector:
 
 
 def with_pretrained(
-    dataset: Dataset, encoders: Mapping[str, Sequence[Encoder]], *, folder: Path | None = None
+    dataset: Dataset,
+    encoders: Mapping[str, Sequence[Encoder]],
+    *,
+    folder: Path | None = None,
+    beside: bool = False,
 ) -> Dataset:
-    """Gives the teacher the features of frozen encoders in place of the inputs.
+    """Gives the teacher the features of frozen encoders in place of the inputs, or beside them.
 
     They are of the examples as they stand, without augmentation, one pass over each; those of
     several encoders stand side by side.
@@ -66,10 +77,12 @@ def with_pretrained(
             not named stays as it is.
         folder: Where features are kept from run to run, by what the examples hold; None keeps
             none.
+        beside: Whether the teacher reads the inputs too, for encoders trained from scratch.
 
     Returns:
-        A Dataset in which `teacher/<input>` is float32 `[n, dim]`, zeros where the input is absent.
-        The student reads what it did before.
+        A Dataset in which `teacher/<input>` is float32 `[n, dim]`, zeros where the input is absent;
+        with `beside` what `mmkd_tf.data.beside` makes of these and the input. The student reads
+        what it did before.
 
     Raises:
         ValueError: If there is no such input, or an encoder is of another kind; lists all.
@@ -91,7 +104,11 @@ def with_pretrained(
     }
 
     def replaced(examples: Examples) -> dict:
-        return {**examples.inputs, **{form: find(examples) for form, find in of_example.items()}}
+        found = {form: find(examples) for form, find in of_example.items()}
+        if beside:
+            own = {teacher_form(n): x for n, x in teacher_inputs(examples.inputs).items()}
+            found = {form: packed(own[form], features) for form, features in found.items()}
+        return {**examples.inputs, **found}
 
     forms = {
         teacher_form(name): FeatureVector(
@@ -101,6 +118,13 @@ def with_pretrained(
         )
         for name, of_input in encoders.items()
     }
+    if beside:
+        read = teacher_inputs(dataset.modalities)
+        shapes = {n: x.shape[1:] for n, x in teacher_inputs(dataset.splits["train"].inputs).items()}
+        forms = {
+            form: InputAndFeatures(read[frozen.name], shapes[frozen.name], frozen)
+            for form, frozen in forms.items()
+        }
     return dataset.with_inputs(replaced, {**dataset.modalities, **forms})
 
 

@@ -63,6 +63,18 @@ def calibrate(teacher: keras.Model, dataset: Dataset) -> None:
     layer.temperatures.assign(found)
 
 
+def calibrated_loss(outputs: np.ndarray, dataset: Dataset) -> float:
+    """A model's loss on validation, in nats of classes, where it is as sure as it is right.
+
+    So a teacher that is too sure of itself, which can be mended, is not taken for a worse one.
+    """
+    task, labels = dataset.task, dataset.splits["validation"].labels
+    loss = task.loss(dataset.target_statistics)
+    if task.gives_probabilities:
+        return best_temperature(labels=labels, logits=outputs, loss=loss)[1]
+    return float(loss(labels, outputs))
+
+
 def answers(model: keras.Model, inputs) -> np.ndarray:
     """What a model says of examples, float32 `[n, num_outputs]`, a part of them at a time."""
     names, count = list(model.input), len(next(iter(inputs.values())))

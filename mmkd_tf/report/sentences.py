@@ -75,6 +75,29 @@ def purpose(results: Mapping) -> str:
     return task_of(results).purpose(inputs, len(results["dataset"]["class_names"]))
 
 
+_ENCODERS = {
+    "pretrained": "pretrained encoders",
+    "scratch": "encoders trained from scratch",
+    "both": "both side by side",
+}
+
+
+def teacher_comparison(results: Mapping) -> str:
+    """Says which teacher was chosen among which, and by what; nothing where it was given."""
+    found = results.get("teacher_comparison")
+    if not found:
+        return ""
+    headline = task_of(results).words.headline
+    by_loss = sorted(found["candidates"].items(), key=lambda item: item[1]["loss"])
+    named = ", ".join(
+        f"{_ENCODERS[kind]} {of['loss']:.3f} ({headline} {of['score']:.3f})" for kind, of in by_loss
+    )
+    return (
+        f"The teacher with {_ENCODERS[found['chosen']]} was taken, which has the least loss on the "
+        f"{found['num_examples']:,} validation examples: {named}."
+    )
+
+
 def gain(results: Mapping) -> str:
     """Says plainly whether distillation helped."""
     task = task_of(results)
@@ -156,8 +179,8 @@ def taught(results: Mapping) -> str:
     )
     if found := results["teacher"].get("temperatures"):
         text += (
-            f" The teacher's logits are divided by {found['single']:.2f} where one head answers "
-            f"and by {found['joint']:.2f} where all do, so that it is as sure as it is right."
+            f" The teacher's logits are divided by {found['single']:.2f} where one head answers, "
+            f"by {found['joint']:.2f} where all do, so that it is as sure as it is right."
         )
     own, teachers = _student_tensors(results), teacher_inputs(results["dataset"]["modalities"])
     if own != teachers:
