@@ -247,15 +247,12 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 f"{names}: 0 where `distillation.transfer_share` is 0, since the student would see "
                 f"none of the rows. Received: {received}."
             )
-        kinds = {
-            kind: [n for n in self.student_inputs if self._kind_of(n) == kind] for kind in _MADE_OF
-        }
         problems += [
             f"`distillation.{name}`: 0 where the student reads no {kind} that the teacher has an "
             f"encoder for. Received: {made[name]}."
             for kind, of_kind in _MADE_OF.items()
             for name in of_kind
-            if name in made and kind not in kinds
+            if name in made and kind not in self._kinds
         ]
         if "recombined_rows" in made and len(self.student_inputs) < 2:
             problems.append(
@@ -264,9 +261,22 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
             )
         return problems
 
-    def _kind_of(self, name: str) -> str | None:
-        """The kind of an input that the teacher has an encoder for."""
-        return self.inputs[name].kind if name in self.inputs and name in self.backbones else None
+    @property
+    def _kinds(self) -> set[str]:
+        """Kinds of inputs that the student reads and the teacher has an encoder for."""
+        read = [name for name in self.student_inputs if name in self.inputs]
+        return {self.inputs[name].kind for name in read if name in self.backbones}
+
+    def generated(self, task: Task) -> dict[str, float]:
+        """By name of a way of making rows without labels, how many for each training row."""
+        given, by_default = self.distillation, {}
+        hints = any(getattr(given, name) for name in HINTS)
+        able = self.teacher_is_cross_fitted and task.has_one_class and not self.teacher.experts
+        if able and given.transfer_share and not hints:
+            by_default["word_rows"] = 10.0 if "text" in self._kinds else 0.0
+            by_default["recombined_rows"] = 4.0 if len(self.student_inputs) > 1 else 0.0
+        open_ones = {n: rate for n, rate in by_default.items() if getattr(given, n) is None}
+        return {name: rate for name, rate in {**open_ones, **given.generated}.items() if rate}
 
     def _baseline_problems(self) -> list[str]:
         sizes = {

@@ -8,7 +8,7 @@ from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
-from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.dataset import SPLITS, Dataset
 from mmkd_tf.data.pretrained import features_of
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.builder import baseline_teacher, build_student, build_teacher
@@ -104,8 +104,10 @@ def sources(config: RunConfig, dataset: Dataset) -> dict[str, Source]:
     for name, encoder in student_encoders(config).items():
         probe, kind = None, type(dataset.modalities[name])
         if kind.takes_utf8 and targets is not None:
-            values = dataset.splits["train"].raw[name]
-            probe = linear_probe(features_of(kind, values, [encoder], folder=folder), targets)
+            # Of all splits, as the teacher's features are, so that they are computed once.
+            values = [value for split in SPLITS for value in dataset.splits[split].raw[name]]
+            features = features_of(kind, values, [encoder], folder=folder)[: len(labels)]
+            probe = linear_probe(features, targets)
         found[name] = Source(encoder, probe, folder)
     return found
 

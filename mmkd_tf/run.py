@@ -347,7 +347,7 @@ def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> 
     if not settings.transfer_share:
         return None
     parts = [unlabelled_rows(teacher, dataset)]
-    if settings.generated:
+    if made := config.generated(dataset.task):
         encoders = {
             name: [encoder(backbone) for backbone in backbones]
             for name, backbones in config.backbones.items()
@@ -355,7 +355,7 @@ def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> 
         }
         folder = cache_folder() / "features"
         generator = Generator(teacher, dataset, encoders, config.seed, folder)
-        parts += [getattr(generator, name)(rate) for name, rate in settings.generated.items()]
+        parts += [getattr(generator, name)(rate) for name, rate in made.items()]
     rows = joined(parts)
     return rows and rows.read_by(config.student_inputs)
 

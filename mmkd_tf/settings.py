@@ -147,25 +147,31 @@ GENERATORS = (
 class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     """What the student learns from its teacher, beside the labels. All but the last weigh terms.
 
-    No recipe stands out on validation (studies/recipes). The default asks for the order of the
-    teacher's probabilities and leaves the student its own certainty.
+    The default is Hinton's form, beside labels of less than half its weight: with a teacher that
+    knows more than its student it is best on validation, with one that does not no form stands out
+    (studies/teachers, studies/recipes).
     """
 
     soft_target_loss: str = Field(
         AUTO,
         description="What the student imitates: of classes the teacher's probabilities "
-        "(divergence), those of standardised logits, label and other classes apart (decoupled), or "
-        "their correlation (dist, the default); of several labels sigmoid; of numbers squared; of "
-        "pairs affinity.",
+        "(divergence, the default), those of standardised logits, label and other classes apart "
+        "(decoupled), or their correlation (dist); of several labels sigmoid; of numbers squared; "
+        "of pairs affinity.",
     )
     temperature: float | None = Field(
-        None, gt=0, le=1000, description="Softening of the teacher; by default 4, of pairs 1."
+        None,
+        gt=0,
+        le=1000,
+        description="Softening of the teacher; by default 2 of one class, 4 of several, of pairs 1.",
     )
     hard_label_weight: Weight | None = Field(
-        None, description="Weight of the labels; by default 1."
+        None, description="Weight of the labels; by default 0.3 of one class, else 1."
     )
     soft_target_weight: Weight | None = Field(
-        None, description="Weight of the teacher's soft targets; by default 0.2, of pairs 1."
+        None,
+        description="Weight of the teacher's soft targets; by default 0.7 of one class, of pairs "
+        "1, else 0.2.",
     )
     modality_hint_weight: Weight = Field(
         0.0, description="Weight of each encoder's features imitating the teacher's encoder."
@@ -183,11 +189,15 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         description="Rows without labels that a batch gets besides, as a share of its size; "
         "without effect where there are none.",
     )
-    word_rows: Rate = Field(
-        0.0, description="Rows without labels to make for each training row: single words."
+    word_rows: Rate | None = Field(
+        None,
+        description="Rows without labels to make for each training row: single words. By default "
+        "10 of classes with a teacher on pretrained encoders, else 0.",
     )
-    recombined_rows: Rate = Field(
-        0.0, description="The same of inputs of different training rows of one class."
+    recombined_rows: Rate | None = Field(
+        None,
+        description="The same of inputs of different training rows of one class; by default 4 of "
+        "classes where two inputs are read and the teacher is on pretrained encoders, else 0.",
     )
     word_dropout_rows: Rate = Field(0.0, description="The same of texts with words left out.")
     neighbour_rows: Rate = Field(
@@ -203,7 +213,7 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
 
     @property
     def generated(self) -> dict[str, float]:
-        """By name of a way, how many rows without labels it makes for each training row."""
+        """By name of a way that is asked for, how many rows it makes for each training row."""
         return {name: rate for name in GENERATORS if (rate := getattr(self, name))}
 
     def for_task(self, task: Task) -> "DistillationSettings":

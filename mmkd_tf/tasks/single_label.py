@@ -39,8 +39,8 @@ class SingleLabel(Task):
     output = "probabilities"
     file_format = 1
     soft_target_losses = {
-        "dist": (losses.dist_loss, {}),
         "divergence": (losses.soft_target_loss, {}),
+        "dist": (losses.dist_loss, {}),
         "standardized": (losses.soft_target_loss, {"standardize": True}),
         "decoupled": (losses.decoupled_loss, {}),
     }
@@ -132,7 +132,9 @@ class SingleLabel(Task):
         )
 
     def soft_targets(self, loss=None):
-        return SoftTargetDefaults(losses.dist_loss)
+        return SoftTargetDefaults(
+            losses.soft_target_loss, temperature=2.0, weight=0.7, hard_label_weight=0.3
+        )
 
     def measure(self, *, labels, outputs, names, inputs=()):
         """Measures a classifier.
