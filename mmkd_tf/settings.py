@@ -163,7 +163,7 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         None,
         gt=0,
         le=1000,
-        description="Softening of the teacher; by default 2 of one class, 4 of several, of pairs 1.",
+        description="Softening of the teacher; by default 2 of one class, of pairs 1, else 4.",
     )
     hard_label_weight: Weight | None = Field(
         None, description="Weight of the labels; by default 0.3 of one class, else 1."
