@@ -13,6 +13,8 @@ from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 # On a few hundred examples gains and losses of an inaccurate file can cancel out by luck.
 _MIN_GOOD_AGREEMENT = 0.99
+# For so small a share of the bytes, no file is taken that is further from Keras.
+_WORTH = 0.01
 # What the quantizer and the interpreter raise where a model is not for them.
 _REFUSALS = (ImportError, ValueError, RuntimeError)
 
@@ -82,7 +84,8 @@ def select_level(
     ties are a percent or two of any split, rounding decides them by chance, and to change one costs
     hardly more than nothing. One example alone does not decide, unless nothing may be lost. Without
     labels, all such disagreement counts as lost accuracy. A level that can't be made is listed with
-    the reason. float32 is always there.
+    the reason. float32 is always there. Of files that are hardly larger than the smallest, up to
+    1 %, the one is taken that is nearest to Keras.
 
     Args:
         content: A float32 TFLite model, as `convert` makes it.
@@ -130,8 +133,15 @@ def select_level(
             reason=None if accepted else reason,
         )
     accepted = [result for result in results.values() if result.accepted]
-    level = min(accepted, key=lambda result: result.bytes).level
+    level = _best(accepted)
     return Selection(tuple(results.values()), level, contents[level], keras_accuracy)
+
+
+def _best(accepted: list[LevelResult]) -> str:
+    """The level of the smallest file, or of one hardly larger that is nearer to Keras."""
+    largest = (1 + _WORTH) * min(result.bytes for result in accepted)
+    found = [result for result in accepted if result.bytes <= largest]
+    return min(found, key=lambda result: (result.max_abs_logit_difference, result.bytes)).level
 
 
 def _check(inputs, logits, labels, max_accuracy_loss, task: Task) -> None:

@@ -66,7 +66,8 @@ def test_measures_all_levels(arguments):
         assert 0 < result.latency_ms < 100
         assert result.accepted == (result.reason is None)
     assert 1e-6 < by_level["float16"].max_abs_logit_difference < 0.01
-    assert found.level == min((r for r in found.results if r.accepted), key=lambda r: r.bytes).level
+    smallest = min(result.bytes for result in found.results if result.accepted)
+    assert by_level[found.level].bytes <= 1.01 * smallest
     assert len(found.content) == by_level[found.level].bytes < exact.bytes
 
 
@@ -79,8 +80,8 @@ def rights(*changed, n=400):
 
 @pytest.fixture
 def fake(monkeypatch):
-    def run(answers, n=400, **options):
-        sizes = {level: 500 - 100 * index for index, level in enumerate(LEVELS)}
+    def run(answers, n=400, sizes=None, **options):
+        sizes = sizes or {level: 600 - 100 * index for index, level in enumerate(LEVELS)}
         everything = {level: rights(n=n) for level in LEVELS} | answers
         faked(monkeypatch, everything, sizes)
         logits = np.eye(3)[rights(n=n)].astype("float32")
@@ -102,6 +103,12 @@ def test_takes_the_smallest_that_is_accepted(fake):
     assert found.level == "mixed" and found.content == b"mixed"
     assert found.results[-1].reason == "loses 0.0075 of accuracy, more than 0.0050"
     assert fake({"mixed4": rights(0, 1, 2)}, max_accuracy_loss=0.01).level == "mixed4"
+
+
+@pytest.mark.parametrize(("size", "level"), [(1_009, "mixed"), (1_011, "mixed4")])
+def test_hardly_any_bytes_are_not_worth_another_answer(fake, size, level):
+    sizes = dict.fromkeys(LEVELS, 2_000) | {"mixed": size, "mixed4": 1_000}
+    assert fake({"mixed4": rights(0)}, sizes=sizes).level == level
 
 
 def test_gains_and_losses_that_cancel_out_by_luck_are_not_accepted(fake, monkeypatch):
