@@ -226,9 +226,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 f"{names}: 0 where `distillation.transfer_share` is 0, since the student would see "
                 f"none of the rows. Received: {received}."
             )
-        kinds = {
-            kind: [n for n in self.student_inputs if self._kind_of(n) == kind] for kind in _MADE_OF
-        }
+        kinds = {self._kind_of(name) for name in self.student_inputs}
         problems += [
             f"`distillation.{name}`: 0 where the student reads no {kind} that the teacher has an "
             f"encoder for. Received: {made[name]}."
