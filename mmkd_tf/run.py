@@ -252,6 +252,14 @@ def load_dataset(config: RunConfig) -> Dataset:
         test=data.test,
         options=options,
     )
+    if TRANSFER in dataset.splits:
+        given = dataset.splits[TRANSFER].inputs
+        if not any(given[name].any() for name in config.student_inputs):
+            raise ValueError(
+                "`data.unlabelled`: rows with an input that the student reads, "
+                f"{', '.join(config.student_inputs)}. Received: {len(dataset.splits[TRANSFER]):,} "
+                "rows without. Give others, or set `student.inputs`."
+            )
     changes = {name: options.student_changes for name, options in config.inputs.items()}
     return with_backbones(for_student(dataset, **changes), config)
 
@@ -357,7 +365,7 @@ def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> 
         generator = Generator(teacher, dataset, encoders, config.seed, folder)
         parts += [getattr(generator, name)(rate) for name, rate in made.items()]
     rows = joined(parts)
-    return rows and rows.read_by(config.student_inputs)
+    return None if rows is None else rows.read_by(config.student_inputs)
 
 
 def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: int) -> int:

@@ -16,6 +16,7 @@ from mmkd_tf.modalities.image import Image
 from mmkd_tf.models.builder import MODALITY_DROPOUT
 from mmkd_tf.run_folder import OLDER
 from mmkd_tf.settings import GENERATORS
+from mmkd_tf.tasks import find_task
 
 # What a run wrote before settings came in groups; null where nothing was said.
 OLD = """
@@ -292,3 +293,29 @@ def test_differences_have_full_names():
 def test_the_rates_of_modality_dropout_are_those_of_the_models():
     config = RunConfig()
     assert config.student.modality_dropout == config.teacher.modality_dropout == MODALITY_DROPOUT
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"recombined_rows": 1, **OLDER}, "0 unless the one teacher is pretrained"),
+        ({"word_rows": 1, "transfer_share": 0}, "0 where `distillation.transfer_share` is 0"),
+        ({"word_rows": 1, "student.inputs": ["image"]}, "the student reads no text"),
+        ({"mixup_rows": 1, "image": "none"}, "the student reads no image"),
+        ({"recombined_rows": 1, "text": "none"}, "0 where the student reads one input alone"),
+        ({"unlabelled": "a.csv", "experts": True}, "nothing beside hints and experts"),
+        ({"unlabelled_rows": True, "relation_weight": 1, **OLDER}, "nothing beside hints"),
+        ({"neighbour_rows": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_rows_without_labels_that_there_cant_be(settings, problem):
+    with pytest.raises(ValueError, match=problem):
+        make_config(settings)
+
+
+def test_rows_are_made_where_an_example_has_one_class():
+    settings = make_config({"word_rows": 1, "mixup_rows": 0.5}).distillation
+    assert settings.generated == {"word_rows": 1, "mixup_rows": 0.5}
+    assert settings.for_task(find_task("single_label")).generated == settings.generated
+    with pytest.raises(ValueError, match="word_rows`, `distillation.mixup_rows`: 0 for regression"):
+        settings.for_task(find_task("regression"))

@@ -175,7 +175,7 @@ def transfer_rows(
     counts, kept, notes = {REPEATS: 0, OF_TRAINING: 0}, {}, []
     for source, rows in parts.items():
         held_out = repeats(rows, [splits["validation"], splits["test"]])
-        kept[source] = rows.select(np.flatnonzero(~held_out))
+        kept[source] = rows.select(np.flatnonzero(~held_out)) if held_out.any() else rows
         counts[source] = len(kept[source])
         counts[REPEATS] += int(held_out.sum())
         counts[OF_TRAINING] += int(repeats(kept[source], [splits["train"]]).sum())

@@ -73,7 +73,8 @@ class TransferRows:
     def read_by(self, names: Collection[str]) -> "TransferRows":
         """The inputs of these names alone, and the rows that have one of them."""
         index = {name: rows for name, rows in self.index.items() if name in names}
-        kept = np.any([rows >= 0 for rows in index.values()], axis=0)
+        none = np.zeros(len(self), bool)
+        kept = np.any([none, *(rows >= 0 for rows in index.values())], axis=0)
         ends = np.cumsum([0, *self.sources.values()])
         counts = [int(kept[a:b].sum()) for a, b in zip(ends, ends[1:], strict=False)]
         return replace(

@@ -41,8 +41,8 @@ class Inheritance:
 # classes and longer words; a word takes some 5 bytes and half a byte for each of its numbers.
 SIZES = {
     "tiny": Inheritance(held=2, blocks=2, words=1_500, word_dim=12),
-    "small": Inheritance(held=4, blocks=5, words=12_000, word_dim=16),
-    "medium": Inheritance(held=4, blocks=8, words=28_000, word_dim=32),
+    "small": Inheritance(held=4, blocks=6, words=9_500, word_dim=16),
+    "medium": Inheritance(held=5, blocks=8, words=28_000, word_dim=32),
 }
 # What an exported file takes at most, KiB, labels and words inside, at level `dynamic4`.
 LARGEST_FILES = {"tiny": 80, "small": 300, "medium": 1_024}

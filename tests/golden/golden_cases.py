@@ -69,14 +69,20 @@ KINDS = {
 }
 # What was there before there were pretrained encoders.
 SCRATCH = {"teacher.encoders": "scratch", "student.inherit": "none"}
+DIST = {
+    "soft_target_loss": "dist",
+    "temperature": 4.0,
+    "soft_target_weight": 0.2,
+    "hard_label_weight": 1.0,
+}
 SMALL = {"image_size": 16, "text_length": 4, "epochs": 2, "batch_size": 16, "seed": 0} | SCRATCH
 RUNS = {
-    "single_label": SMALL | {"label": "kind"},
+    "single_label": SMALL | DIST | {"label": "kind"},
     "multi_label": SMALL | {"label": "tags", "fusion": "weighted_sum"},
     "regression": SMALL | {"label": ["brightness", "weight"], "task": "regression"},
     "retrieval": SMALL | {"task": "retrieval"},
 }
-TEXT_ONLY = SMALL | {"data": "items.csv", "image": None, "label": "kind"}
+TEXT_ONLY = SMALL | DIST | {"data": "items.csv", "image": None, "label": "kind"}
 
 
 def write_table(folder: Path) -> Path:
