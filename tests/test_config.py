@@ -220,7 +220,7 @@ def test_all_problems_are_listed_at_once():
         ({"learning_rate": float("nan")}, "teacher.learning_rate"),
         ({"fusion": "magic"}, "concatenation"),
         ({"task": "magic"}, "`data.task`: one of auto, single_label"),
-        ({"soft_target_loss": "magic"}, "`distillation.soft_target_loss`: one of auto, dist"),
+        ({"soft_target_loss": "magic"}, "`distillation.soft_target_loss`: one of auto, divergence"),
         ({"student_modalities": []}, "`student.inputs`: some of"),
         ({"image": None, "student_modalities": ["image"]}, "`student.inputs`: some of"),
         ({"student_image_size": 128}, "`inputs.image.student.size`: at most `size`, 64"),

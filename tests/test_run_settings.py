@@ -37,26 +37,27 @@ def test_soft_targets_fit_the_task():
     assert term.loss is losses.squared_loss and term.temperature is None
     assert term.loss_options == {"scale": [1.0, 10.0]}
     (term,) = terms_by_default(SINGLE_LABEL)
-    assert term.loss is losses.dist_loss
+    assert term.loss is losses.soft_target_loss and term.temperature == 2.0
     config = make_config({"soft_target_loss": "standardized"})
     (term,) = student_terms(config.for_task(SINGLE_LABEL.task), SINGLE_LABEL)
     assert term.loss_options == {"standardize": True}
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"),
+    ("name", "loss", "of_labels"),
     [
-        ("single_label", "dist"),
-        ("multi_label", "sigmoid"),
-        ("regression", "squared"),
-        ("retrieval", "affinity"),
+        ("single_label", "divergence", 0.3),
+        ("multi_label", "sigmoid", 1),
+        ("regression", "squared", 1),
+        ("retrieval", "affinity", 1),
     ],
 )
-def test_the_defaults_just_work(name, loss):
+def test_the_defaults_just_work(name, loss, of_labels):
     task = TASKS[name]
     for config in (make_config({}), make_config({"soft_target_loss": loss})):
         settings = config.for_task(task).distillation
-        assert settings.soft_target_loss == loss and settings.hard_label_weight == 1
+        assert settings.soft_target_loss == loss
+        assert settings.hard_label_weight == of_labels
 
 
 def test_pairs_are_softened_less_and_weighed_more_unless_settings_say_otherwise():
@@ -87,7 +88,7 @@ def test_settings_without_effect_come_together():
         "distillation.temperature",
         "data.label_separator",
     ]
-    with pytest.raises(ValueError, match="auto or dist or divergence"):
+    with pytest.raises(ValueError, match="auto or divergence or dist"):
         make_config({"soft_target_loss": "squared"}).for_task(TASKS["single_label"])
 
 
