@@ -15,7 +15,7 @@ import typer
 from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.backbones import find_backbone
-from mmkd_tf.edge.tokenizer import build_vocabulary
+from mmkd_tf.edge.tokenizer import PAD, UNKNOWN
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
 from mmkd_tf.export.quantization import LEVELS, quantize
@@ -39,7 +39,7 @@ _BYTES_A_SCALE = 12  # a scale and a zero point
 PARTS = ("word table", "word list", "picture", "other layers", "scales", "structure")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Words:
     """A text encoder whose features are noise, as sizes do not depend on them."""
 
@@ -85,7 +85,9 @@ def file_parts(
         By level, bytes of the file by `PARTS`: words as numbers and as a list, weights of the
         picture's and of other layers, scales of 8-bit weights, and all else.
     """
-    own = build_vocabulary([" ".join(text.words())], max_size=NUM_TRAINING_WORDS)
+    # As in training texts of one language, whose letters inherited words must have.
+    own = [PAD, UNKNOWN, *(word for word in text.words() if word.isascii() and word.isalpha())]
+    own = own[:NUM_TRAINING_WORDS]
     read = inherited_words(Text(vocabulary=own, length=LENGTH), text, size.words)
     modalities = {"image": Image(height=PIXELS), "text": read}
     encoders = inherited_encoders(modalities, {"image": image, "text": text}, size, seed=0)
