@@ -15,7 +15,7 @@ import typer
 from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.backbones import find_backbone
-from mmkd_tf.edge.tokenizer import build_vocabulary
+from mmkd_tf.edge.tokenizer import PAD, UNKNOWN
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
 from mmkd_tf.export.quantization import LEVELS, quantize
@@ -86,7 +86,9 @@ def file_parts(
         By level, bytes of the file by `PARTS`: words as numbers and as a list, weights of the
         picture's and of other layers, scales of 8-bit weights, and all else.
     """
-    own = build_vocabulary([" ".join(text.words())], max_size=NUM_TRAINING_WORDS)
+    # As in training texts of one language, whose letters inherited words must have.
+    own = [PAD, UNKNOWN, *(word for word in text.words() if word.isascii() and word.isalpha())]
+    own = own[:NUM_TRAINING_WORDS]
     modalities = {"image": Image(height=PIXELS), "text": Text(vocabulary=own, length=LENGTH)}
     sources = {"image": Source(image), "text": Source(text)}
     modalities |= inherited_forms(modalities, sources, size)
