@@ -76,7 +76,8 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     # A run may be resumed from another folder.
     for name in ("data", "validation", "test", "unlabelled"):
-        if name in given and Path(given[name]).exists():
+        is_folder = name == "unlabelled" and name in given and Path(given[name]).is_dir()
+        if is_folder or (name in given and Path(given[name]).is_file()):
             given[name] = str(Path(given[name]).resolve())
     quiet_tensorflow()
     with _errors_for_people():

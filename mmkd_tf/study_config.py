@@ -139,8 +139,10 @@ def _resolved(settings: Mapping, folder: Path) -> dict:
     """Makes the paths of tables absolute; other data are names of TensorFlow datasets."""
     resolved = full_names(settings)
     for name in _TABLES:
-        is_file = isinstance(value := resolved.get(name), str) and is_table(folder / value)
-        if is_file or (name == "data.unlabelled" and value and (folder / value).is_dir()):
+        if not isinstance(value := resolved.get(name), str):
+            continue
+        is_folder = name == "data.unlabelled" and (folder / value).is_dir()
+        if is_folder or is_table(folder / value):
             resolved[name] = str((folder / value).resolve())
     return resolved
 

@@ -72,5 +72,11 @@ def test_mistakes_are_found_before_any_training(table, tmp_path):
     result = invoke(*command, "--unlabelled", tmp_path / "more.csv")
     assert result.exit_code == 2 and "`unlabelled`" in result.output
     assert "no such file" in result.output and not (tmp_path / "out").exists()
+    (tmp_path / "more.txt").write_text("a red thing\n")
+    result = invoke(
+        *command, "--unlabelled", tmp_path / "more.txt", "--set", "student.inputs=[image]"
+    )
+    assert result.exit_code == 2
+    assert "rows with an input that the student reads, image" in " ".join(result.output.split())
     result = invoke(*command, "--set", "recombined_rows=1")
     assert "unless the one teacher is pretrained" in " ".join(result.output.split())

@@ -217,6 +217,8 @@ def _joined(parts: Sequence[Rows]) -> Rows:
 def repeats(rows: Rows, others: Sequence[Rows]) -> np.ndarray:
     """Which rows are near copies of one of some others in all inputs that they have, bool `[n]`."""
     found = np.zeros(len(rows), bool)
+    if not len(rows):
+        return found
     ours = {name: kind.copy_keys(rows.inputs[name]) for name, kind in rows.kinds.items()}
     absent = {name: kind.absent(rows.inputs[name]) for name, kind in rows.kinds.items()}
     for other in others:
