@@ -63,10 +63,10 @@ def benchmark_training(
     wrong = {name: value for name, value in wrong.items() if value < 1}
     if wrong:
         raise ValueError(f"`{'`, `'.join(wrong)}`: 1 or more. Received: {wrong}.")
-    dataset = _random_dataset(num_examples, seed=seed)
+    dataset = random_dataset(num_examples, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         variants = _variants(dataset, Path(folder), batch_size=batch_size, seed=seed)
-        rounds = [_round(variants, index) for index in range(WARM_UP_ROUNDS + num_rounds)]
+        rounds = [timed_round(variants, index) for index in range(WARM_UP_ROUNDS + num_rounds)]
     rounds = rounds[WARM_UP_ROUNDS:]
     claims = {
         "cached / student": lambda s: s["cached"] / s["student"],
@@ -86,7 +86,8 @@ def benchmark_training(
     }
 
 
-def _round(variants: dict[str, Callable], index: int) -> dict[str, float]:
+def timed_round(variants: dict[str, Callable], index: int) -> dict[str, float]:
+    """Seconds of each variant, called once; rounds begin with another one each time."""
     names, seconds = list(variants), {}
     first = index % len(names)
     for name in names[first:] + names[:first]:
@@ -171,7 +172,7 @@ def _keras_distiller(teacher, student) -> keras.Model:
     )
 
 
-def _random_dataset(num_examples: int, *, seed: int) -> Dataset:
+def random_dataset(num_examples: int, *, seed: int) -> Dataset:
     """Pictures of 64 x 64 pixels, texts of up to 32 words out of 2,000, 9 classes."""
     rng = np.random.default_rng(seed)
     words = ["<pad>", "<unk>", *(f"word{index}" for index in range(1998))]
