@@ -29,7 +29,8 @@ def summary(results: Mapping) -> str:
 
 def _further(results: Mapping) -> tuple[str, ...]:
     """Sentences that not every run has."""
-    return say.teacher_comparison(results), say.inheritance(results), say.unknown_words(results)
+    first = say.teacher_comparison(results), say.can_help(results)
+    return *first, say.inheritance(results), say.unknown_words(results)
 
 
 def _robustness(results: Mapping) -> list[str]:
