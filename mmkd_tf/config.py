@@ -176,7 +176,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                         f"`teacher.encoders.{name}`: backbones of kind {self.inputs[name].kind}. "
                         f"Received: {backbone}, of kind {kind}."
                     )
-        if self.teacher_is_pretrained or self.teacher_candidates:
+        if self.teacher_is_pretrained or "pretrained" in self.teacher_candidates:
             problems += [
                 f"`distillation.{weight}`: 0 for a pretrained teacher, whose features do not learn "
                 f"the task. Received: {value}. Set `teacher.encoders` to scratch."

@@ -5,6 +5,7 @@ import math
 import resource
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -28,7 +29,7 @@ from mmkd_tf.distill.teachers import output_tensors
 from mmkd_tf.distill.training import Recipe, distill, terms_of, train
 from mmkd_tf.distill.transfer import TransferRows, joined, unlabelled_rows
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
-from mmkd_tf.evaluate.statistics import gap_closed
+from mmkd_tf.evaluate.statistics import Predictions, gap_closed, teacher_gap
 from mmkd_tf.export.export_all import export_all
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import heads_of, temperatures_of
@@ -88,6 +89,10 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     _write_lists(folder, dataset)
 
     for name in models:
+        if name == "student":
+            helping = compare_teacher(models, dataset)
+            known = {"task": task.name, "config": given.model_dump(), "can_help": helping}
+            reporter.say(say.can_help(known))
         trained = folder.load_model(name)
         if trained is not None:
             models[name] = trained
@@ -160,6 +165,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         **evaluated,
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "teacher_comparison": comparison,
+        "can_help": helping,
         "robustness": measured,
         "modality_weights": weights,
         "inherited": inherited_from(config, dataset),
@@ -217,7 +223,7 @@ def choose_teacher(
                     callbacks=callbacks,
                 )
                 folder.save_model(f"{STATE_FOLDER}/{name}", model)
-            outputs = predict("teacher", model, seen, ("validation",))["validation"]
+            outputs = predict("teacher", model, seen, ["validation"])["validation"]
             labels = dataset.splits["validation"].labels
             found[kind] = {
                 "loss": calibrated_loss(outputs, dataset),
@@ -230,6 +236,18 @@ def choose_teacher(
     comparison = {"chosen": chosen, "num_examples": size, "candidates": found}
     folder.write_comparison(comparison)
     return comparison
+
+
+def compare_teacher(models: Mapping[str, keras.Model], dataset: Dataset) -> dict:
+    """Says by validation whether distillation can help at all: the fields of `TeacherGap`.
+
+    `models` are by role; of `teacher` and `student_alone`, which are trained, there is need.
+    """
+    labels, said = dataset.splits["validation"].labels, {}
+    for name in ("teacher", "student_alone"):
+        outputs = predict(name, models[name], dataset, ["validation"])["validation"]
+        said[name] = Predictions(dataset.task, labels, outputs)
+    return asdict(teacher_gap(**said, rng=np.random.default_rng(0)))
 
 
 def load_dataset(config: RunConfig) -> Dataset:

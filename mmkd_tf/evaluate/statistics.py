@@ -9,6 +9,8 @@ from mmkd_tf.tasks.task import Task
 
 # The fewest for which a verdict is given.
 LEAST_SEEDS = 5
+# Of figures that are no means over examples; each takes a moment.
+MEASURED_RESAMPLES = 400
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,81 @@ def gap_closed(*, teacher: float, student_alone: float, student: float) -> float
     """
     gap = teacher - student_alone
     return (student - student_alone) / gap if gap > 0 else None
+
+
+@dataclass(frozen=True)
+class TeacherGap:
+    """Whether a teacher is better than the student alone on the same examples.
+
+    Attributes:
+        num_examples: How many there are.
+        teacher: The teacher's headline figure.
+        student_alone: That of the student alone.
+        gap: The first less the second.
+        interval: 95 % interval of the gap over examples: a bootstrap of these in pairs.
+        only_teacher_right: Number of examples that the teacher alone gets right; None where
+            examples are not right or wrong.
+        only_student_right: Number of those that the student alone gets right.
+        can_help: Whether the teacher is better beyond chance: the interval is above 0.
+    """
+
+    num_examples: int
+    teacher: float
+    student_alone: float
+    gap: float
+    interval: tuple[float, float]
+    only_teacher_right: int | None
+    only_student_right: int | None
+    can_help: bool
+
+
+def teacher_gap(
+    *,
+    teacher: Predictions,
+    student_alone: Predictions,
+    rng: np.random.Generator,
+    num_resamples: int = 10_000,
+) -> TeacherGap:
+    """Compares a teacher with the student alone, example by example.
+
+    The interval speaks of the choice of the examples, not of the randomness of training. Where
+    the headline figure is no mean over examples, each resample is measured anew, so there are
+    only `MEASURED_RESAMPLES`.
+
+    Args:
+        teacher: What the teacher says of a split that neither learned from.
+        student_alone: What the student says of the same examples.
+        rng: Draws the examples.
+        num_resamples: How often.
+
+    References:
+        McNemar: Note on the Sampling Error of the Difference Between Correlated Proportions or
+        Percentages, 1947 (the examples that one alone gets right).
+    """
+    _check([teacher], [student_alone], [student_alone], num_resamples)
+    score, labels = teacher.task.score, teacher.labels
+    scores = teacher.example_scores, student_alone.example_scores
+    only = (None, None)
+    if scores[0] is None:
+        drawn = rng.integers(len(labels), size=(MEASURED_RESAMPLES, len(labels)))
+        gaps = np.array([_gap(teacher, student_alone, rows) for rows in drawn])
+    else:
+        gaps = _resample_examples([scores[0] - scores[1]], num_resamples, rng)[:, 0]
+        if teacher.task.has_one_class:
+            only = tuple(int(np.sum(scores[i] > scores[1 - i])) for i in (0, 1))
+    figures = [score(labels=labels, outputs=p.outputs) for p in (teacher, student_alone)]
+    interval = _interval(gaps)
+    return TeacherGap(
+        len(labels), *figures, figures[0] - figures[1], interval, *only, interval[0] > 0
+    )
+
+
+def _gap(teacher: Predictions, student_alone: Predictions, rows: np.ndarray) -> float:
+    first, second = (
+        p.task.score(labels=p.labels[rows], outputs=p.outputs[rows])
+        for p in (teacher, student_alone)
+    )
+    return first - second
 
 
 def wilson_interval(share: float, num_examples: int) -> tuple[float, float]:

@@ -98,6 +98,44 @@ def teacher_comparison(results: Mapping) -> str:
     )
 
 
+def can_help(results: Mapping) -> str:
+    """Says whether the teacher knows something on validation that the student alone does not."""
+    found = results.get("can_help")
+    if not found:
+        return ""
+    task = task_of(results)
+    scale, unit, form = (100, " points", "+.1f") if task.has_one_class else (1, "", "+.3f")
+    gap, low, high = (f"{scale * value:{form}}" for value in (found["gap"], *found["interval"]))
+    text = (
+        f"On the {found['num_examples']:,} validation examples the teacher's {task.words.headline} "
+        f"is {found['teacher']:.3f}, that of the student alone {found['student_alone']:.3f}: "
+        f"{gap}{unit} (95 %: {low} to {high})"
+    )
+    if (first := found["only_teacher_right"]) is not None:
+        other = found["only_student_right"]
+        text += f"; the teacher gets {first:,} right that the student gets wrong, and {other:,} "
+        text += "the other way round"
+    if found["can_help"]:
+        return f"{text}. So there is something to learn from it."
+    return (
+        f"{text}. That is no more than chance can make, so the teacher can hardly help. Try "
+        f"{' or '.join(_advice(results)) or 'more rows'}."
+    )
+
+
+def _advice(results: Mapping) -> list[str]:
+    """What may make a teacher worth listening to, that the run has not tried."""
+    encoders, advice = setting(results, "teacher.encoders"), []
+    if encoders == "scratch":
+        return ["a teacher with pretrained encoders (teacher.encoders=pretrained)"]
+    if encoders in ("pretrained", "both"):
+        advice.append("other teachers (teacher.encoders=auto)")
+    asks = encoders not in ("both", "auto") and task_of(results).has_one_class
+    if asks and not setting(results, "distillation.word_rows"):
+        advice.append("rows without labels (distillation.word_rows=1)")
+    return advice
+
+
 def gain(results: Mapping) -> str:
     """Says plainly whether distillation helped."""
     task = task_of(results)

@@ -6,7 +6,13 @@ from mmkd_tf.report import run_tables as tables
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.tables import wrapped
 
-_FURTHER = (say.teacher_comparison, say.inheritance, say.transfer, say.unknown_words)
+_FURTHER = (
+    say.teacher_comparison,
+    say.can_help,
+    say.inheritance,
+    say.transfer,
+    say.unknown_words,
+)
 
 
 def summary(results: Mapping) -> str:

@@ -10,6 +10,7 @@ from mmkd_tf.evaluate.statistics import (
     gap_closed,
     rank_recipes,
     scores,
+    teacher_gap,
     wilson_interval,
 )
 from mmkd_tf.tasks import find_task
@@ -222,3 +223,41 @@ def test_the_interval_of_a_share_has_a_width_at_its_ends_too():
     assert wilson_interval(1.0, 10) == pytest.approx((10 / 13.8416, 1))
     assert wilson_interval(0.0, 10) == pytest.approx((0, 3.8416 / 13.8416))
     assert wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+
+
+def gap_of(teacher, alone):
+    return teacher_gap(teacher=teacher, student_alone=alone, rng=np.random.default_rng(0))
+
+
+def test_a_teacher_that_is_the_student_can_not_help():
+    found = gap_of(right(13), right(13, sure=1.0))
+    assert found.gap == 0 and found.interval == (0, 0) and not found.can_help
+    assert found.only_teacher_right == found.only_student_right == 0
+
+
+def test_a_teacher_helps_that_is_better_beyond_chance():
+    labels = np.arange(200) % 2
+    found = gap_of(right(160, labels), right(120, labels))
+    assert (found.num_examples, found.teacher, found.student_alone) == (200, 0.8, 0.6)
+    # 40 of 200 differ: a standard error of sqrt(.2 * .8 / 200) = .0283
+    assert found.gap == pytest.approx(0.2)
+    assert found.interval == pytest.approx((0.2 - 0.055, 0.2 + 0.055), abs=0.01)
+    assert found.can_help and (found.only_teacher_right, found.only_student_right) == (40, 0)
+    # Two of 200 more are no more than chance, nor is a gap on few examples.
+    assert not gap_of(right(122, labels), right(120, labels)).can_help
+    worse = gap_of(right(100, labels), right(120, labels))
+    assert not worse.can_help and (worse.only_teacher_right, worse.only_student_right) == (0, 20)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_figures_that_are_no_means_have_an_interval_too(task):
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, [60, 3]).astype(np.float32)
+    near, far = (
+        Predictions(find_task(task), labels, labels + rng.normal(scale=scale, size=labels.shape))
+        for scale in (0.1, 0.6)
+    )
+    found = gap_of(near, far)
+    assert found.can_help and found.interval[0] < found.gap < found.interval[1]
+    assert found.only_teacher_right is None is found.only_student_right
+    assert not gap_of(near, near).can_help and not gap_of(far, near).can_help

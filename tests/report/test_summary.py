@@ -1,12 +1,15 @@
 """What is printed at the end of a run, and what the card says of it."""
 
+import html
+
 import numpy as np
 import pytest
 
+from mmkd_tf.config import make_config
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.run_tables import outputs as outputs_table
-from mmkd_tf.report.sentences import chance, gain, task_of
+from mmkd_tf.report.sentences import can_help, chance, gain, task_of, taught, teacher_comparison
 from mmkd_tf.report.summary import summary
 from mmkd_tf.report.tables import figure
 from mmkd_tf.tasks import TASKS
@@ -130,3 +133,62 @@ def test_a_card_of_pairs_shows_how_one_is_found_by_the_other(fabricate_run):
     results["dataset"]["inputs"] = {"text": {"kind": "image"}}
     assert 'Encoder("student_text.tflite")' in model_card(results)
     assert "Index" not in model_card(results)
+
+
+CAN_HELP = {
+    "num_examples": 186,
+    "teacher": 0.661,
+    "student_alone": 0.65,
+    "gap": 0.011,
+    "interval": [-0.043, 0.065],
+    "only_teacher_right": 16,
+    "only_student_right": 14,
+    "can_help": False,
+}
+
+
+def test_it_is_said_plainly_that_a_teacher_can_hardly_help(fabricate_run):
+    config = make_config({"teacher.encoders": "scratch"}).model_dump()
+    text = can_help({"can_help": CAN_HELP, "config": config})
+    assert text == (
+        "On the 186 validation examples the teacher's accuracy is 0.661, that of the student alone "
+        "0.650: +1.1 points (95 %: -4.3 to +6.5); the teacher gets 16 right that the student gets "
+        "wrong, and 14 the other way round. That is no more than chance can make, so the teacher "
+        "can hardly help. Try a teacher with pretrained encoders (teacher.encoders=pretrained)."
+    )
+    config = make_config({}).model_dump()
+    text = can_help({"can_help": CAN_HELP, "config": config})
+    assert text.endswith(
+        "Try other teachers (teacher.encoders=auto) or rows without labels "
+        "(distillation.word_rows=1)."
+    )
+    numbers = {**CAN_HELP, "only_teacher_right": None, "only_student_right": None}
+    numbers |= {"can_help": True, "interval": [0.004, 0.05]}
+    text = can_help({"can_help": numbers, "config": config, "task": "regression"})
+    assert "+0.011 (95 %: +0.004 to +0.050). So there is something to learn" in text
+    results = {**fabricate_run(), "can_help": CAN_HELP}
+    card, page = model_card(results), html.unescape(report_page(results))
+    for shown in (" ".join(summary(results).split()), card, page):
+        assert "the teacher gets 16 right that the student gets wrong" in shown
+    assert can_help({}) == ""
+
+
+def test_the_choice_of_a_teacher_is_told():
+    candidates = {
+        "pretrained": {"loss": 0.533, "score": 0.812, "parameters": 7},
+        "both": {"loss": 0.6, "score": 0.823, "parameters": 9},
+        "scratch": {"loss": 1.02, "score": 0.651, "parameters": 8},
+    }
+    found = {"chosen": "pretrained", "num_examples": 186, "candidates": candidates}
+    assert teacher_comparison({"teacher_comparison": found}) == (
+        "The teacher with pretrained encoders was taken, which has the least loss on the 186 "
+        "validation examples: pretrained encoders 0.533 (accuracy 0.812), both side by side 0.600 "
+        "(accuracy 0.823), encoders trained from scratch 1.020 (accuracy 0.651)."
+    )
+    assert teacher_comparison({"teacher_comparison": None}) == ""
+
+
+def test_the_temperatures_of_a_teacher_are_told(fabricate_run):
+    results = fabricate_run()
+    results["teacher"]["temperatures"] = {"single": 1.142, "joint": 1.21}
+    assert "divided by 1.14 where one head answers, by 1.21 where all do" in taught(results)
