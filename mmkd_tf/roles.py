@@ -1,13 +1,16 @@
 """The models of a run by role: teacher, experts, students, and what these are made from."""
 
 import functools
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
+from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import SPLITS, Dataset
 from mmkd_tf.data.pretrained import features_of
 from mmkd_tf.modalities.modality import student_inputs
@@ -20,6 +23,7 @@ from mmkd_tf.models.inheritance import (
     inherited_encoders,
     linear_probe,
 )
+from mmkd_tf.models.inputs import route
 from mmkd_tf.models.named_fusions import fusion_by_name
 from mmkd_tf.models.seeding import keeping, seeded
 
@@ -135,3 +139,17 @@ def num_parameters(name: str, model: keras.Model, config: RunConfig) -> int:
         return model.count_params()
     read = [backbones for of, backbones in config.backbones.items() if of in model.input]
     return model.count_params() + sum(find_backbone(b).parameters for each in read for b in each)
+
+
+def predict(
+    name: str,
+    model: keras.Model,
+    dataset: Dataset,
+    splits: Sequence[str] = ("validation", "test"),
+) -> dict[str, np.ndarray]:
+    """Runs a model over validation and test: by split, float32 outputs `[n, num_outputs]`."""
+    seen, outputs = seen_by(name, dataset), {}
+    for split in splits:
+        parts = [model(route(model, x), training=False) for x, _ in batches(seen, split)]
+        outputs[split] = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+    return outputs

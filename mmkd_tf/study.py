@@ -15,16 +15,10 @@ from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
-from mmkd_tf.roles import num_parameters, untrained
-from mmkd_tf.run import (
-    keep_soft_targets,
-    load_dataset,
-    predict,
-    student_terms,
-    train_model,
-    transfer_rows,
-)
+from mmkd_tf.roles import num_parameters, predict, untrained
+from mmkd_tf.run_data import load_dataset
 from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.run_training import keep_soft_targets, student_terms, train_model, transfer_rows
 from mmkd_tf.study_config import StudyConfig, teacher_settings
 from mmkd_tf.study_results import SOFT_TARGETS_FOLDER, Outcome, Unit, summarize
 from mmkd_tf.tasks.task import Task

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mmkd_tf import run as run_module
+from mmkd_tf import run_training
 from mmkd_tf.cli import app
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
@@ -192,7 +192,7 @@ def test_a_full_disk_is_said_in_one_line(finished, monkeypatch, tmp_path):
     def full(*args, **kwargs):
         raise RuntimeError("write failed: No space left on device")
 
-    monkeypatch.setattr(run_module, "train", full)
+    monkeypatch.setattr(run_training, "train", full)
     result = invoke("run", folder / "items.csv", "--output", tmp_path / "out", *SMALL)
     assert result.exit_code == 2
     assert "disk is full" in result.output and "--resume" in result.output
@@ -201,12 +201,12 @@ def test_a_full_disk_is_said_in_one_line(finished, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_figures(finished, monkeypatch):
     folder, _ = finished
-    distil = run_module.distill
+    distil = run_training.distill
 
     def interrupted(**arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "distill", interrupted)
+    monkeypatch.setattr(run_training, "distill", interrupted)
     first = invoke("run", folder / "items.csv", "--output", folder / "again", *SMALL)
     assert first.exit_code == 130 and "--resume" in first.output
     assert (folder / "again" / "student_alone.keras").is_file()
@@ -215,8 +215,8 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(finished, monkeypatch):
     (kept,) = (folder / "again" / ".state" / "soft_targets" / "teacher-6").glob("*-0.npy")
     kept.write_bytes(kept.read_bytes()[:-8])  # as a kill leaves it: it is made again
 
-    monkeypatch.setattr(run_module, "distill", distil)
-    monkeypatch.setattr(run_module, "train", None)  # both are trained already
+    monkeypatch.setattr(run_training, "distill", distil)
+    monkeypatch.setattr(run_training, "train", None)  # both are trained already
     second = invoke("run", "--output", folder / "again", "--resume")
     assert second.exit_code == 0, second.output
     expected, resumed = results_of(folder / "out"), results_of(folder / "again")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from mmkd_tf import run as run_module
+from mmkd_tf import run_training
 from mmkd_tf.config import grouped, make_config
 from mmkd_tf.data.dataset import Dataset, Examples, for_student
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
-from mmkd_tf.roles import untrained
-from mmkd_tf.run import keep_soft_targets, predict, student_terms, train_model
+from mmkd_tf.roles import predict, untrained
+from mmkd_tf.run_training import keep_soft_targets, student_terms, train_model
 from mmkd_tf.tasks import TASKS
 
 WORDS = ["red", "green", "blue"]
@@ -131,10 +131,10 @@ def test_as_many_views_as_epochs_are_kept_unless_settings_or_the_disk_say_otherw
     assert views_of(**{"distillation.views": 2}) == 2
     assert views_of(**{"distillation.views": 9}) == 5
     one_view = 4 * 48 * 3  # float32, examples, classes
-    monkeypatch.setattr(run_module, "MOST_BYTES_OF_VIEWS", 2 * one_view + 1)
+    monkeypatch.setattr(run_training, "MOST_BYTES_OF_VIEWS", 2 * one_view + 1)
     assert views_of() == 2
-    monkeypatch.setattr(run_module, "MOST_BYTES_OF_VIEWS", one_view - 1)
+    monkeypatch.setattr(run_training, "MOST_BYTES_OF_VIEWS", one_view - 1)
     assert views_of() == 1
     # Features that hints want take their room too.
-    monkeypatch.setattr(run_module, "MOST_BYTES_OF_VIEWS", 4 * one_view)
+    monkeypatch.setattr(run_training, "MOST_BYTES_OF_VIEWS", 4 * one_view)
     assert views_of(relation_weight=1) == 1

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
-from mmkd_tf import run as run_module
+from mmkd_tf import run_training
 from mmkd_tf.backbones import BACKBONES
 from mmkd_tf.cli import app
 from mmkd_tf.edge import Classifier
@@ -60,12 +60,12 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMKD_TF_CACHE", str(folder / "cache"))
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(run_module, "train", interrupted)  # the heads have theirs
+            inner.setattr(run_training, "train", interrupted)  # the heads have theirs
             first = invoke("run", table, "--output", out, *SMALL)
         assert first.exit_code == 130, first.output
         left = sorted(file.name for file in out.iterdir() if not file.name.startswith("."))
         features, teacher = times(folder / "cache"), (out / "teacher.keras").read_bytes()
-        patch.setattr(run_module, "train_heads", None)  # they are trained already
+        patch.setattr(run_training, "train_heads", None)  # they are trained already
         result = invoke("run", "--output", out, "--resume")
         assert result.exit_code == 0, result.output or result.exception
         assert times(folder / "cache") == features and len(features) == 2

@@ -109,7 +109,7 @@ def test_results_are_of_pairs_and_believable(finished):
 
 def test_no_item_is_in_two_splits(finished):
     from mmkd_tf.config import make_config
-    from mmkd_tf.run import load_dataset
+    from mmkd_tf.run_data import load_dataset
 
     folder, _, _ = finished
     dataset = load_dataset(make_config({}, folder / "out" / "config.yaml"))

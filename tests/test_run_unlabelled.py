@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmkd_tf import run as run_module
+from mmkd_tf import run_training
 from mmkd_tf.cli import app
 from mmkd_tf.data import unlabelled as unlabelled_module
 
@@ -35,14 +36,14 @@ def finished(table, tmp_path_factory):
     (folder / "more.txt").write_text("\n".join([*texts, "A RED thing 1.", "a blue thing 3"]) + "\n")
     command = ["run", table, "--unlabelled", folder / "more.txt", "--output", folder / "out"]
     command += [*SMALL, "--set", "unlabelled_rows=true", "--set", "transfer_share=0.25"]
-    shown, distill = {}, run_module.distill
+    shown, distill = {}, run_training.distill
 
     def watched(**given):
         shown.update(given)
         return distill(**given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "distill", watched)
+        patch.setattr(run_training, "distill", watched)
         patch.setattr(run_module, "export_all", interrupted)
         first = invoke(*command)
     assert first.exit_code == 130, first.output or first.exception

@@ -9,7 +9,7 @@ from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
 from mmkd_tf.config import make_config
 from mmkd_tf.models.cross_fitted import heads_of
 from mmkd_tf.roles import num_parameters, untrained
-from mmkd_tf.run import load_dataset
+from mmkd_tf.run_data import load_dataset
 from mmkd_tf.study import make_units, train_unit
 from mmkd_tf.study_config import make_study
 

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mmkd_tf import run as run_module
+from mmkd_tf import run_training
 from mmkd_tf import study as study_module
 from mmkd_tf.config import grouped, make_config
 from mmkd_tf.run_folder import RunFolder
@@ -81,7 +81,7 @@ def test_a_further_recipe_is_trained_from_the_teacher_that_is_there(
     for file in first.path.iterdir():
         if "soft" not in file.name and "hard" not in file.name:
             (unit.path / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(run_module, "train", None)  # neither teacher nor student alone
+    monkeypatch.setattr(run_training, "train", None)  # neither teacher nor student alone
     unit = unit_of(table, tmp_path, "soft")
     assert unit.missing == ["recipe-soft"]
     train_unit(unit, lambda line: None)
@@ -133,9 +133,9 @@ def test_the_teacher_is_read_once_for_all_recipes_and_not_for_the_student_alone(
         done.append("ask")
         return cache_soft_targets(**arguments)
 
-    cache_soft_targets = run_module.cache_soft_targets
+    cache_soft_targets = run_training.cache_soft_targets
     monkeypatch.setattr(RunFolder, "load_model", load)
-    monkeypatch.setattr(run_module, "cache_soft_targets", ask)
+    monkeypatch.setattr(run_training, "cache_soft_targets", ask)
     monkeypatch.setattr(study_module, "train_model", lambda name, *_, **__: done.append(name))
     train_unit(unit, lambda line: None)
     assert done == ["student_alone", "load teacher", "ask", "student", "student"]

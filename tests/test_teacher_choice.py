@@ -8,15 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from mmkd_tf import config as config_module
-from mmkd_tf import roles
+from mmkd_tf import roles, run_training
 from mmkd_tf import run as run_module
 from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
 from mmkd_tf.cli import app
 from mmkd_tf.config import make_config
 from mmkd_tf.distill.calibration import calibrated_loss
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.run import choose_teacher, load_dataset
+from mmkd_tf.run_data import load_dataset
 from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.run_training import choose_teacher
 from mmkd_tf.study_config import make_study
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -114,7 +115,7 @@ def test_a_run_goes_on_with_the_choice_that_it_made(backbone, tmp_path, monkeypa
         patch.setattr(run_module, "untrained", lambda config, dataset: interrupted(config))
         first = invoke(app, ["run", str(source), "--output", str(tmp_path / "out"), *flags])
     assert first.exit_code == 130, first.output
-    monkeypatch.setattr(run_module, "untrained_teacher", None)
+    monkeypatch.setattr(run_training, "untrained_teacher", None)
     teacher = (tmp_path / "out" / "teacher.keras").read_bytes()
     result = invoke(app, ["run", "--output", str(tmp_path / "out"), "--resume"])
     assert result.exit_code == 0, result.output or result.exception

@@ -1,0 +1,77 @@
+"""The data of a run: read as its settings say, with features of pretrained encoders."""
+
+from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.config import RunConfig
+from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
+from mmkd_tf.data.options import DatasetOptions
+from mmkd_tf.data.pretrained import with_pretrained
+from mmkd_tf.data.table import from_table, is_table
+from mmkd_tf.data.tfds import from_tfds
+from mmkd_tf.distill.cross_fitting import with_folds
+from mmkd_tf.modalities.modality import student_inputs
+from mmkd_tf.models.inheritance import SIZES, inherited_forms
+from mmkd_tf.roles import (
+    encoder,
+    sources,
+)
+
+
+def load_dataset(config: RunConfig) -> Dataset:
+    """Reads the table or TensorFlow dataset that a config names."""
+    data = config.data
+    options = DatasetOptions(
+        seed=config.seed,
+        skip_bad_rows=data.skip_bad_rows,
+        allow_outside=data.allow_outside,
+        task=data.task,
+        label_separator=data.label_separator,
+        unlabelled=data.unlabelled,
+        unlabelled_rows=data.unlabelled_rows,
+    )
+    dataset = (from_table if is_table(data.source) else from_tfds)(
+        data.source,
+        inputs=config.inputs,
+        label=data.label,
+        validation=data.validation,
+        test=data.test,
+        options=options,
+    )
+    if TRANSFER in dataset.splits:
+        given = dataset.splits[TRANSFER].inputs
+        if not any(given[name].any() for name in config.student_inputs):
+            raise ValueError(
+                "`data.unlabelled`: rows with an input that the student reads, "
+                f"{', '.join(config.student_inputs)}. Received: {len(dataset.splits[TRANSFER]):,} "
+                "rows without. Give others, or set `student.inputs`."
+            )
+    changes = {name: options.student_changes for name, options in config.inputs.items()}
+    return with_backbones(for_student(dataset, **changes), config)
+
+
+def with_backbones(dataset: Dataset, config: RunConfig) -> Dataset:
+    """Gives the teacher features of its pretrained encoders, and the student their words."""
+    if config.student.inherit != "none":
+        own = student_inputs(dataset.modalities)
+        size = SIZES[config.student.inherit]
+        forms = inherited_forms(own, sources(config, dataset), size)
+        dataset = with_student_forms(dataset, forms)
+    return with_features(dataset, config)
+
+
+def with_features(dataset: Dataset, config: RunConfig) -> Dataset:
+    """Gives the teacher features of its pretrained encoders, if it has some.
+
+    Features are computed at the first call, and kept on disk for later ones and for other runs.
+    """
+    if not config.teacher_is_pretrained:
+        return dataset
+    encoders = {
+        name: [encoder(backbone) for backbone in backbones]
+        for name, backbones in config.backbones.items()
+    }
+    beside = not config.teacher_is_cross_fitted
+    where = cache_folder() / "features"
+    dataset = with_pretrained(dataset, encoders, folder=where, beside=beside)
+    if not (beside or dataset.task.is_pairwise):
+        dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
+    return dataset
