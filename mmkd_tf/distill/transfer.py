@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.data.batches import output_key
+from mmkd_tf.data.batches import first_view_seed, output_key
 from mmkd_tf.data.dataset import TRANSFER, UNLABELLED, Dataset
 from mmkd_tf.distill.teachers import LOGITS
 from mmkd_tf.modalities.modality import Modality, is_absent, student_inputs
@@ -179,7 +179,7 @@ class Draws:
 
     def view_seed(self, step):
         """The second of an example's two seeds of augmentation, see `training_batches`."""
-        return self.seed * 65_537 + step
+        return first_view_seed(self.seed) + step
 
 
 def _where(rows, ours, others):
