@@ -130,9 +130,8 @@ def _advice(results: Mapping) -> list[str]:
         return ["a teacher with pretrained encoders (teacher.encoders=pretrained)"]
     if encoders in ("pretrained", "both"):
         advice.append("other teachers (teacher.encoders=auto)")
-    asks = encoders not in ("both", "auto") and task_of(results).has_one_class
-    if asks and not setting(results, "distillation.word_rows"):
-        advice.append("rows without labels (distillation.word_rows=1)")
+    if not setting(results, "data.unlabelled"):
+        advice.append("rows without labels (--unlabelled)")
     return advice
 
 
