@@ -169,6 +169,7 @@ def test_all_problems_are_in_one_error_with_their_row_numbers(folder):
         f"  {test} (row 1 is the header):",
         "    row 2: label 'unheard': no training row has it",
         "Correct the 8 rows, or go on without them: skip_bad_rows=True",
+        "Rows without a label can serve to teach the student: unlabelled_rows=True",
     ]
     assert len(lines) == len(expected)
     for line, start in zip(lines, expected, strict=True):
