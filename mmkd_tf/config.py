@@ -18,7 +18,7 @@ from pydantic import (
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.backbone import DEFAULTS
-from mmkd_tf.modalities import input_options
+from mmkd_tf.modalities import KINDS, input_options
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.settings import (
     AUTO,
@@ -37,8 +37,11 @@ BASELINE_INPUTS = {"image": {"size": 224}, "text": {"length": 100, "vocabulary_s
 
 # Weights of what a teacher gives beside soft targets.
 HINTS = ("modality_hint_weight", "relation_weight")
-# By kind of an input, the ways of making rows without labels that need one.
-_MADE_OF = {"text": ("word_rows", "word_dropout_rows", "neighbour_rows"), "image": ("mixup_rows",)}
+# By what the student must read, the ways of making rows without labels that need it.
+_MADE_OF = {
+    "words": ("word_rows", "word_dropout_rows", "neighbour_rows"),
+    "pictures": ("mixup_rows",),
+}
 
 
 class RunConfig(BaseModel, extra="forbid", frozen=True):
@@ -248,11 +251,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 f"none of the rows. Received: {received}."
             )
         problems += [
-            f"`distillation.{name}`: 0 where the student reads no {kind} that the teacher has an "
+            f"`distillation.{name}`: 0 where the student reads no {of} that the teacher has an "
             f"encoder for. Received: {made[name]}."
-            for kind, of_kind in _MADE_OF.items()
-            for name in of_kind
-            if name in made and kind not in self._kinds
+            for of, ways in _MADE_OF.items()
+            for name in ways
+            if name in made and of not in self._readable
         ]
         if "recombined_rows" in made and len(self.student_inputs) < 2:
             problems.append(
@@ -262,10 +265,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         return problems
 
     @property
-    def _kinds(self) -> set[str]:
-        """Kinds of inputs that the student reads and the teacher has an encoder for."""
+    def _readable(self) -> set[str]:
+        """Of `_MADE_OF`, what the student reads and the teacher has an encoder for."""
         read = [name for name in self.student_inputs if name in self.inputs]
-        return {self.inputs[name].kind for name in read if name in self.backbones}
+        kinds = [KINDS[self.inputs[name].kind] for name in read if name in self.backbones]
+        return {"words" if kind.takes_utf8 else "pictures" for kind in kinds}
 
     def generated(self, task: Task) -> dict[str, float]:
         """By name of a way of making rows without labels, how many for each training row."""
@@ -273,7 +277,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         hints = any(getattr(given, name) for name in HINTS)
         able = self.teacher_is_cross_fitted and task.has_one_class and not self.teacher.experts
         if able and given.transfer_share and not hints:
-            by_default["word_rows"] = 10.0 if "text" in self._kinds else 0.0
+            by_default["word_rows"] = 10.0 if "words" in self._readable else 0.0
             by_default["recombined_rows"] = 4.0 if len(self.student_inputs) > 1 else 0.0
         open_ones = {n: rate for n, rate in by_default.items() if getattr(given, n) is None}
         return {name: rate for name, rate in {**open_ones, **given.generated}.items() if rate}

@@ -23,9 +23,7 @@ from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.pretrained import features_of
 from mmkd_tf.distill.transfer import SINGLE_WORDS, TransferRows, answers, ask, joined
 from mmkd_tf.edge.tokenizer import split_words
-from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import in_tensor_form, is_absent, student_inputs
-from mmkd_tf.modalities.text import Text
 from mmkd_tf.modalities.text_damage import drop_words
 from mmkd_tf.models.inheritance import Source
 
@@ -57,7 +55,7 @@ class Generator:
 
     def word_rows(self, rate: float) -> TransferRows | None:
         """Single words that the student knows, each alone."""
-        texts, parts = self._names(Text), []
+        texts, parts = self._names(words=True), []
         rng = self._random(0)
         for name in texts:
             known = self.dataset.modalities[name].vocabulary[2:]
@@ -102,7 +100,7 @@ class Generator:
         The teacher's encoders read the mixed pictures themselves.
         """
         own, _ = self._training
-        pictures, parts, rng = self._names(Image), [], self._random(4)
+        pictures, parts, rng = self._names(words=False), [], self._random(4)
         for name in pictures:
             there = np.flatnonzero(~is_absent(own[name]))
             number = self._number(rate, pictures)
@@ -117,7 +115,8 @@ class Generator:
                 some = slice(at, at + 256)
                 one, two = own[name][first[some]], own[name][other[some]]
                 mixed[some] = np.rint(share[some] * one + (1 - share[some]) * two)
-            features = features_of(Image, mixed, self.encoders[name], folder=self.folder)
+            kind = type(self.dataset.modalities[name])
+            features = features_of(kind, mixed, self.encoders[name], folder=self.folder)
             parts.append(({name: mixed}, {name: features}))
         return self._of_one_input("mixup_rows", parts)
 
@@ -160,9 +159,10 @@ class Generator:
     def _number(self, rate: float, names: Sequence[str] = ("",)) -> int:
         return round(rate * self.dataset.sizes["train"] / max(1, len(names)))
 
-    def _names(self, kind: type) -> list[str]:
-        """Inputs of a kind that have encoders."""
-        return [n for n in self.encoders if isinstance(self.dataset.modalities.get(n), kind)]
+    def _names(self, *, words: bool) -> list[str]:
+        """Inputs that have encoders, of words or of pictures."""
+        read = self.dataset.modalities
+        return [n for n in self.encoders if n in read and read[n].takes_utf8 == words]
 
     def _word_features(self, name: str) -> np.ndarray:
         words = self.dataset.modalities[name].vocabulary[2:]
@@ -177,7 +177,7 @@ class Generator:
         `changing(name)` gives a function from a text and a generator to another text.
         """
         own, theirs = self._training
-        names, made = self._names(Text), []
+        names, made = self._names(words=True), []
         least = 2 if source == "word_dropout_rows" else 1  # words of a text
         rng = self._random(4 - least)
         for name in names:
@@ -193,7 +193,8 @@ class Generator:
             alone = np.arange(len(rows)) % 2 == 0
             form = self.dataset.modalities[name]
             values, index = {**own, name: in_tensor_form(form, texts)}, {}
-            given = {name: features_of(Text, texts, self.encoders[name], folder=self.folder)}
+            features = features_of(type(form), texts, self.encoders[name], folder=self.folder)
+            given = {name: features}
             index[name] = np.arange(len(rows), dtype=np.int32)
             for other in set(own) - {name}:
                 there = ~alone & ~is_absent(theirs[other])[rows]
