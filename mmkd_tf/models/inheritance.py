@@ -124,7 +124,7 @@ class Source:
         there, letters = set(known), set("".join(known))
         candidates = [
             word for word in self.encoder.words() if word not in there and letters.issuperset(word)
-        ][:MOST_CANDIDATES]
+        ][: max(MOST_CANDIDATES, number)]
         if self.probe is None or len(candidates) <= number:
             return sorted(candidates[:number])
         says = np.abs(self.probe(self.features(candidates))).max(axis=1)
