@@ -68,7 +68,8 @@ def finished(tmp_path_factory):
         patch.setattr(run_training, "train_heads", None)  # they are trained already
         result = invoke("run", "--output", out, "--resume")
         assert result.exit_code == 0, result.output or result.exception
-        assert times(folder / "cache") == features and len(features) == 2
+        # Of pictures, of texts and of the words that the student knows.
+        assert times(folder / "cache") == features and len(features) == 3
         assert (out / "teacher.keras").read_bytes() == teacher
     return out, left, json.loads((out / "results.json").read_text(encoding="utf-8"))
 
