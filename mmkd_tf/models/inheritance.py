@@ -11,6 +11,7 @@ from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import kept_features
+from mmkd_tf.backbones.word_lists import common_words, in_turn
 from mmkd_tf.edge.tokenizer import PAD_ID, UNKNOWN_ID
 from mmkd_tf.modalities.modality import Modality
 
@@ -115,15 +116,17 @@ class Source:
         return np.stack([known[word] for word in words])
 
     def words(self, known: Sequence[str], number: int) -> list[str]:
-        """Gives words of the encoder beside the known ones.
+        """Gives words beside the known ones, in the order of the alphabet.
 
-        These are the ones that say most of some output, by the probe, of the `MOST_CANDIDATES`
-        that are most frequent, in the order of the alphabet, which an exported file holds in fewer
-        bytes. Words with letters that no known word has are of other languages, and left out.
+        Candidates are the most frequent words of the languages of the known ones and of the
+        encoder's vocabulary in turn, `MOST_CANDIDATES`; those are taken that say most of some
+        output, by the probe. Words with letters that no known word has are left out.
         """
         there, letters = set(known), set("".join(known))
         candidates = [
-            word for word in self.encoder.words() if word not in there and letters.issuperset(word)
+            word
+            for word in in_turn([common_words(known), self.encoder.words()])
+            if word not in there and letters.issuperset(word)
         ][: max(MOST_CANDIDATES, number)]
         if self.probe is None or len(candidates) <= number:
             return sorted(candidates[:number])

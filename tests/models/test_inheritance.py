@@ -11,6 +11,7 @@ from mmkd_tf.backbones.encoder import Encoder, PictureEncoder
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
+from mmkd_tf.models import inheritance
 from mmkd_tf.models.builder import build_student
 from mmkd_tf.models.inheritance import (
     SIZES,
@@ -42,6 +43,12 @@ class FakeWords:
 
     def words(self):
         return ["the", "cup", "bread", "clear", "red", "хлеб", "dim", "more"]
+
+
+@pytest.fixture(autouse=True)
+def no_common_words(monkeypatch):
+    """So that words are the encoder's alone."""
+    monkeypatch.setattr(inheritance, "common_words", lambda known: [])
 
 
 def blocks_model(count, *, height, width, name):
@@ -115,6 +122,11 @@ def test_a_probe_is_a_ridge_regression_on_what_is_there():
     np.testing.assert_allclose(probe(features[there]), centred @ expected, atol=1e-9)
     assert linear_probe(features, np.ones([40, 2])) is None
     assert linear_probe(np.zeros([40, 6]), np.eye(3)[classes]) is None
+
+
+def test_common_words_and_those_of_the_encoder_take_turns(monkeypatch):
+    monkeypatch.setattr(inheritance, "common_words", lambda known: ["pure", "red", "dim", "mule"])
+    assert Source(FakeWords()).words(WORDS, 4) == ["bread", "dim", "mule", "pure"]
 
 
 def test_words_that_say_most_to_the_probe_are_taken():
