@@ -300,8 +300,8 @@ def test_the_rates_of_modality_dropout_are_those_of_the_models():
     [
         ({"recombined_rows": 1, **OLDER}, "0 unless the one teacher is pretrained"),
         ({"word_rows": 1, "transfer_share": 0}, "0 where `distillation.transfer_share` is 0"),
-        ({"word_rows": 1, "student.inputs": ["image"]}, "the student reads no text"),
-        ({"mixup_rows": 1, "image": "none"}, "the student reads no image"),
+        ({"word_rows": 1, "student.inputs": ["image"]}, "the student reads no words"),
+        ({"mixup_rows": 1, "image": "none"}, "the student reads no pictures"),
         ({"recombined_rows": 1, "text": "none"}, "0 where the student reads one input alone"),
         ({"unlabelled": "a.csv", "experts": True}, "nothing beside hints and experts"),
         ({"unlabelled_rows": True, "relation_weight": 1, **OLDER}, "nothing beside hints"),
