@@ -219,7 +219,7 @@ def read_golden(name: str):
 
 
 def distillation_history() -> dict[str, list[float]]:
-    """Trains a tiny student with what were the defaults of Distiller; data and weights are fixed."""
+    """Trains a tiny student with the first defaults of Distiller; data and weights are fixed."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 64)
     image = (rng.normal(0, 1, [64, 8, 8, 3]) + y[:, None, None, None]).astype("float32")
