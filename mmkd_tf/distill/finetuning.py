@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,12 +11,13 @@ from keras import layers, ops
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.data.pretrained import FeatureVector, with_pretrained
-from mmkd_tf.distill.cross_fitting import HEAD_RECIPE
+from mmkd_tf.distill.cross_fitting import head_recipe
 from mmkd_tf.distill.training import Recipe, train
 from mmkd_tf.modalities.modality import teacher_form
 from mmkd_tf.modalities.picture_files import resized
 from mmkd_tf.models.builder import build_teacher
 from mmkd_tf.models.seeding import seeded
+from mmkd_tf.whole_file import whole_file
 
 # A tenth of a teacher's learning rate: the weights are good already.
 FINETUNING_RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=2e-4)
@@ -38,6 +40,12 @@ class Finetuning:
     def kept(self) -> bool:
         return self.tuned_loss < self.frozen_loss
 
+    def describe(self) -> dict[str, float | bool | None]:
+        """Gives what `results.json` holds; None is a loss that is not finite."""
+        losses = {"frozen_loss": self.frozen_loss, "tuned_loss": self.tuned_loss}
+        finite = {name: loss if np.isfinite(loss) else None for name, loss in losses.items()}
+        return {**finite, "kept": self.kept}
+
 
 def finetune(
     dataset: Dataset,
@@ -45,8 +53,8 @@ def finetune(
     *,
     part: str = "top",
     recipe: Recipe = FINETUNING_RECIPE,
-    head_recipe: Recipe = HEAD_RECIPE,
     seed: int = 0,
+    folder: Path | None = None,
 ) -> Finetuning:
     """Trains encoders on in place, with a head that was trained on their features before.
 
@@ -64,8 +72,8 @@ def finetune(
             their fingerprint with them.
         part: What is trained on: "top", the last blocks, or "all".
         recipe: How both are trained on.
-        head_recipe: How the head is trained first, on frozen features.
         seed: Seed of the head's first weights, of order, dropout and augmentation.
+        folder: Where frozen features are kept; None keeps none.
 
     Returns:
         The validation losses.
@@ -74,9 +82,10 @@ def finetune(
         ValueError: If an encoder has no such weights; lists all of them.
     """
     chosen = _chosen(encoders, part)
-    features = with_pretrained(dataset, encoders).seen_by(teacher=True).only(list(encoders))
+    features = with_pretrained(dataset, encoders, folder=folder)
+    features = features.seen_by(teacher=True).only(list(encoders))
     head = seeded(build_teacher(features), seed=seed)
-    train(head, features, replace(head_recipe, seed=seed))
+    train(head, features, head_recipe(dataset.sizes["train"], seed=seed))
     data, whole = _raw(dataset, encoders), _through(dataset, encoders, head)
     before = {key: [variable.numpy() for variable in found] for key, found in chosen.items()}
     frozen_loss = _validation_loss(whole, data)
@@ -92,6 +101,53 @@ def finetune(
             continue
         for variable, value in zip(variables, before[name, number], strict=True):
             variable.assign(value)
+    return found
+
+
+def write_tuned(
+    file: Path,
+    found: Finetuning,
+    encoders: Mapping[str, Sequence[Encoder]],
+    *,
+    part: str,
+) -> None:
+    """Writes what became of a fine-tuning, for `read_tuned`: losses, and weights that are kept.
+
+    Args:
+        file: Where to, `.npz`; its folder is there.
+        found: What `finetune` gave.
+        encoders: Those that it has changed.
+        part: What of them.
+    """
+    weights = {}
+    if found.kept:
+        for (name, number), variables in _chosen(encoders, part).items():
+            for at, variable in enumerate(variables):
+                weights[f"{_key(name, number)}_{at}"] = variable.numpy()
+    with whole_file(file) as unfinished:
+        np.savez(unfinished, losses=[found.frozen_loss, found.tuned_loss], **weights)
+
+
+def read_tuned(
+    file: Path, encoders: Mapping[str, Sequence[Encoder]], *, part: str
+) -> Finetuning | None:
+    """Gives encoders the weights that `write_tuned` wrote, as `finetune` left them.
+
+    Args:
+        file: What it wrote.
+        encoders: The same backbones, loaded anew.
+        part: What of them.
+
+    Returns:
+        What became of it; None where there is no such file, and the encoders stay as they are.
+    """
+    if not file.is_file():
+        return None
+    with np.load(file) as kept:
+        found = Finetuning(*map(float, kept["losses"]))
+        for (name, number), variables in _chosen(encoders, part).items() if found.kept else ():
+            values = [kept[f"{_key(name, number)}_{at}"] for at in range(len(variables))]
+            encoders[name][number].tune(part, values)
     return found
 
 

@@ -9,14 +9,14 @@ from mmkd_tf.backbones import backbone_of
 from mmkd_tf.backbones.encoder import PictureEncoder, TextEncoder
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.data.pretrained import with_pretrained
-from mmkd_tf.distill.finetuning import finetune
+from mmkd_tf.distill.finetuning import finetune, read_tuned, write_tuned
 from mmkd_tf.distill.training import Recipe
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 
 WORDS = ["red", "green", "thing"]
-HEAD = Recipe(epochs=4, batch_size=16, learning_rate=1e-2, augment=False)
 MORE = Recipe(epochs=8, batch_size=16, learning_rate=3e-2, augment=False)
+WILD = Recipe(epochs=1, batch_size=16, learning_rate=9.0, augment=False)
 
 
 def examples(count, seed):
@@ -83,7 +83,7 @@ def test_the_validation_loss_falls_and_features_are_those_of_the_tuned_weights(d
     values = dataset.splits["test"].inputs["image"]
     before, prints = image.features(values), [image.fingerprint, text.fingerprint]
     at_first = {layer.name: layer.get_weights() for layer in image.model.layers}
-    found = finetune(dataset, encoders, part=part, recipe=MORE, head_recipe=HEAD)
+    found = finetune(dataset, encoders, part=part, recipe=MORE)
     assert found.kept and found.tuned_loss < 0.5 * found.frozen_loss
     after = image.features(values)
     assert np.abs(after - before).max() > 0.1 and not after[0].any()
@@ -106,18 +106,21 @@ def test_the_validation_loss_falls_and_features_are_those_of_the_tuned_weights(d
 def test_where_the_loss_does_not_fall_the_encoders_are_as_before(dataset):
     encoder = picture_encoder()
     first, printed = encoder.model.get_weights(), encoder.fingerprint
-    wild = Recipe(epochs=1, batch_size=16, learning_rate=9.0, augment=False)
-    found = finetune(dataset, {"image": [encoder]}, recipe=wild, head_recipe=HEAD)
+    found = finetune(dataset, {"image": [encoder]}, recipe=WILD)
     assert not found.kept and found.tuned_loss >= found.frozen_loss
     for now, was in zip(encoder.model.get_weights(), first, strict=True):
         np.testing.assert_array_equal(now, was)
     assert encoder.fingerprint == printed and not encoder.model.trainable
 
 
-def test_tuned_weights_make_another_encoder_the_same(dataset):
-    tuned, other = picture_encoder(), picture_encoder()
-    finetune(dataset, {"image": [tuned]}, recipe=MORE, head_recipe=HEAD)
-    other.tune("top", [variable.numpy() for variable in tuned.tunable("top")])
+@pytest.mark.parametrize("recipe", [MORE, WILD], ids=["kept", "restored"])
+def test_what_was_written_makes_other_encoders_the_same(dataset, tmp_path, recipe):
+    tuned, other, file = picture_encoder(), picture_encoder(), tmp_path / "tuned.npz"
+    assert read_tuned(file, {"image": [other]}, part="top") is None
+    found = finetune(dataset, {"image": [tuned]}, recipe=recipe)
+    write_tuned(file, found, {"image": [tuned]}, part="top")
+    assert read_tuned(file, {"image": [other]}, part="top") == found
+    assert found.kept == (recipe is MORE) == (other.fingerprint != picture_encoder().fingerprint)
     values = dataset.splits["test"].inputs["image"]
     np.testing.assert_array_equal(other.features(values), tuned.features(values))
     assert other.fingerprint == tuned.fingerprint
