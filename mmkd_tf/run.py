@@ -82,7 +82,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                 dataset = with_features(raw, config, *tuned)
         finetuning = {"part": config.teacher.finetune, **found.describe()}
         reporter.say(say.finetuning({"finetuning": finetuning}))
-    del raw  # pictures as large as the encoders read them
+    del raw  # what only a fine-tuning reads
     models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)
