@@ -93,6 +93,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         """Checks what concerns several groups."""
         if problems := [
             *self._backbone_problems(),
+            *self._finetune_problems(),
             *self._student_problems(),
             *self._baseline_problems(),
         ]:
@@ -187,6 +188,16 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 if (value := getattr(self.distillation, weight))
             ]
         return problems
+
+    def _finetune_problems(self) -> list[str]:
+        finetune, encoders = self.teacher.finetune, self.teacher.encoders
+        if finetune == "none" or self.teacher_is_cross_fitted:
+            return []
+        return [
+            "`teacher.finetune`: none unless the teacher reads pretrained encoders alone. "
+            f"Received: {finetune}, with {self.teacher.architecture} and encoders {encoders}. "
+            "Leave it out, or set `teacher.encoders` to pretrained."
+        ]
 
     def _student_problems(self) -> list[str]:
         """What the students can't be given, and what would have no effect."""

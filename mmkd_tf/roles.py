@@ -116,6 +116,14 @@ def sources(config: RunConfig, dataset: Dataset) -> dict[str, Source]:
     return found
 
 
+def frozen_encoders(config: RunConfig) -> dict[str, list[Encoder]]:
+    """By input, the loaded backbones whose features the teacher reads."""
+    return {
+        name: [encoder(backbone) for backbone in backbones]
+        for name, backbones in config.backbones.items()
+    }
+
+
 @functools.cache
 def encoder(backbone: str) -> Encoder:
     """The loaded backbone of a name."""

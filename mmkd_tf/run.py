@@ -29,11 +29,12 @@ from mmkd_tf.roles import (
     seen_by,
     untrained,
 )
-from mmkd_tf.run_data import load_dataset, with_features
+from mmkd_tf.run_data import load_dataset, read_dataset, with_features
 from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
 from mmkd_tf.run_training import (
     choose_teacher,
     compare_teacher,
+    finetuned_encoders,
     keep_soft_targets,
     student_terms,
     train_model,
@@ -60,7 +61,8 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         return reporter.stage(title, lambda seconds: folder.add_seconds(name, seconds))
 
     with stage("data", "Reading the data"):
-        dataset = load_dataset(config)
+        raw = read_dataset(config)
+        dataset = with_features(raw, config)
     reporter.say(repr(dataset))
     task = dataset.task
     config = config.for_task(task)
@@ -71,6 +73,16 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         reporter.say(say.teacher_comparison({"task": task.name, "teacher_comparison": comparison}))
         config = config.with_teacher(comparison["chosen"])
         dataset = with_features(dataset, config)
+    tuned, finetuning = (), None
+    if config.teacher.finetune != "none":
+        with stage("finetuning", "Training the teacher's encoders on"):
+            encoders, found = finetuned_encoders(config, raw, folder.state)
+            if found.kept:
+                tuned = (encoders, folder.state / "features")
+                dataset = with_features(raw, config, *tuned)
+        finetuning = {"part": config.teacher.finetune, **found.describe()}
+        reporter.say(say.finetuning({"finetuning": finetuning}))
+    del raw  # what only a fine-tuning reads
     models = untrained(config, dataset)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)
@@ -91,7 +103,8 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
-                teaching[TRANSFER] = rows = transfer_rows(models["teacher"], dataset, config)
+                rows = transfer_rows(models["teacher"], dataset, config, *tuned)
+                teaching[TRANSFER] = rows
                 if rows is not None:
                     counts = {n: dataset.transfer_counts.get(n, 0) for n in (REPEATS, OF_TRAINING)}
                     folder.write_text(TRANSFER_FILE, json.dumps({**rows.describe(), **counts}))
@@ -152,6 +165,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         **evaluated,
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "teacher_comparison": comparison,
+        "finetuning": finetuning,
         "can_help": helping,
         "robustness": measured,
         "modality_weights": weights,

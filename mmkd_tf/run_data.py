@@ -1,5 +1,9 @@
 """The data of a run: read as its settings say, with features of pretrained encoders."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
@@ -10,14 +14,16 @@ from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.cross_fitting import with_folds
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
-from mmkd_tf.roles import (
-    encoder,
-    sources,
-)
+from mmkd_tf.roles import frozen_encoders, sources
 
 
 def load_dataset(config: RunConfig) -> Dataset:
-    """Reads the table or TensorFlow dataset that a config names."""
+    """Reads the table or TensorFlow dataset that a config names, as its models read it."""
+    return with_features(read_dataset(config), config)
+
+
+def read_dataset(config: RunConfig) -> Dataset:
+    """Reads the same without features: pictures and texts, with the words that students inherit."""
     data = config.data
     options = DatasetOptions(
         seed=config.seed,
@@ -45,32 +51,36 @@ def load_dataset(config: RunConfig) -> Dataset:
                 "rows without. Give others, or set `student.inputs`."
             )
     changes = {name: options.student_changes for name, options in config.inputs.items()}
-    return with_backbones(for_student(dataset, **changes), config)
-
-
-def with_backbones(dataset: Dataset, config: RunConfig) -> Dataset:
-    """Gives the teacher features of its pretrained encoders, and the student their words."""
+    dataset = for_student(dataset, **changes)
     if config.student.inherit != "none":
         own = student_inputs(dataset.modalities)
         size = SIZES[config.student.inherit]
         forms = inherited_forms(own, sources(config, dataset), size)
         dataset = with_student_forms(dataset, forms)
-    return with_features(dataset, config)
+    return dataset
 
 
-def with_features(dataset: Dataset, config: RunConfig) -> Dataset:
+def with_features(
+    dataset: Dataset,
+    config: RunConfig,
+    encoders: Mapping[str, Sequence[Encoder]] | None = None,
+    folder: Path | None = None,
+) -> Dataset:
     """Gives the teacher features of its pretrained encoders, if it has some.
 
     Features are computed at the first call, and kept on disk for later ones and for other runs.
+
+    Args:
+        dataset: What `read_dataset` gave.
+        config: The settings.
+        encoders: By input, tuned encoders in place of the frozen ones.
+        folder: Where features are kept; the cache of all runs if not given.
     """
     if not config.teacher_is_pretrained:
         return dataset
-    encoders = {
-        name: [encoder(backbone) for backbone in backbones]
-        for name, backbones in config.backbones.items()
-    }
+    encoders = frozen_encoders(config) if encoders is None else encoders
     beside = not config.teacher_is_cross_fitted
-    where = cache_folder() / "features"
+    where = folder or cache_folder() / "features"
     dataset = with_pretrained(dataset, encoders, folder=where, beside=beside)
     if not (beside or dataset.task.is_pairwise):
         dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)

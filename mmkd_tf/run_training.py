@@ -2,17 +2,26 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from mmkd_tf.backbones import find_backbone
+from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.distill.calibration import calibrated_loss
 from mmkd_tf.distill.cross_fitting import train_heads
+from mmkd_tf.distill.finetuning import (
+    FINETUNING_RECIPE,
+    Finetuning,
+    finetune,
+    read_tuned,
+    write_tuned,
+)
 from mmkd_tf.distill.generated_rows import Generator
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
@@ -25,7 +34,7 @@ from mmkd_tf.models.cross_fitted import heads_of
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.roles import (
     STUDENTS,
-    encoder,
+    frozen_encoders,
     num_parameters,
     predict,
     seen_by,
@@ -36,6 +45,7 @@ from mmkd_tf.run_folder import STATE_FOLDER, RunFolder
 
 # What the views of one teacher may take on disk where the settings leave their number open.
 MOST_BYTES_OF_VIEWS = 2**30
+TUNED_FILE = "tuned.npz"
 
 
 def train_model(
@@ -136,23 +146,58 @@ def _num_views(config: RunConfig, teacher: keras.Model, layers, num_examples: in
     return max(1, min(config.training.epochs, MOST_BYTES_OF_VIEWS // num_bytes))
 
 
-def transfer_rows(teacher: keras.Model, dataset: Dataset, config: RunConfig) -> TransferRows | None:
-    """The rows without labels that the student learns from, answered; None if there are none."""
+def transfer_rows(
+    teacher: keras.Model,
+    dataset: Dataset,
+    config: RunConfig,
+    encoders: Mapping[str, Sequence[Encoder]] | None = None,
+    folder: Path | None = None,
+) -> TransferRows | None:
+    """The rows without labels that the student learns from, answered; None if there are none.
+
+    `encoders` and `folder` are those of `with_features`, whose features the teacher reads.
+    """
     settings = config.distillation
     if not settings.transfer_share:
         return None
     parts = [unlabelled_rows(teacher, dataset)]
     if made := config.generated(dataset.task):
-        encoders = {
-            name: [encoder(backbone) for backbone in backbones]
-            for name, backbones in config.backbones.items()
-            if name in config.student_inputs
-        }
-        folder = cache_folder() / "features"
+        encoders = frozen_encoders(config) if encoders is None else encoders
+        encoders = {name: each for name, each in encoders.items() if name in config.student_inputs}
+        folder = folder or cache_folder() / "features"
         generator = Generator(teacher, dataset, encoders, config.seed, folder)
         parts += [getattr(generator, name)(rate) for name, rate in made.items()]
     rows = joined(parts)
     return None if rows is None else rows.read_by(config.student_inputs)
+
+
+def finetuned_encoders(
+    config: RunConfig, dataset: Dataset, state: Path
+) -> tuple[dict[str, list[Encoder]], Finetuning]:
+    """Trains the teacher's encoders on, as `teacher.finetune` says, or reads what came of it.
+
+    Args:
+        config: The settings.
+        dataset: What `read_dataset` gave.
+        state: The folder of a run's state, where the tuned weights are kept.
+
+    Returns:
+        By input, encoders of the teacher's own, and what became of their fine-tuning.
+    """
+    part, file = config.teacher.finetune, state / TUNED_FILE
+    # Not those of `roles.encoder`: from these the students inherit.
+    encoders = {
+        name: [find_backbone(backbone).load() for backbone in backbones]
+        for name, backbones in config.backbones.items()
+    }
+    found = read_tuned(file, encoders, part=part)
+    if found is None:
+        recipe = replace(FINETUNING_RECIPE, augment=config.training.augment)
+        given = {"recipe": recipe, "seed": config.seed, "folder": cache_folder() / "features"}
+        found = finetune(dataset.labelled, encoders, part=part, **given)
+        state.mkdir(exist_ok=True)
+        write_tuned(file, found, encoders, part=part)
+    return encoders, found
 
 
 def choose_teacher(

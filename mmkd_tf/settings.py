@@ -98,6 +98,11 @@ class TeacherSettings(BaseModel, extra="forbid", frozen=True):
         description="Heads on pretrained encoders; each answers the training rows that it has not "
         "seen.",
     )
+    finetune: Literal["none", "top", "all"] = Field(
+        "none",
+        description="What of pretrained encoders is trained on first, with a head: their last "
+        "blocks or all; kept where the validation loss falls by it.",
+    )
     fusion: FusionName = Field("concatenation", description="How the inputs are merged.")
     embedding_dim: int = Field(
         64, ge=1, le=4096, description="Of pairs, numbers that stand for one input."

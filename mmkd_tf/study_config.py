@@ -114,6 +114,12 @@ def _wrong_settings(study: StudyConfig) -> list[str]:
         for place, own in owners.items()
         if own.get("teacher.encoders") == AUTO
     ]
+    problems += [
+        f"`{place}teacher.finetune`: none in a study. Received: {own['teacher.finetune']}. Leave "
+        "it out, and compare runs."
+        for place, own in owners.items()
+        if own.get("teacher.finetune", "none") != "none"
+    ]
     for dataset, own in study.datasets.items():
         for place, changed in {"": {}, **recipes}.items():
             layers = {place: changed, f"datasets.{dataset}.": own, "settings.": study.settings}

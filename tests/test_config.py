@@ -130,6 +130,7 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "student.fusion",
         "distillation.views",
         "teacher.folds",
+        "teacher.finetune",
         "student.compare_scratch",
         "data.unlabelled",
         "data.unlabelled_rows",

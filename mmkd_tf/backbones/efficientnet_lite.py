@@ -25,6 +25,7 @@ from mmkd_tf.backbones.encoder import PictureEncoder
 CODE_VERSION = 1  # raise it with a change of what is computed
 
 STEM_FILTERS, HEAD_FILTERS = 32, 1280
+TOP_BLOCKS = 3  # of the last ones, for fine-tuning; with the head
 # Repeats, kernel, stride of the first, expansion, filters; as in EfficientNet-B0.
 STAGES = (
     (1, 3, 1, 1, 16),
@@ -69,6 +70,10 @@ def make_encoder(backbone: Backbone, weights: dict[str, np.ndarray]) -> PictureE
     x = layers.GlobalAveragePooling2D(name=f"{backbone.name}_features")(x)
     model = keras.Model(inputs, x, name=backbone.name)
     _set_weights(model, weights, backbone.name)
+    top = [f"{backbone.name}_block{len(blocks) - 1 - number}_" for number in range(TOP_BLOCKS)]
+    top = tuple([*top, f"{backbone.name}_head_"])
+    trained_on = [layer for layer in model.layers if layer.name.startswith(top)]
+    trained_on = [variable for layer in trained_on for variable in layer.trainable_variables]
     model.trainable = False
 
     def first_blocks(num_blocks: int, *, height: int, width: int, name: str | None) -> keras.Model:
@@ -87,6 +92,7 @@ def make_encoder(backbone: Backbone, weights: dict[str, np.ndarray]) -> PictureE
         version=f"{weights_digest(weights)} {CODE_VERSION}",
         blocks=first_blocks,
         block_count=len(blocks),
+        top=trained_on,
     )
 
 

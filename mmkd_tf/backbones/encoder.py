@@ -34,10 +34,55 @@ class Encoder(ABC):
 
     block_count = 0
 
-    def __init__(self, backbone: Backbone, model: keras.Model, *, version: str):
+    def __init__(
+        self,
+        backbone: Backbone,
+        model: keras.Model,
+        *,
+        version: str,
+        top: Sequence[keras.Variable] = (),
+    ):
         self.backbone = backbone
         self.model = model
+        self._top = list(top)
         self.fingerprint = hashlib.sha256(f"{backbone.name} {version}".encode()).hexdigest()[:16]
+
+    def tunable(self, part: str) -> list[keras.Variable]:
+        """Gives the weights that a fine-tuning may change.
+
+        Args:
+            part: "top", those of the last blocks, or "all".
+
+        Raises:
+            ValueError: If the encoder has none, or there is no such part; says which encoder.
+        """
+        if part not in ("top", "all"):
+            raise ValueError(f"`part`: top or all. Received: part={part!r}.")
+        found = self._top
+        if part == "all":
+            self.model.trainable = True
+            found = self.model.trainable_variables
+            self.model.trainable = False
+        if not found:
+            advice = "Take all of it, or leave" if part == "top" else "Leave"
+            raise ValueError(
+                f"`part`: weights that can be trained on. Received: part='{part}' of "
+                f"{self.backbone.name}, of which none are known. {advice} it as it is."
+            )
+        return list(found)
+
+    def tune(self, part: str, values: Sequence[np.ndarray]) -> None:
+        """Gives the weights of `tunable(part)` other values, in that order.
+
+        Features, first blocks and the fingerprint are then those of the new weights: load an
+        encoder of its own for it.
+        """
+        for variable, value in zip(self.tunable(part), values, strict=True):
+            variable.assign(value)
+        digest = hashlib.sha256(f"{self.fingerprint} {part}".encode())
+        for value in values:
+            digest.update(np.ascontiguousarray(value))
+        self.fingerprint = digest.hexdigest()[:16]
 
     @abstractmethod
     def features(self, values, *, batch_size: int = 32) -> np.ndarray:
@@ -66,6 +111,7 @@ class PictureEncoder(Encoder):
         blocks: Gives the model of `first_blocks`, called with its arguments; None where there is
             no such.
         block_count: Number of its blocks.
+        top: Weights of its last blocks, see `tunable`.
     """
 
     def __init__(
@@ -76,8 +122,9 @@ class PictureEncoder(Encoder):
         version: str,
         blocks: Callable[..., keras.Model] | None = None,
         block_count: int = 0,
+        top: Sequence[keras.Variable] = (),
     ):
-        super().__init__(backbone, model, version=version)
+        super().__init__(backbone, model, version=version, top=top)
         self.block_count = block_count
         self._blocks = blocks
         size = backbone.size
@@ -158,6 +205,7 @@ class TextEncoder(Encoder):
         vocabulary: Gives what may be whole words, the most frequent first.
         max_tokens: Ids of a text that the model takes at most; None for any number. What `tokenize`
             gives beyond is cut. A model of a fixed length gets texts filled with 0.
+        top: Weights of its last layers, see `tunable`.
     """
 
     def __init__(
@@ -169,8 +217,9 @@ class TextEncoder(Encoder):
         tokenize: Callable[[Sequence[str]], list[list[int]]],
         vocabulary: Callable[[], Iterable[str]],
         max_tokens: int | None = None,
+        top: Sequence[keras.Variable] = (),
     ):
-        super().__init__(backbone, model, version=version)
+        super().__init__(backbone, model, version=version, top=top)
         self._fixed = model.input_shape[1]
         self.max_tokens = max_tokens or self._fixed
         self._tokenize, self._vocabulary = tokenize, vocabulary

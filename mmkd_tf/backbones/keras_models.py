@@ -47,11 +47,12 @@ def backbone_of(
     words = list(vocabulary)
 
     def load(backbone: Backbone, files: dict[str, Path]) -> Encoder:
+        own = _copied(model)  # since a fine-tuning changes it
         if kind == "image":
-            return PictureEncoder(backbone, model, version=_version(model))
+            return PictureEncoder(backbone, own, version=_version(model))
         return TextEncoder(
             backbone,
-            model,
+            own,
             version=_version(model),
             tokenize=tokenize,
             vocabulary=lambda: words,
@@ -68,6 +69,25 @@ def backbone_of(
         num_bytes=_num_bytes(model),
         loader=load,
     )
+
+
+def _copied(model: keras.Model) -> keras.Model:
+    """The model again, fixed, with the same weights in variables of its own."""
+
+    def anew(layer):
+        # A Lambda can't be made again, and may serve both.
+        if isinstance(layer, layers.Lambda) or not isinstance(layer, layers.Layer):
+            return layer
+        return type(layer).from_config(layer.get_config())
+
+    made = keras.models.clone_model(model, clone_function=anew, recursive=True)
+    # `set_weights` would leave what a layer derives from its weights, as Normalization does.
+    for old, new in zip(model._flatten_layers(), made._flatten_layers(), strict=True):
+        store: dict = {}
+        old.save_own_variables(store)
+        new.load_own_variables(store)
+    made.trainable = False
+    return made
 
 
 def _problems(model: keras.Model, kind: str, tokenize: Callable | None) -> list[str]:

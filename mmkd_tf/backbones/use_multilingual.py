@@ -27,6 +27,8 @@ DIM, BRANCH_DIM, HIDDEN_DIM = 512, 256, 320
 NUM_PARTS, PART_ROWS = 17, 7530  # the table comes in parts: row r of part p is piece 17 r + p
 ORDERS = (2, 3, 5)  # pieces that a branch looks at, one of them itself
 EPSILON = 1e-12
+TOP = ("ln_g", "ln_b", "cnn_W", "cnn_b", "d0", "d1", "p1", "d2", "p3", "d3")  # above the branches
+FIXED = ("table", "scale", "lo")  # what pieces stand for
 WORD_MARK = "\u2581"  # begins a piece that begins a word
 
 _JOINED = len(ORDERS) * BRANCH_DIM
@@ -58,8 +60,8 @@ def load(backbone: Backbone, files: dict[str, Path]) -> TextEncoder:
     tokenizer = _tokenizer(backbone, files["sp.model"])
     weights = read_weights(files["weights.npz"], name=backbone.name)
     inputs = keras.Input([None], dtype="int32", name=f"{backbone.name}_ids")
-    outputs = SentenceEncoder(weights, name=f"{backbone.name}_features")(inputs)
-    model = keras.Model(inputs, outputs, name=backbone.name)
+    layer = SentenceEncoder(weights, name=f"{backbone.name}_features")
+    model = keras.Model(inputs, layer(inputs), name=backbone.name)
     model.trainable = False
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
@@ -72,6 +74,7 @@ def load(backbone: Backbone, files: dict[str, Path]) -> TextEncoder:
         version=f"{weights_digest(weights)} {CODE_VERSION}",
         tokenize=tokenize,
         vocabulary=lambda: _whole_words(_pieces(tokenizer)),
+        top=[variable for variable in layer.weights if variable.name in TOP],
     )
 
 
@@ -110,7 +113,7 @@ def read_weights(path: Path, *, name: str) -> dict[str, np.ndarray]:
 
 @keras.saving.register_keras_serializable("mmkd_tf")
 class SentenceEncoder(layers.Layer):
-    """Piece ids to sentence features, with weights that are fixed.
+    """Piece ids to sentence features.
 
     Takes int32 `[batch, length]`, ids of pieces plus 1, and 0 where a text has ended. Gives float32
     `[batch, 512]` of unit length; zeros where a row has no piece.
@@ -133,7 +136,11 @@ class SentenceEncoder(layers.Layer):
             given = "zeros" if self._given is None else _as_given(self._given[key])
             # Not `self.<key>`: Keras tracks this dict's variables as the layer's own.
             variable = self.add_weight(
-                shape=shape, dtype=dtype, initializer=given, trainable=False, name=key
+                shape=shape,
+                dtype=dtype,
+                initializer=given,
+                trainable=key not in FIXED,
+                name=key,
             )
             setattr(self, f"_{key}", variable)
         self._given = None

@@ -98,6 +98,23 @@ def teacher_comparison(results: Mapping) -> str:
     )
 
 
+def finetuning(results: Mapping) -> str:
+    """Says what became of the fine-tuning of the teacher's encoders; nothing without any."""
+    found = results.get("finetuning")
+    if not found:
+        return ""
+    part = {"top": "last blocks", "all": "weights"}[found["part"]]
+    before, after = (
+        "no number" if loss is None else f"{loss:.3f}"
+        for loss in (found["frozen_loss"], found["tuned_loss"])
+    )
+    text = f"Training the {part} of the teacher's encoders on with a head"
+    losses = f"the validation loss from {before} to {after}"
+    if found["kept"]:
+        return f"{text} took {losses}, so the teacher reads the tuned encoders."
+    return f"{text} would have taken {losses}, so they stay as they were."
+
+
 def can_help(results: Mapping) -> str:
     """Says whether the teacher knows something on validation that the student alone does not."""
     found = results.get("can_help")

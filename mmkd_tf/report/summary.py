@@ -8,6 +8,7 @@ from mmkd_tf.report.tables import wrapped
 
 _FURTHER = (
     say.teacher_comparison,
+    say.finetuning,
     say.can_help,
     say.inheritance,
     say.transfer,

@@ -52,6 +52,7 @@ class Retrieval(Task):
     ignored_settings = {
         "distillation.on_wrong_teacher": "where no class is the right one",
         **dict.fromkeys(_APART, "whose models read each input by itself"),
+        "teacher.finetune": "whose training gains by whole batches of pairs",
         "data.label_separator": "which has no label cells",
     }
     words = Words(

@@ -146,3 +146,11 @@ def test_larger_ones_are_deeper_and_wider():
     assert [len(blocks) for blocks in found.values()] == [16, 21, 21]
     assert [blocks[-1].filters for blocks in found.values()] == [320, 320, 352]
     assert found["efficientnet_lite2"][4].filters == 48
+
+
+def test_the_last_blocks_and_the_head_are_the_top(encoder):
+    names = {variable.path.split("/")[0] for variable in encoder.tunable("top")}
+    blocks = {name.split("_")[2] for name in names}
+    assert blocks == {"block13", "block14", "block15", "head"} and encoder.block_count == 16
+    assert len(encoder.tunable("all")) > len(encoder.tunable("top"))
+    assert not encoder.model.trainable_variables

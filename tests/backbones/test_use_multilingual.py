@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.use_multilingual import check_vocabulary, read_weights
@@ -106,3 +107,20 @@ def test_refuses_weights_of_another_shape(tmp_path):
     np.savez(tmp_path / "weights.npz", q1=np.zeros([3, 512], np.uint8))
     with pytest.raises(ValueError, match=r"q1 of shape \(7530, 512\). Received: \(3, 512\)"):
         read_weights(tmp_path / "weights.npz", name="use")
+
+
+def test_all_but_the_table_of_pieces_can_be_trained_on():
+    encoder = find_backbone("use_multilingual").load()  # not that of the other tests
+    every, top = encoder.tunable("all"), encoder.tunable("top")
+    assert {variable.name for variable in every} == {v.name for v in encoder.model.weights} - {
+        "table",
+        "scale",
+        "lo",
+    }
+    assert 0 < len(top) < len(every) and set(map(id, top)) < set(map(id, every))
+    encoder.model.trainable = True
+    with tf.GradientTape() as tape:
+        features = encoder.model(encoder.token_ids(["a red cup", "le chat"]), training=False)
+        value = tf.reduce_sum(features[:, :7] ** 2)
+    for gradient in tape.gradient(value, [variable.value for variable in every]):
+        assert np.abs(gradient).max() > 0

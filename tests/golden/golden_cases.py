@@ -154,6 +154,7 @@ def frozen_results(run: Path) -> dict:
         raise AssertionError("nothing was inherited then")
     results["dataset"].pop("unknown_words", None)  # which was not said then
     results.pop("transfer", None)
+    results.pop("finetuning", None)
     for made in results["exports"]:
         # A level, and a figure of each, that were not there then.
         made["ladder"] = [rung for rung in made["ladder"] if rung["level"] != "dynamic4"]
