@@ -93,7 +93,7 @@ def test_results_have_the_documented_keys_and_believable_values(finished):
     assert results["exports"][1]["max_abs_logit_difference"] < 1e-4
     small = results["exports"][2]
     taken = [rung for rung in small["ladder"] if rung["level"] == small["quantize"]]
-    assert taken[0]["accepted"] and len(small["ladder"]) == 5
+    assert taken[0]["accepted"] and len(small["ladder"]) == 6
     assert small["keras_accuracy"] == results["student"]["validation"]["accuracy"]
     stages = ["data", "teacher", "student_alone", "student", "evaluation", "robustness", "exports"]
     assert list(results["seconds"]) == stages
