@@ -152,9 +152,8 @@ GENERATORS = (
 class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     """What the student learns from its teacher, beside the labels. All but the last weigh terms.
 
-    The default is Hinton's form, beside labels of less than half its weight: with a teacher that
-    knows more than its student it is best on validation, with one that does not no form stands out
-    (studies/teachers, studies/recipes).
+    The default is Hinton's form: with a teacher that knows more than its student it is best on
+    validation; with one that does not no form stands out (studies/recipes).
     """
 
     soft_target_loss: str = Field(
@@ -171,11 +170,11 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         description="Softening of the teacher; by default 2 of one class, of pairs 1, else 4.",
     )
     hard_label_weight: Weight | None = Field(
-        None, description="Weight of the labels; by default 0.3 of one class, else 1."
+        None, description="Weight of the labels; by default 1."
     )
     soft_target_weight: Weight | None = Field(
         None,
-        description="Weight of the teacher's soft targets; by default 0.7 of one class, of pairs "
+        description="Weight of the teacher's soft targets; by default 0.5 of one class, of pairs "
         "1, else 0.2.",
     )
     modality_hint_weight: Weight = Field(

@@ -128,6 +128,10 @@ def named_teachers(teachers) -> dict:
     return {"teacher": teachers}
 
 
+# Of a batch with rows without labels: how much the label of each row counts, float32 `[batch]`.
+LABEL_WEIGHT = "labels/weight"
+
+
 def output_key(teacher_name: str, output: str) -> str:
     """The key of a teacher's output in a batch; no input's name has a slash."""
     return f"{teacher_name}/{output}"

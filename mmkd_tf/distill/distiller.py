@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from mmkd_tf.data.batches import named_teachers
+from mmkd_tf.data.batches import LABEL_WEIGHT, named_teachers
 from mmkd_tf.distill.checks import (
     check_keras_arguments,
     check_labels,
@@ -211,7 +211,8 @@ class Distiller(keras.Model):
         with tf.GradientTape() as tape:
             outputs = student(route(student, x), training=True)
             check_labels(y, outputs[LOGITS], self.hard_label_loss)
-            parts = [self.hard_label_loss(y, outputs[LOGITS], sample_weight)]
+            counts = _product(sample_weight, x.get(LABEL_WEIGHT))
+            parts = [self.hard_label_loss(y, outputs[LOGITS], counts)]
             terms = self.teacher_signals(
                 teachers=teacher_outputs, student=outputs, labels=y, step=step
             )
@@ -297,6 +298,15 @@ class _Mean(keras.losses.Loss):
 
 
 _mean = _Mean(name="term")
+
+
+def _product(*weights):
+    """Of the weights that there are; None of none."""
+    product = None
+    for weight in weights:
+        if weight is not None:
+            product = weight if product is None else product * ops.cast(weight, product.dtype)
+    return product
 
 
 def mean_over_batch(values, sample_weight=None):

@@ -4,8 +4,9 @@ On the labelled rows the student learns little from its teacher that the labels 
 adds is rows that have no label: those that people have, see `mmkd_tf.data.unlabelled`, and those
 that can be made of the labelled ones, see `mmkd_tf.distill.generated_rows`.
 
-A row's label is the teacher's answer, its likeliest class where there is one: soft targets alone
-would leave the student without a scale where their loss does, as that of `dist_loss`.
+Where a row has one class the student learns it from soft targets alone: the likeliest class of a
+teacher that is unsure is no label. Of several labels and of numbers the teacher's answers are the
+labels.
 
 References:
     Fakoor, Mueller, Erickson, Chaudhari, Smola: Fast, Accurate, and Simple Models for Tabular Data
@@ -19,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.data.batches import first_view_seed, output_key
+from mmkd_tf.data.batches import LABEL_WEIGHT, first_view_seed, output_key
 from mmkd_tf.data.dataset import TRANSFER, UNLABELLED, Dataset
 from mmkd_tf.distill.teachers import LOGITS
 from mmkd_tf.modalities.modality import Modality, is_absent, student_inputs
@@ -143,6 +144,11 @@ class TransferRows:
                 else:
                     more = tf.zeros([tf.shape(rows)[0], *there.shape[1:]], there.dtype)
                 longer[name] = tf.concat([there, more], 0)
+            if self.labels.ndim == 1:  # the loss on labels is then the mean over those given
+                given, all_rows = tf.shape(y)[0], tf.shape(y)[0] + tf.shape(rows)[0]
+                weight = tf.cast(all_rows / given, tf.float32)
+                own = tf.fill([given], weight)
+                longer[LABEL_WEIGHT] = tf.concat([own, tf.zeros([tf.shape(rows)[0]])], 0)
             return longer, tf.concat([y, tf.cast(tf.gather(labels, rows), y.dtype)], 0)
 
         steps = np.arange(first_step, first_step + len(drawn), dtype=np.int32)

@@ -132,9 +132,7 @@ class SingleLabel(Task):
         )
 
     def soft_targets(self, loss=None):
-        return SoftTargetDefaults(
-            losses.soft_target_loss, temperature=2.0, weight=0.7, hard_label_weight=0.3
-        )
+        return SoftTargetDefaults(losses.soft_target_loss, temperature=2.0, weight=0.5)
 
     def measure(self, *, labels, outputs, names, inputs=()):
         """Measures a classifier.
