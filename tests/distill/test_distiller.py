@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from mmkd_tf import losses
+from mmkd_tf.data.batches import LABEL_WEIGHT
 from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint
 from mmkd_tf.distill.schedules import Constant, Cosine, Linear, WarmUp
@@ -79,12 +79,21 @@ def test_the_default_is_that_of_a_run(data):
     x, y = data
     model = distiller()
     model.compile(keras.optimizers.SGD(0.1))
-    hard, _ = expected_parts(model, x, y, temperature=4.0)
-    soft = losses.dist_loss(teacher_logits=model.teacher(x), student_logits=model.student(x))
+    hard, soft = expected_parts(model, x, y, temperature=2.0)
     history = model.fit(x, y, batch_size=32, verbose=0).history
     assert history["hard_label_loss"][0] == pytest.approx(hard.mean(), rel=1e-4)
     assert history["soft_target_loss"][0] == pytest.approx(np.mean(soft), rel=1e-4)
-    assert history["loss"][0] == pytest.approx(hard.mean() + 0.2 * np.mean(soft), rel=1e-4)
+    assert history["loss"][0] == pytest.approx(hard.mean() + 0.5 * np.mean(soft), rel=1e-4)
+
+
+def test_labels_count_as_the_batch_says(data):
+    x, y = data
+    model = distiller()
+    hard, soft = expected_parts(model, x, y, temperature=4.0)
+    counts = np.float32([2.0] * 16 + [0.0] * 16)  # the second half has no labels
+    history = model.fit({**x, LABEL_WEIGHT: counts}, y, batch_size=32, verbose=0).history
+    assert history["hard_label_loss"][0] == pytest.approx(hard[:16].mean(), rel=1e-4)
+    assert history["soft_target_loss"][0] == pytest.approx(np.mean(soft), rel=1e-4)
 
 
 def test_the_published_form_adds_softened_divergence_to_the_labels(data):
