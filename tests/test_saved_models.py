@@ -18,7 +18,7 @@ KNOWN = {  # a text, and how the class begins that it speaks of
 EVERYDAY = {
     "Food & Drink": "pizza soup yogurt pasta steak lemonade sausage omelette",
     "Animals & Nature": "squirrel pigeon oak goat",
-    "Travel & Places": "airport village harbour street subway",
+    "Travel & Places": "airport village harbor street subway",
     "Objects": "laptop scissors candle wallet",
     "People & Body": "doctor uncle elbow policeman grandmother",
     "Flags": "sweden belgium kenya nepal",
