@@ -211,7 +211,8 @@ class Distiller(keras.Model):
         with tf.GradientTape() as tape:
             outputs = student(route(student, x), training=True)
             check_labels(y, outputs[LOGITS], self.hard_label_loss)
-            counts = _product(sample_weight, x.get(LABEL_WEIGHT))
+            of_labels = x.get(LABEL_WEIGHT) if isinstance(x, Mapping) else None
+            counts = _product(sample_weight, of_labels)
             parts = [self.hard_label_loss(y, outputs[LOGITS], counts)]
             terms = self.teacher_signals(
                 teachers=teacher_outputs, student=outputs, labels=y, step=step
