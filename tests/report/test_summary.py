@@ -159,8 +159,7 @@ def test_it_is_said_plainly_that_a_teacher_can_hardly_help(fabricate_run):
     config = make_config({}).model_dump()
     text = can_help({"can_help": CAN_HELP, "config": config})
     assert text.endswith(
-        "Try other teachers (teacher.encoders=auto) or rows without labels "
-        "(distillation.word_rows=1)."
+        "Try other teachers (teacher.encoders=auto) or rows without labels (--unlabelled)."
     )
     numbers = {**CAN_HELP, "only_teacher_right": None, "only_student_right": None}
     numbers |= {"can_help": True, "interval": [0.004, 0.05]}
