@@ -20,7 +20,7 @@ from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.held import held_model, with_held
 from mmkd_tf.distill.training import Recipe
 from mmkd_tf.models.builder import build_student
-from mmkd_tf.models.inheritance import SIZES, inherited_encoders
+from mmkd_tf.models.inheritance import SIZES, Source, inherited_encoders
 from mmkd_tf.models.seeding import seeded
 
 PLAIN, HELD, ALL = "plain", "inherited, held", "inherited, all trained"
@@ -103,8 +103,9 @@ def _variants(dataset: Dataset, *, size: str, epochs: int, seed: int) -> dict[st
     text = dataset.modalities["text"].with_words([f"more{i}" for i in range(sizes.words)])
     # The texts have no word of these; a step costs the same.
     richer = dataset.with_inputs(lambda e: dict(e.inputs), {**dataset.modalities, "text": text})
-    encoders = {"image": find_backbone("efficientnet_lite0").load(), "text": _RandomWords()}
-    inherited = inherited_encoders(richer.modalities, encoders, sizes, seed=seed)
+    sources = {"image": Source(find_backbone("efficientnet_lite0").load())}
+    sources["text"] = Source(_RandomWords())
+    inherited = inherited_encoders(richer.modalities, sources, sizes, seed=seed)
     built = build_student(richer, encoders=inherited)
     every, partly = seeded(built, seed=seed), seeded(built, seed=seed)
     every.get_layer("image_held").trainable = True
