@@ -183,7 +183,7 @@ def rows_with_held(
                 some = tf.constant(values[at : at + _AT_ONCE])
                 if augment:
                     index = tf.range(at, at + len(some))
-                    seeds = tf.stack([index, tf.fill([len(some)], seed * 65_537 + view)], 1)
+                    seeds = tf.stack([index, tf.fill([len(some)], first_view_seed(seed) + view)], 1)
                     some = forms[name].augment(some, seeds)
                 start = view * len(values) + at
                 made[name][start : start + len(some)] = outputs(some)

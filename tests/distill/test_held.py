@@ -267,6 +267,13 @@ def some_rows():
     )
 
 
+def test_rows_without_labels_have_views_of_any_seed(dataset, student):
+    _, held = held_model(student)
+    given = {"epochs": 2, "seed": 2**31 - 1, "augment": True}
+    rows = rows_with_held(some_rows(), held, dataset.modalities, **given)
+    assert rows.views == {"image": 2} and rows.values["image"].shape[0] == 6
+
+
 def test_rows_without_labels_are_run_once_for_each_view_too(dataset, student, monkeypatch):
     _, held = held_model(student)
     given = {"epochs": 3, "seed": 4, "augment": True}
