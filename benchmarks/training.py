@@ -200,10 +200,24 @@ def training_text(measured: Mapping) -> str:
     Returns:
         Lines of text.
     """
-    seconds, ratios = measured["seconds"], measured["ratios"]
-    width = max(map(len, (*seconds, *ratios)))
-    lines = [f"{'one epoch':<{width}}  seconds"]
-    lines += [f"{name:<{width}}  {value:7.2f}" for name, value in seconds.items()]
+    return times_text(measured["seconds"], measured["ratios"], of="one epoch", unit="seconds")
+
+
+def times_text(times: Mapping, ratios: Mapping, *, of: str, unit: str) -> str:
+    """Lists times by what was timed, and ratios with their median, least and greatest.
+
+    Args:
+        times: By name, a number.
+        ratios: By name, `median`, `least` and `greatest`.
+        of: What one time is of.
+        unit: That of the times, at most seven letters.
+
+    Returns:
+        Lines of text.
+    """
+    width = max(map(len, (*times, *ratios)))
+    lines = [f"{of:<{width}}  {unit:>7}"]
+    lines += [f"{name:<{width}}  {value:7.2f}" for name, value in times.items()]
     lines += ["", f"{'ratio':<{width}}   median    least greatest"]
     lines += [
         f"{name:<{width}}  {r['median']:7.3f}  {r['least']:7.3f}  {r['greatest']:7.3f}"

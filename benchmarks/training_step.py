@@ -12,7 +12,7 @@ from typing import Annotated
 import keras
 import numpy as np
 import typer
-from training import WARM_UP_ROUNDS, random_dataset, timed_round
+from training import WARM_UP_ROUNDS, random_dataset, timed_round, times_text
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.data.batches import num_steps, training_batches
@@ -151,16 +151,7 @@ def training_step_text(measured: Mapping) -> str:
     Returns:
         Lines of text.
     """
-    milliseconds, ratios = measured["milliseconds"], measured["ratios"]
-    width = max(map(len, (*milliseconds, *ratios)))
-    lines = [f"{'one step':<{width}}       ms"]
-    lines += [f"{name:<{width}}  {value:7.2f}" for name, value in milliseconds.items()]
-    lines += ["", f"{'ratio':<{width}}   median    least greatest"]
-    lines += [
-        f"{name:<{width}}  {r['median']:7.3f}  {r['least']:7.3f}  {r['greatest']:7.3f}"
-        for name, r in ratios.items()
-    ]
-    return "\n".join(lines)
+    return times_text(measured["milliseconds"], measured["ratios"], of="one step", unit="ms")
 
 
 def main(
