@@ -72,3 +72,38 @@ def table(tmp_path_factory):
             lines.append(f"{label}{index}.png,a {label} thing {index % 7},{label}")
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     return folder / "items.csv"
+
+
+@pytest.fixture
+def register_letters(monkeypatch, tmp_path):
+    """Registers `letters`, a backbone of texts: the mean of 16 numbers for each letter.
+
+    It is called with the initializer of the numbers, and with what whole words it knows.
+    """
+    import keras
+
+    from mmkd_tf import roles
+    from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+
+    def register(start, vocabulary):
+        ids = keras.Input([None], dtype="int32")
+        x = keras.layers.Embedding(30, 16, mask_zero=True, embeddings_initializer=start)(ids)
+        model = keras.Model(ids, keras.layers.GlobalAveragePooling1D()(x))
+        register_backbone(
+            backbone_of(
+                model,
+                name="letters",
+                kind="text",
+                licence="MIT",
+                tokenize=lambda texts: [[letters.find(c) + 2 for c in text] for text in texts],
+                vocabulary=vocabulary,
+            )
+        )
+
+    monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path / "cache"))
+    roles.encoder.cache_clear()
+    yield register
+    roles.encoder.cache_clear()
+    BACKBONES.pop("letters", None)

@@ -4,8 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from mmkd_tf import roles
-from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
 from mmkd_tf.config import make_config
 from mmkd_tf.models.cross_fitted import heads_of
 from mmkd_tf.roles import num_parameters, untrained
@@ -13,34 +11,15 @@ from mmkd_tf.run_data import load_dataset
 from mmkd_tf.study import make_units, train_unit
 from mmkd_tf.study_config import make_study
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 EXTRA = ["hat", "bead", "lute", "тень", "xylophone"]  # two have letters that the table lacks
 SMALL = {"epochs": 1, "image": None, "batch_size": 8, "student.inherit": "tiny"}
 SMALL |= {"teacher.encoders": {"text": ["letters"]}, "teacher.folds": 2}
 
 
 @pytest.fixture(autouse=True)
-def letters(monkeypatch, tmp_path):
+def letters(register_letters):
     """A backbone that reads letters, by its name in the settings."""
-    ids = keras.Input([None], dtype="int32")
-    start = keras.initializers.RandomNormal(seed=0)
-    x = keras.layers.Embedding(30, 16, mask_zero=True, embeddings_initializer=start)(ids)
-    model = keras.Model(ids, keras.layers.GlobalAveragePooling1D()(x))
-    monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path / "cache"))
-    register_backbone(
-        backbone_of(
-            model,
-            name="letters",
-            kind="text",
-            licence="MIT",
-            tokenize=lambda texts: [[LETTERS.find(c) + 2 for c in text] for text in texts],
-            vocabulary=EXTRA,
-        )
-    )
-    roles.encoder.cache_clear()
-    yield
-    roles.encoder.cache_clear()
-    del BACKBONES["letters"]
+    register_letters(keras.initializers.RandomNormal(seed=0), EXTRA)
 
 
 def test_teachers_read_features_and_students_more_words(table):

@@ -8,9 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mmkd_tf import config as config_module
-from mmkd_tf import roles, run_training
 from mmkd_tf import run as run_module
-from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
+from mmkd_tf import run_training
 from mmkd_tf.cli import app
 from mmkd_tf.config import make_config
 from mmkd_tf.distill.calibration import calibrated_loss
@@ -20,39 +19,21 @@ from mmkd_tf.run_folder import RunFolder
 from mmkd_tf.run_training import choose_teacher
 from mmkd_tf.study_config import make_study
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SMALL = {"image": None, "batch_size": 16, "student.inherit": "none", "epochs": 12}
 SMALL |= {"teacher.encoders": "auto", "teacher.folds": 2, "robustness": False}
 
 
 @pytest.fixture
-def backbone(monkeypatch, tmp_path):
+def backbone(monkeypatch, register_letters):
     """Makes the usual backbone of texts one that tells letters apart, or one that does not."""
 
     def register(*, useful):
-        ids = keras.Input([None], dtype="int32")
         table = np.random.default_rng(0).normal(size=[30, 16])
         table = table if useful else np.ones([30, 16])
-        start = keras.initializers.Constant(table.astype(np.float32))
-        x = keras.layers.Embedding(30, 16, mask_zero=True, embeddings_initializer=start)(ids)
-        model = keras.Model(ids, keras.layers.GlobalAveragePooling1D()(x))
-        register_backbone(
-            backbone_of(
-                model,
-                name="letters",
-                kind="text",
-                licence="MIT",
-                tokenize=lambda texts: [[LETTERS.find(c) + 2 for c in text] for text in texts],
-                vocabulary=["hat"],
-            )
-        )
+        register_letters(keras.initializers.Constant(table.astype(np.float32)), ["hat"])
 
-    monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(config_module, "DEFAULTS", {"text": "letters"})
-    roles.encoder.cache_clear()
-    yield register
-    roles.encoder.cache_clear()
-    del BACKBONES["letters"]
+    return register
 
 
 def table_of(folder, text_of):
