@@ -8,7 +8,7 @@ import numpy as np
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.encoder import Encoder
-from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.backbones.feature_files import features_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.batches import batches
 from mmkd_tf.data.dataset import SPLITS, Dataset
@@ -102,7 +102,7 @@ def student_encoders(config: RunConfig) -> dict[str, Encoder]:
 
 def sources(config: RunConfig, dataset: Dataset) -> dict[str, Source]:
     """By input that the students read, what they inherit from; texts with a probe of the labels."""
-    folder, found = cache_folder() / "features", {}
+    folder, found = features_folder(), {}
     labels = dataset.splits["train"].labels
     targets = dataset.task.targets_of(labels, dataset.num_classes)
     for name, encoder in student_encoders(config).items():

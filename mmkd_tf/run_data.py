@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmkd_tf.backbones.encoder import Encoder
-from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.backbones.feature_files import features_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
 from mmkd_tf.data.options import DatasetOptions
@@ -80,7 +80,7 @@ def with_features(
         return dataset
     encoders = frozen_encoders(config) if encoders is None else encoders
     beside = not config.teacher_is_cross_fitted
-    where = folder or cache_folder() / "features"
+    where = folder or features_folder()
     dataset = with_pretrained(dataset, encoders, folder=where, beside=beside)
     if not (beside or dataset.task.is_pairwise):
         dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)

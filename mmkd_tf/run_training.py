@@ -10,7 +10,7 @@ import numpy as np
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.encoder import Encoder
-from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.backbones.feature_files import features_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.distill.calibration import calibrated_loss
@@ -164,7 +164,7 @@ def transfer_rows(
     if made := config.generated(dataset.task):
         encoders = frozen_encoders(config) if encoders is None else encoders
         encoders = {name: each for name, each in encoders.items() if name in config.student_inputs}
-        folder = folder or cache_folder() / "features"
+        folder = folder or features_folder()
         generator = Generator(teacher, dataset, encoders, config.seed, folder)
         parts += [getattr(generator, name)(rate) for name, rate in made.items()]
     rows = joined(parts)
@@ -193,7 +193,7 @@ def finetuned_encoders(
     found = read_tuned(file, encoders, part=part)
     if found is None:
         recipe = replace(FINETUNING_RECIPE, augment=config.training.augment)
-        given = {"recipe": recipe, "seed": config.seed, "folder": cache_folder() / "features"}
+        given = {"recipe": recipe, "seed": config.seed, "folder": features_folder()}
         found = finetune(dataset.labelled, encoders, part=part, **given)
         state.mkdir(exist_ok=True)
         write_tuned(file, found, encoders, part=part)

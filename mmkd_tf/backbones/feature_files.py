@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.weight_files import cache_folder
 from mmkd_tf.whole_file import whole_file
+
+
+def features_folder() -> Path:
+    """Where features are kept for all runs."""
+    return cache_folder() / "features"
 
 
 def kept_features(

@@ -128,11 +128,16 @@ def with_pretrained(
     return dataset.with_inputs(replaced, {**dataset.modalities, **forms})
 
 
+def form_of_teacher(dataset: Dataset, name: str) -> str:
+    """The key of the form of an input that teachers read, whether or not students share it."""
+    return teacher_form(name) if teacher_form(name) in dataset.modalities else name
+
+
 def _lookup(
     dataset: Dataset, name: str, encoders: Sequence[Encoder], folder: Path | None
 ) -> Callable[[Examples], np.ndarray]:
     """Computes features of all examples; gives a function from some of these to `[n, dim]`."""
-    form = teacher_form(name) if teacher_form(name) in dataset.modalities else name
+    form = form_of_teacher(dataset, name)
     kind = type(dataset.modalities[form])
 
     def values_of(examples: Examples) -> Sequence:

@@ -10,10 +10,9 @@ from keras import layers, ops
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.data.dataset import Dataset, Examples
-from mmkd_tf.data.pretrained import FeatureVector, with_pretrained
+from mmkd_tf.data.pretrained import FeatureVector, form_of_teacher, with_pretrained
 from mmkd_tf.distill.cross_fitting import head_recipe
 from mmkd_tf.distill.training import Recipe, train
-from mmkd_tf.modalities.modality import teacher_form
 from mmkd_tf.modalities.picture_files import resized
 from mmkd_tf.models.builder import build_teacher
 from mmkd_tf.models.seeding import seeded
@@ -179,11 +178,6 @@ def _key(name: str, number: int) -> str:
     return f"{name}_{number}"
 
 
-def _form(dataset: Dataset, name: str) -> str:
-    """The key of what teachers read."""
-    return teacher_form(name) if teacher_form(name) in dataset.modalities else name
-
-
 def _raw(dataset: Dataset, encoders) -> Dataset:
     """What the encoders read, by input and number: pictures, or token ids."""
 
@@ -191,7 +185,7 @@ def _raw(dataset: Dataset, encoders) -> Dataset:
         found = {}
         for name, of_input in encoders.items():
             for number, encoder in enumerate(of_input):
-                values = examples.inputs[_form(dataset, name)]
+                values = examples.inputs[form_of_teacher(dataset, name)]
                 if encoder.backbone.size is None:
                     values = encoder.token_ids(list(examples.raw[name]))
                 found[_key(name, number)] = values
@@ -200,7 +194,7 @@ def _raw(dataset: Dataset, encoders) -> Dataset:
     forms = {
         _key(name, number): FeatureVector(name, 0, "token ids")
         if encoder.backbone.size is None
-        else dataset.modalities[_form(dataset, name)]
+        else dataset.modalities[form_of_teacher(dataset, name)]
         for name, of_input in encoders.items()
         for number, encoder in enumerate(of_input)
     }
@@ -217,7 +211,7 @@ def _through(dataset: Dataset, encoders, head: keras.Model) -> keras.Model:
             if size is None:
                 given[key] = keras.Input([None], dtype="int32", name=key)
             else:
-                shape = dataset.splits["train"].inputs[_form(dataset, name)].shape[1:]
+                shape = dataset.splits["train"].inputs[form_of_teacher(dataset, name)].shape[1:]
                 given[key] = keras.Input(shape, dtype="uint8", name=key)
             found.append(_Encoded(encoder)(given[key]))
         features[name] = layers.Concatenate()(found) if len(found) > 1 else found[0]
