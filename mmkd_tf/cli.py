@@ -6,7 +6,7 @@ import os
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,8 +64,9 @@ def run(
     ] = None,
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
-    given = {"data": data, "image": image, "text": text, "label": label, "task": task}
+    given: dict[str, Any] = {"data": data, "image": image, "text": text, "label": label}
     given |= {
+        "task": task,
         "epochs": epochs,
         "validation": validation,
         "test": test,
@@ -136,7 +137,8 @@ def study(
         ),
     ] = None,
     config: Annotated[Path | None, Flag(help="A YAML file: datasets, recipes, settings.")] = None,
-    output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")] = ...,
+    *,
+    output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")],
     seeds: Annotated[int | None, Flag(help="Number of seeds; 5 by default.")] = None,
     jobs: Annotated[
         int | None, Flag(help="Seeds trained at once; by default what the machine can hold.")
@@ -284,7 +286,7 @@ def export(
             config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
         is_student = model.startswith("student")
         settings = export_settings(config, dataset) if is_student else config.export
-        options = {"quantize": quantize, "batch_size": batch_size or None}
+        options: dict[str, Any] = {"quantize": quantize, "batch_size": batch_size or None}
         made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")

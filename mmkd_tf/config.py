@@ -102,7 +102,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
 
     def for_task(self, task: Task) -> "RunConfig":
         """Fills in what the task decides; refuses settings that would have no effect with it."""
-        default, problems, distillation = RunConfig(), [], self.distillation
+        default, problems, distillation = RunConfig.model_validate({}), [], self.distillation
         try:
             distillation = distillation.for_task(task)
         except ValueError as error:
@@ -336,7 +336,7 @@ _RENAMED = {
 
 def setting_names() -> list[str]:
     """Full names of all settings but those of inputs."""
-    fields = RunConfig.model_fields
+    fields: dict[str, Any] = RunConfig.model_fields
     grouped = [f"{g}.{field}" for g in GROUPS for field in fields[g].annotation.model_fields]
     return grouped + [name for name in fields if name not in (*GROUPS, "inputs")]
 
@@ -356,7 +356,7 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     They may have full names, short ones (`epochs`) as all of them had once, or come by groups with
     mappings. A mapping `inputs` says all inputs anew; longer names change one.
     """
-    named = {}
+    named: dict[str, Any] = {}
     for name, value in settings.items():
         if name in GROUPS and (isinstance(value, Mapping) or value is None):
             named |= {f"{name}.{field}": one for field, one in (value or {}).items()}
@@ -465,7 +465,7 @@ def parse_settings(pairs: list[str]) -> dict:
 
 def problems_of(error: ValidationError) -> list[str]:
     """Says what is wrong with settings, a line for each, which begins with its name."""
-    lines = {}
+    lines: dict[str, str] = {}
     for problem in error.errors():  # a union complains of each of its members
         name = ".".join(map(str, problem["loc"][:2]))
         lines.setdefault(name, _explain(problem, name))

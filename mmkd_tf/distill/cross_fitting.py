@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,7 +46,7 @@ def with_folds(dataset: Dataset, folds: int, *, seed: int) -> Dataset:
         of_rows = numbers if examples is train_rows else np.full(len(examples), -1)
         return {**examples.inputs, teacher_form(FOLD): fold_weights(of_rows, folds)}
 
-    form = FeatureVector(FOLD, folds, f"which of {folds} heads answers")
+    form: Any = FeatureVector(FOLD, folds, f"which of {folds} heads answers")
     return dataset.with_inputs(added, {**dataset.modalities, teacher_form(FOLD): form})
 
 
@@ -85,7 +86,7 @@ def train_heads(
         loss = dataset.task.loss(dataset.target_statistics)
         for weight_decay, trial in zip(weight_decays, trials, strict=True):
             losses[weight_decay] = float(loss(validation.labels, answers(trial, validation.inputs)))
-    chosen = min(losses, key=losses.get) if losses else weight_decays[0]
+    chosen = min(losses, key=losses.__getitem__) if losses else weight_decays[0]
     seen = [np.flatnonzero(answering != number) for number in range(len(heads))]
     train_together(heads, features, recipe, rows=seen, weight_decays=[chosen] * len(heads))
     calibrate(teacher, dataset)

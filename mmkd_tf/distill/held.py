@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -122,12 +123,12 @@ def with_held(
         for name in held
     }
     row = 0
-    given = {"views": views, "seed": seed, "augment": augment, "batch_size": _AT_ONCE}
-    for batch, labels in view_batches(seen, **given):
+    shown = view_batches(seen, views=views, seed=seed, augment=augment, batch_size=_AT_ONCE)
+    for batch, labels in shown:
         for name in held:
             made[name][row : row + len(labels)] = outputs[name](batch[name])
         row += len(labels)
-    forms = {
+    forms: dict[str, Any] = {
         name: HeldOutputs(name, values.reshape([views, -1, *shapes[name]]), seed)
         for name, values in made.items()
     }

@@ -1,6 +1,7 @@
 """Sentences about the results of a run, the same at the terminal, on the page and on the card."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmkd_tf.config import full_names
 from mmkd_tf.evaluate.statistics import wilson_interval
@@ -38,7 +39,7 @@ def task_of(values: Mapping) -> Task:
     return find_task(values.get("task", DEFAULT_TASK))
 
 
-def setting(results: Mapping, name: str) -> object:
+def setting(results: Mapping, name: str) -> Any:
     """A setting of a run by its full name, such as `training.epochs`; None if it is not there."""
     return full_names(results.get("config", {})).get(name)
 
@@ -263,7 +264,7 @@ def transfer(results: Mapping) -> str:
     return text + "."
 
 
-def compared_on(exports: list[dict]) -> str:
+def compared_on(exports: Sequence[Mapping]) -> str:
     """How many validation examples exported files were compared on."""
     return " or ".join(f"{count:,}" for count in sorted({made["num_examples"] for made in exports}))
 
