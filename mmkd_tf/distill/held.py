@@ -108,7 +108,8 @@ def with_held(
 ) -> Dataset | None:
     """Gives the data in which inputs are what the held models make of them; None if too large.
 
-    There are as many views as epochs, at most `MOST_VIEWS`: view v is that of epoch v.
+    There are as many views as epochs, at most `MOST_VIEWS`: view v is that of epoch v, with some
+    examples corrupted besides.
     """
     shapes = {name: model.output.shape[1:] for name, model in held.items()}
     bytes_of_a_view = sum(2 * dataset.sizes["train"] * int(np.prod(s)) for s in shapes.values())
@@ -124,8 +125,14 @@ def with_held(
     row = 0
     given = {"views": views, "seed": seed, "augment": augment, "batch_size": _AT_ONCE}
     for batch, labels in view_batches(seen, **given):
+        rows = tf.range(row, row + len(labels))
+        size = len(seen.splits["train"])
+        seeds = tf.stack([rows % size, first_view_seed(seed) + rows // size], 1)
         for name in held:
-            made[name][row : row + len(labels)] = outputs[name](batch[name])
+            values = batch[name]
+            if augment:
+                values = dataset.modalities[name].corrupt(values, seeds)
+            made[name][row : row + len(labels)] = outputs[name](values)
         row += len(labels)
     forms = {
         name: HeldOutputs(name, values.reshape([views, -1, *shapes[name]]), seed)
@@ -184,7 +191,7 @@ def rows_with_held(
                 if augment:
                     index = tf.range(at, at + len(some))
                     seeds = tf.stack([index, tf.fill([len(some)], first_view_seed(seed) + view)], 1)
-                    some = forms[name].augment(some, seeds)
+                    some = forms[name].corrupt(forms[name].augment(some, seeds), seeds)
                 start = view * len(values) + at
                 made[name][start : start + len(some)] = outputs(some)
         num_views[name] = views

@@ -192,6 +192,13 @@ class Modality(ABC):
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Changes each example at random, as its row of `seeds` (int32 `[batch, 2]`) says."""
 
+    def corrupt(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Damages some examples at random, as a poor sensor would; none by default.
+
+        What blocks that do not learn make of damaged examples, those above them must have seen.
+        """
+        return batch
+
     def unknown_share(self, tensors: np.ndarray) -> float | None:
         """How much of some tensors the model can't tell apart, 0 to 1; None where that is no word.
 
