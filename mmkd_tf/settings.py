@@ -93,10 +93,10 @@ class TeacherSettings(BaseModel, extra="forbid", frozen=True):
     )
     folds: int = Field(
         5,
-        ge=2,
+        ge=1,
         le=50,
         description="Heads on pretrained encoders; each answers the training rows that it has not "
-        "seen.",
+        "seen, one alone those that it has.",
     )
     finetune: Literal["none", "top", "all"] = Field(
         "none",

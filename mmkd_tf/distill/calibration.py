@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.models.cross_fitted import ANSWERING
+from mmkd_tf.models.cross_fitted import ANSWERING, heads_of
 
 _BETWEEN = (1 / 16, 16.0)
 _AT_ONCE = 2048
@@ -49,14 +49,16 @@ def calibrate(teacher: keras.Model, dataset: Dataset) -> None:
     """Sets the temperatures of a cross-fitted teacher in place.
 
     That of single heads by their answers on the training rows that they have not seen, that of all
-    together by those on validation. Values that are no logits of classes stay as they are.
+    together by those on validation, and so that of one head, which has seen all training rows.
+    Values that are no logits of classes stay as they are.
     """
     if not dataset.task.gives_probabilities:
         return
     loss, layer = dataset.task.loss(), teacher.get_layer("logits")
     layer.temperatures.assign([1.0, 1.0])
     found = []
-    for _, split in zip(ANSWERING, ("train", "validation"), strict=True):
+    unseen = "train" if len(heads_of(teacher)) > 1 else "validation"
+    for _, split in zip(ANSWERING, (unseen, "validation"), strict=True):
         examples = dataset.splits[split]
         logits = answers(teacher, examples.inputs)
         found.append(best_temperature(labels=examples.labels, logits=logits, loss=loss)[0])

@@ -60,7 +60,8 @@ def train_heads(
     """Trains a cross-fitted teacher in place.
 
     The weight decay is chosen by the validation loss of a head trained on all rows; then each head
-    is trained with it on the rows of the other folds, and a teacher of classes is calibrated.
+    is trained with it on the rows of the other folds, one alone on all, and a teacher of classes is
+    calibrated.
 
     Args:
         teacher: Made by `cross_fitted_teacher`.
@@ -87,6 +88,7 @@ def train_heads(
             losses[weight_decay] = float(loss(validation.labels, answers(trial, validation.inputs)))
     chosen = min(losses, key=losses.get) if losses else weight_decays[0]
     seen = [np.flatnonzero(answering != number) for number in range(len(heads))]
+    seen = seen if len(heads) > 1 else [np.arange(len(answering))]
     train_together(heads, features, recipe, rows=seen, weight_decays=[chosen] * len(heads))
     calibrate(teacher, dataset)
     return losses
