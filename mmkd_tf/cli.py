@@ -277,7 +277,7 @@ def export(
         from mmkd_tf.config import grouped, make_config
         from mmkd_tf.export.export_all import export_all
         from mmkd_tf.report.summary import exports_text
-        from mmkd_tf.run import export_settings, load_finished
+        from mmkd_tf.run import export_settings, export_temperature, load_finished
 
         config, loaded, dataset = load_finished(folder, model)
         if text_input is not None:
@@ -285,6 +285,7 @@ def export(
         is_student = model.startswith("student")
         settings = export_settings(config, dataset) if is_student else config.export
         options = {"quantize": quantize, "batch_size": batch_size or None}
+        options["temperature"] = export_temperature(config, loaded, dataset)
         made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")
