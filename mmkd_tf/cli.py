@@ -285,7 +285,7 @@ def export(
         is_student = model.startswith("student")
         settings = export_settings(config, dataset) if is_student else config.export
         options = {"quantize": quantize, "batch_size": batch_size or None}
-        options["temperature"] = export_temperature(config, loaded, dataset)
+        options["temperature"] = export_temperature(model, loaded, dataset, config)
         made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")

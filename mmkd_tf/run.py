@@ -12,7 +12,7 @@ import numpy as np
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
-from mmkd_tf.distill.calibration import answers, file_calibration
+from mmkd_tf.distill.calibration import file_calibration
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
@@ -199,12 +199,14 @@ def export_settings(config: RunConfig, dataset: Dataset) -> ExportSettings:
     return config.export.model_copy(update={"licence": licence or None})
 
 
-def export_temperature(config: RunConfig, model: keras.Model, dataset: Dataset) -> float | None:
+def export_temperature(
+    name: str, model: keras.Model, dataset: Dataset, config: RunConfig
+) -> float | None:
     """What the files of a model divide logits by, see `load_finished`; None where by nothing."""
-    if not config.export.calibrate or not dataset.task.gives_probabilities:
+    if not config.export.calibrate:
         return None
-    outputs = {"validation": answers(model, dataset.splits["validation"].inputs)}
-    return file_calibration(outputs, dataset)["temperature"]
+    found = file_calibration(predict(name, model, dataset, ["validation"]), dataset)
+    return found and found["temperature"]
 
 
 def evaluate(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:
