@@ -193,7 +193,7 @@ def predict(
 ) -> None:
     """Ask an exported file about a picture, a text or both."""
     with _errors_for_people():
-        from mmkd_tf.edge import Classifier, Regressor
+        from mmkd_tf.edge import Classifier, Regressor, Retriever
         from mmkd_tf.edge.encoder import find_towers
         from mmkd_tf.edge.model_file import find_file, read_model_file
 
@@ -207,15 +207,19 @@ def predict(
         file = find_file(model, "student") if model.is_dir() else model
         towers = find_towers(model) if model.is_dir() else {}
         output = "embedding" if towers else read_model_file(file).output
-        given = ()
+        given, remarks = (), []
         if candidates is not None and not towers:
             raise ValueError("`--candidates`: only with the folder of a retrieval run.")
         if output == "embedding":
             figures = _matches(model, towers, values, candidates)
+            remarks = Retriever(model).remarks(**values)
         elif output == "values":
-            figures = Regressor(file).predict(**values)
+            regressor = Regressor(file)
+            figures, remarks = regressor.predict(**values), regressor.remarks(**values)
         else:
-            prediction = Classifier(file).predict(**values)
+            classifier = Classifier(file)
+            prediction = classifier.predict(**values)
+            remarks = classifier.remarks(prediction, **values)
             figures = prediction.probabilities
             given = prediction.labels if read_model_file(file).threshold is not None else ()
     if as_json:
@@ -224,6 +228,8 @@ def predict(
     form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(output, "{:7.2%}")
     for name, figure in figures.items():
         typer.echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
+    for sentence in remarks:
+        typer.echo(sentence)
 
 
 def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str, float]:
