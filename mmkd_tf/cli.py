@@ -193,7 +193,7 @@ def predict(
 ) -> None:
     """Ask an exported file about a picture, a text or both."""
     with _errors_for_people():
-        from mmkd_tf.edge import Classifier, Regressor
+        from mmkd_tf.edge import Classifier, Regressor, Retriever
         from mmkd_tf.edge.encoder import find_towers
         from mmkd_tf.edge.model_file import find_file, read_model_file
 
@@ -207,15 +207,19 @@ def predict(
         file = find_file(model, "student") if model.is_dir() else model
         towers = find_towers(model) if model.is_dir() else {}
         output = "embedding" if towers else read_model_file(file).output
-        given = ()
+        given, remarks = (), []
         if candidates is not None and not towers:
             raise ValueError("`--candidates`: only with the folder of a retrieval run.")
         if output == "embedding":
             figures = _matches(model, towers, values, candidates)
+            remarks = Retriever(model).remarks(**values)
         elif output == "values":
-            figures = Regressor(file).predict(**values)
+            regressor = Regressor(file)
+            figures, remarks = regressor.predict(**values), regressor.remarks(**values)
         else:
-            prediction = Classifier(file).predict(**values)
+            classifier = Classifier(file)
+            prediction = classifier.predict(**values)
+            remarks = classifier.remarks(prediction, **values)
             figures = prediction.probabilities
             given = prediction.labels if read_model_file(file).threshold is not None else ()
     if as_json:
@@ -224,6 +228,8 @@ def predict(
     form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(output, "{:7.2%}")
     for name, figure in figures.items():
         typer.echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
+    for sentence in remarks:
+        typer.echo(sentence)
 
 
 def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str, float]:
@@ -277,7 +283,7 @@ def export(
         from mmkd_tf.config import grouped, make_config
         from mmkd_tf.export.export_all import export_all
         from mmkd_tf.report.summary import exports_text
-        from mmkd_tf.run import export_settings, load_finished
+        from mmkd_tf.run import export_settings, export_temperature, load_finished
 
         config, loaded, dataset = load_finished(folder, model)
         if text_input is not None:
@@ -285,6 +291,7 @@ def export(
         is_student = model.startswith("student")
         settings = export_settings(config, dataset) if is_student else config.export
         options = {"quantize": quantize, "batch_size": batch_size or None}
+        options["temperature"] = export_temperature(model, loaded, dataset, config)
         made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")

@@ -12,6 +12,7 @@ import numpy as np
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
+from mmkd_tf.distill.calibration import file_calibration
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
@@ -136,6 +137,9 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         )
         if task.gives_probabilities and (found := temperatures_of(models["teacher"])):
             evaluated["teacher"]["temperatures"] = found
+    calibration = None
+    if config.export.calibrate:
+        calibration = file_calibration(predicted["student"], dataset)
     measured = None
     if config.robustness:
         with stage("robustness", "Evaluating with inputs absent or damaged"):
@@ -151,6 +155,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             seen_by("student", dataset),
             export_settings(config, dataset),
             folder.path,
+            temperature=calibration and calibration["temperature"],
         )
 
     transfer, file = None, folder.path / TRANSFER_FILE
@@ -171,6 +176,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "modality_weights": weights,
         "inherited": inherited_from(config, dataset),
         "transfer": transfer,
+        "calibration": calibration,
         "exports": exports,
         "seconds": folder.seconds(),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
@@ -191,6 +197,16 @@ def export_settings(config: RunConfig, dataset: Dataset) -> ExportSettings:
     credits = [f"{name} inherits from {of}" for name, of in inherited.items()]
     licence = "; ".join([*filter(None, [config.export.licence]), *credits])
     return config.export.model_copy(update={"licence": licence or None})
+
+
+def export_temperature(
+    name: str, model: keras.Model, dataset: Dataset, config: RunConfig
+) -> float | None:
+    """What the files of a model divide logits by, see `load_finished`; None where by nothing."""
+    if not config.export.calibrate:
+        return None
+    found = file_calibration(predict(name, model, dataset, ["validation"]), dataset)
+    return found and found["temperature"]
 
 
 def evaluate(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:

@@ -75,8 +75,10 @@ class RunFolder:
                 "Begin a run with mmkd-tf run."
             )
         values = full_names(read_yaml(file, RunConfig))
-        # Runs of before there were pretrained encoders.
-        return make_config({}, file) if "teacher.encoders" in values else make_config(OLDER, file)
+        # Runs of before there were pretrained encoders, or calibrated files.
+        older = {} if "teacher.encoders" in values else OLDER
+        older = older | ({} if "export.calibrate" in values else {"export.calibrate": False})
+        return make_config(older, file)
 
     def give_up(self) -> None:
         """Removes what `begin` made, if nothing came of the run; a folder that was there stays."""

@@ -284,5 +284,10 @@ class ExportSettings(BaseModel, extra="forbid", frozen=True):
         le=1,
         description="Accuracy that the smallest file may lose; 0.005 is half a point.",
     )
+    calibrate: bool = Field(
+        True,
+        description="Divide logits in exported files by the temperature that makes probabilities "
+        "as sure as they are right on validation; of classes and labels.",
+    )
     author: str | None = Field(None, description="Who made the model; kept in exported files.")
     licence: str | None = Field(None, description="The model's licence; kept in exported files.")

@@ -1,4 +1,6 @@
-"""Calibration: makes a teacher of classes as sure as it is right, by one temperature."""
+"""Calibration: makes models of classes as sure as they are right, by one temperature."""
+
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -63,6 +65,33 @@ def calibrate(teacher: keras.Model, dataset: Dataset) -> None:
         logits = answers(teacher, examples.inputs)
         found.append(best_temperature(labels=examples.labels, logits=logits, loss=loss)[0])
     layer.temperatures.assign(found)
+
+
+def file_calibration(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict | None:
+    """The temperature of a model's exported files, found on validation, and what it does on test.
+
+    Args:
+        outputs: Of the model, by split: of `validation`, and of `test` where it is to be measured.
+        dataset: The data; its task says what the outputs are.
+
+    Returns:
+        `temperature`, by which logits are to be divided, and `num_examples` of validation; with
+        test also `error_before` and `error_after`, the calibration error there without and with it,
+        0 to 1. None where outputs are no logits of classes or labels.
+    """
+    task = dataset.task
+    if not task.gives_probabilities:
+        return None
+    labels = {split: dataset.splits[split].labels for split in outputs}
+    known = {"labels": labels["validation"], "logits": outputs["validation"]}
+    temperature, _ = best_temperature(**known, loss=task.loss())
+    found = {"temperature": temperature, "num_examples": len(labels["validation"])}
+    if "test" in outputs:
+        for name, divisor in (("before", 1.0), ("after", temperature)):
+            softened = outputs["test"] / divisor
+            error = task.calibration_error(labels=labels["test"], outputs=softened)
+            found[f"error_{name}"] = error
+    return found
 
 
 def calibrated_loss(outputs: np.ndarray, dataset: Dataset) -> float:

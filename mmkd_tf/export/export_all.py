@@ -12,6 +12,7 @@ from mmkd_tf.edge.index import Index
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import SMALL
 from mmkd_tf.edge.tokenizer import text_bytes
+from mmkd_tf.export.calibrated import calibrated
 from mmkd_tf.export.contract import MAX_EXAMPLES
 from mmkd_tf.export.parity import difference, keras_logits
 from mmkd_tf.export.saved_model import export_saved_model
@@ -29,6 +30,7 @@ def export_all(
     name: str = "student",
     quantize: str = "auto",
     batch_size: int | None = 1,
+    temperature: float | None = None,
 ) -> list[dict]:
     """Writes a SavedModel, a TFLite file in float32 and a small one, each compared with Keras.
 
@@ -44,12 +46,14 @@ def export_all(
         name: How their names begin.
         quantize: Of the small file, as in `export_tflite`.
         batch_size: Of the TFLite files; None for any.
+        temperature: What logits are divided by, see `mmkd_tf.export.calibrated`.
 
     Returns:
         A dict for each file, with the keys of `mmkd_tf.export.Export`, and `test_accuracy` and
         `test_top1_agreement`, None for the SavedModel.
     """
-    shared = {"dataset": dataset, "settings": settings, "batch_size": batch_size}
+    shared = {"dataset": dataset, "settings": settings}
+    shared |= {"batch_size": batch_size, "temperature": temperature}
     if not dataset.task.is_pairwise:
         labels = {split: examples.labels for split, examples in dataset.splits.items()}
         return _export(model, labels, path / name, quantize, **shared)
@@ -71,7 +75,9 @@ def export_all(
     return made
 
 
-def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> list[dict]:
+def _export(
+    model, labels, file, quantize, *, dataset, settings, batch_size, temperature
+) -> list[dict]:
     """Exports a model with one output; `labels` are those of validation and test."""
     names = input_names(model)
     modalities = {key: dataset.modalities[key] for key in names}
@@ -89,11 +95,15 @@ def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> 
         author=settings.author,
         licence=settings.licence,
         task=dataset.task,
+        temperature=temperature,
     )
-    saved = export_saved_model(model, f"{file}_saved_model", task=dataset.task, **shared)
+    saved = export_saved_model(
+        model, f"{file}_saved_model", task=dataset.task, temperature=temperature, **shared
+    )
     made = [{**asdict(saved), "test_accuracy": None, "test_top1_agreement": None}]
     test = dataset.splits["test"]
-    logits = keras_logits(model, {key: test.inputs[key] for key in names})
+    given = {key: test.inputs[key] for key in names}
+    logits = keras_logits(calibrated(model, temperature), given)
     for end, level in (("", None), (SMALL, quantize)):
         export = export_tflite(
             model,

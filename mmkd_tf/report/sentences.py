@@ -115,6 +115,19 @@ def finetuning(results: Mapping) -> str:
     return f"{text} would have taken {losses}, so they stay as they were."
 
 
+def calibration(results: Mapping) -> str:
+    """Says what makes probabilities in files as sure as they are right; nothing if nothing does."""
+    found = results.get("calibration")
+    if not found:
+        return ""
+    return (
+        f"The files divide logits by {found['temperature']:.2f}, found on the "
+        f"{found['num_examples']:,} validation examples, so that a probability can be taken at its "
+        f"word: the calibration error on test is {found['error_after']:.3f}, without it "
+        f"{found['error_before']:.3f}."
+    )
+
+
 def can_help(results: Mapping) -> str:
     """Says whether the teacher knows something on validation that the student alone does not."""
     found = results.get("can_help")

@@ -25,6 +25,7 @@ from mmkd_tf.tasks.outputs import (
     SMALLEST,
     TIE,
     by_output,
+    calibration_gap,
     check_outputs,
     ratio,
     table_problems,
@@ -166,6 +167,11 @@ class MultiLabel(Task):
     def agreement(self, *, teacher_outputs, student_outputs):
         """F1 of one model's labels for the other's, 1 if neither gives any."""
         return _given_f1(np.asarray(teacher_outputs) > 0, np.asarray(student_outputs) > 0)
+
+    def calibration_error(self, *, labels, outputs):
+        """Of all pairs of example and label together, by the probability of the label."""
+        probabilities = np.exp(-np.logaddexp(0, -np.asarray(outputs, np.float64).ravel()))
+        return calibration_gap(confidence=probabilities, correct=np.asarray(labels).ravel())
 
     def activate(self, outputs, name=None):
         return tf.sigmoid(tf.cast(outputs, tf.float32), name)

@@ -55,6 +55,22 @@ def ratio(part, whole) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.asarray(whole) > 0)
 
 
+def calibration_gap(*, confidence: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> float:
+    """Expected calibration error: how far probabilities are from how often they come true.
+
+    Mean over the examples of `|share correct - confidence|` of their bin, in bins of equal width of
+    `confidence`, float `[n]`, 0 to 1; `correct` is 0 or 1, `[n]`.
+
+    References:
+        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
+    """
+    # Bins are open on the left, so that a confidence of 1 falls into the last one.
+    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    gaps = np.zeros(num_bins)
+    np.add.at(gaps, bins, correct - confidence)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
 def by_output(columns: Mapping[str, Sequence]) -> list[dict]:
     """A dict of plain Python values for each output, from columns by key."""
     rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)

@@ -24,6 +24,7 @@ from mmkd_tf.tasks.outputs import (
     SMALLEST,
     TIE,
     by_output,
+    calibration_gap,
     check_finite,
     ratio,
 )
@@ -181,6 +182,9 @@ class SingleLabel(Task):
     def example_scores(self, *, labels, outputs):
         return (np.argmax(outputs, axis=1) == labels).astype(np.float64)
 
+    def calibration_error(self, *, labels, outputs):
+        return expected_calibration_error(labels=labels, logits=outputs)
+
     def activate(self, outputs, name=None):
         return tf.nn.softmax(tf.cast(outputs, tf.float32), name=name)
 
@@ -244,18 +248,11 @@ def expected_calibration_error(
 
     Mean over the examples of `|accuracy - confidence|` of their bin, by the probability of the
     predicted class in bins of equal width. `labels` are int `[n]`, `logits` `[n, num_classes]`.
-
-    References:
-        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
     """
     log_probs = log_softmax(logits)
     confidence = np.exp(log_probs.max(axis=1))
     correct = log_probs.argmax(axis=1) == labels
-    # Bins are open on the left, so that a confidence of 1 falls into the last one.
-    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.zeros(num_bins)
-    np.add.at(gaps, bins, correct - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+    return calibration_gap(confidence=confidence, correct=correct, num_bins=num_bins)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

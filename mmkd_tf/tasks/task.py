@@ -268,6 +268,10 @@ class Task(ABC):
         """float64 `[n]` whose mean is `score`; None where it is no mean over examples."""
         return None
 
+    def calibration_error(self, *, labels: np.ndarray, outputs: np.ndarray) -> float | None:
+        """How far a model's certainty is from being right, 0 to 1; None of no probabilities."""
+        return None
+
     # Export. A file gives `activate(outputs)`.
 
     def activate(self, outputs: tf.Tensor, name: str | None = None) -> tf.Tensor:
