@@ -18,6 +18,7 @@ from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import tower
+from mmkd_tf.progress import each
 
 
 def export_all(
@@ -94,7 +95,7 @@ def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> 
     made = [{**asdict(saved), "test_accuracy": None, "test_top1_agreement": None}]
     test = dataset.splits["test"]
     logits = keras_logits(model, {key: test.inputs[key] for key in names})
-    for end, level in (("", None), (SMALL, quantize)):
+    for end, level in each((("", None), (SMALL, quantize)), "files made and compared", 2):
         export = export_tflite(
             model,
             f"{file}{end}.tflite",
