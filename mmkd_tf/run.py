@@ -77,7 +77,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     tuned, finetuning = (), None
     if config.teacher.finetune != "none":
         with stage("finetuning", "Training the teacher's encoders on"):
-            encoders, found = finetuned_encoders(config, raw, folder.state)
+            encoders, found = finetuned_encoders(config, raw, folder.state, [reporter.epochs()])
             if found.kept:
                 tuned = (encoders, folder.state / "features")
                 dataset = with_features(raw, config, *tuned)
@@ -155,6 +155,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             seen_by("student", dataset),
             export_settings(config, dataset),
             folder.path,
+            quantize=config.export.quantize,
             temperature=calibration and calibration["temperature"],
         )
 

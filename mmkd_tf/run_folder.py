@@ -8,7 +8,8 @@ from pathlib import Path
 
 import keras
 
-from mmkd_tf.config import RunConfig, differences, full_names, grouped, make_config, read_yaml
+from mmkd_tf.config import RunConfig, make_config
+from mmkd_tf.setting_names import differences, full_names, grouped, read_yaml
 from mmkd_tf.whole_file import whole_file
 
 CONFIG_FILE = "config.yaml"
@@ -74,7 +75,7 @@ class RunFolder:
                 f"`{self.path}`: the folder of a run. Received: one without {CONFIG_FILE}. "
                 "Begin a run with mmkd-tf run."
             )
-        values = full_names(read_yaml(file, RunConfig))
+        values = full_names(read_yaml(file))
         # Runs of before there were pretrained encoders, or calibrated files.
         older = {} if "teacher.encoders" in values else OLDER
         older = older | ({} if "export.calibrate" in values else {"export.calibrate": False})

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from mmkd_tf.config import RunConfig, differences, grouped
+from mmkd_tf.config import RunConfig
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
 from mmkd_tf.roles import expert_name
 from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions
+from mmkd_tf.setting_names import differences, grouped
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task

@@ -19,6 +19,7 @@ from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import tower
+from mmkd_tf.progress import each
 
 
 def export_all(
@@ -104,7 +105,7 @@ def _export(
     test = dataset.splits["test"]
     given = {key: test.inputs[key] for key in names}
     logits = keras_logits(calibrated(model, temperature), given)
-    for end, level in (("", None), (SMALL, quantize)):
+    for end, level in each((("", None), (SMALL, quantize)), "files made and compared", 2):
         export = export_tflite(
             model,
             f"{file}{end}.tflite",

@@ -188,6 +188,8 @@ class Modality(ABC):
     def to_tensor(self, raw) -> tf.Tensor:
         """Turns a batch of raw values into the tensor that models take; runs in a graph."""
 
+    strength: float = 1.0  # of augmentation; see the setting `training.augment_strength`
+
     @abstractmethod
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Changes each example at random, as its row of `seeds` (int32 `[batch, 2]`) says."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from mmkd_tf.edge.picture import PictureError, read_picture
 from mmkd_tf.modalities.cells import cell_text, is_missing, quote
+from mmkd_tf.progress import steps
 
 # A decoded photograph takes up to 200 MB: no more threads than this, however many cores.
 MAX_THREADS = 8
@@ -42,7 +44,8 @@ def read_pictures(
 
     chunks, problems, num_rows = [np.zeros([0, size, size, 3], np.uint8)], {}, 0
     cells = iter(cells)
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+    told = steps("pictures from files", length_hint(cells))
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool, told as advance:
         while chunk := list(islice(cells, READ_AT_ONCE)):
             pixels = np.zeros([len(chunk), size, size, 3], np.uint8)
             for index, result in enumerate(pool.map(read, chunk)):
@@ -52,6 +55,7 @@ def read_pictures(
                     pixels[index] = result
             chunks.append(pixels)
             num_rows += len(chunk)
+            advance(len(chunk))
     return np.concatenate(chunks), problems
 
 

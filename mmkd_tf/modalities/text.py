@@ -194,7 +194,11 @@ class Text(Modality):
         return ids.to_tensor(PAD_ID, shape=[None, self.length])
 
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor, rate: float = 0.15) -> tf.Tensor:
-        """Makes a share `rate` of the words unknown at random, as rare words will be later."""
+        """Makes a share of the words unknown at random, as rare words will be later.
+
+        It is `rate` times `strength`.
+        """
+        rate = rate * self.strength
         replaced = (uniform_draws(seeds, self.length) < rate) & (batch != PAD_ID)
         return tf.where(replaced, UNKNOWN_ID, batch)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from mmkd_tf.config import full_names
 from mmkd_tf.evaluate.statistics import wilson_interval
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
 from mmkd_tf.report.tables import figure
+from mmkd_tf.setting_names import full_names
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
 

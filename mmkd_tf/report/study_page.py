@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from mmkd_tf.config import flat
 from mmkd_tf.report.page import render
 from mmkd_tf.report.sentences import study_task
 from mmkd_tf.report.tables import Table, capitalized, points_interval, wrapped
 from mmkd_tf.report.tables import figure as shown
+from mmkd_tf.setting_names import flat
 
 
 def study_page(results: Mapping, *, figure: str) -> str:

@@ -26,8 +26,21 @@ from mmkd_tf.settings import GENERATORS
 FOLDER = Path(__file__).parent
 TOLERANCE = 1e-5  # absolute below 1, relative above
 
-# Settings of rows without labels and of calibrated files, of which there were none.
-YOUNGER = (*GENERATORS, "transfer_share", "unlabelled", "unlabelled_rows", "calibrate")
+# Settings of rows without labels, of calibrated files and so on, of which there were none.
+YOUNGER = (
+    *GENERATORS,
+    "transfer_share",
+    "unlabelled",
+    "unlabelled_rows",
+    "augment_strength",
+    "restore",
+    "early_stopping",
+    "class_weight",
+    "precision",
+    "quantize",
+    "fast",
+    "calibrate",
+)
 
 # Of these keys the values differ from run to run or from machine to machine; their form is kept.
 NOT_FROZEN = {"seconds", "peak_memory_mib", "versions", "latency_ms"}
