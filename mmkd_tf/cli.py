@@ -373,6 +373,29 @@ def export(
         typer.echo(f"Files: {output}")
 
 
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="The folder of a run; several to compare.", metavar="DIR")
+    ],
+    output: Annotated[
+        Path | None, Flag(help="Of several, the page; by default comparison.html.")
+    ] = None,
+) -> None:
+    """Make the report of a run again, or a page that compares runs."""
+    quiet_tensorflow()
+    with errors_for_people():
+        from mmkd_tf.run_report import RUNS_FILE, report_again, report_runs
+
+        if len(folders) == 1 and output is not None:
+            raise ValueError("`--output`: only of several runs; one run's page is in its folder.")
+        if len(folders) == 1:
+            page = report_again(folders[0])
+        else:
+            page = report_runs(folders, output or Path(RUNS_FILE))
+    typer.echo(f"Page: {page}")
+
+
 def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
     """Finds mistakes before the work; lists them all."""
     from mmkd_tf.export.tflite import AUTO, LEVELS

@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -20,8 +21,9 @@ from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import temperatures_of
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.card import model_card
-from mmkd_tf.report.page import report_page
+from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
+from mmkd_tf.report.verdict import verdict
 from mmkd_tf.roles import (
     STUDENTS,
     inherited_from,
@@ -32,6 +34,7 @@ from mmkd_tf.roles import (
 )
 from mmkd_tf.run_data import load_dataset, read_dataset, with_features
 from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
+from mmkd_tf.run_report import keep_test_outputs, write_report
 from mmkd_tf.run_training import (
     choose_teacher,
     compare_teacher,
@@ -84,7 +87,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         finetuning = {"part": config.teacher.finetune, **found.describe()}
         reporter.say(say.finetuning({"finetuning": finetuning}))
     del raw  # what only a fine-tuning reads
-    models = untrained(config, dataset)
+    models, history = untrained(config, dataset), History(folder.path)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)
 
@@ -115,7 +118,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                 dataset,
                 config,
                 backup=folder.state / name,
-                callbacks=[reporter.epochs(config.training.epochs)],
+                callbacks=[reporter.epochs(config.training.epochs), history.callback(name)],
             )
             folder.save_model(name, models[name])
 
@@ -134,6 +137,9 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         evaluated["student"]["agreement_with_teacher"] = task.agreement(
             teacher_outputs=predicted["teacher"]["test"],
             student_outputs=predicted["student"]["test"],
+        )
+        kept = keep_test_outputs(
+            folder, dataset, {name: each["test"] for name, each in predicted.items()}
         )
         if task.gives_probabilities and (found := temperatures_of(models["teacher"])):
             evaluated["teacher"]["temperatures"] = found
@@ -169,6 +175,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "task": task.name,
         "dataset": _describe(dataset),
         **evaluated,
+        **kept,
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "teacher_comparison": comparison,
         "finetuning": finetuning,
@@ -179,14 +186,16 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "transfer": transfer,
         "calibration": calibration,
         "exports": exports,
+        "history": history.read(),
         "seconds": folder.seconds(),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
         "config": given.model_dump(),
     }
+    results["verdict"] = asdict(verdict(results))
     folder.write_text("model_card.md", model_card(results))
-    folder.write_text("report.html", report_page(results))
+    write_report(folder, results)
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.finish()
     return results

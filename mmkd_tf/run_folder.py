@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from mmkd_tf.config import RunConfig, make_config
 from mmkd_tf.setting_names import differences, full_names, grouped, read_yaml
@@ -113,6 +114,11 @@ class RunFolder:
         """Writes a text file; `name` may lie in a folder within."""
         with whole_file(self.path / name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
+
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Writes NumPy arrays by name as one compressed file."""
+        with whole_file(self.path / name) as unfinished:
+            np.savez_compressed(unfinished, **arrays)
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Writes `<name>.keras`."""

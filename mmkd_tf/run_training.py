@@ -31,6 +31,7 @@ from mmkd_tf.distill.transfer import TransferRows, joined, unlabelled_rows
 from mmkd_tf.evaluate.statistics import Predictions, teacher_gap
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import heads_of
+from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.roles import (
     STUDENTS,
@@ -225,7 +226,7 @@ def choose_teacher(
     """
     if comparison := folder.read_comparison():
         return comparison
-    found, task = {}, dataset.task
+    found, task, history = {}, dataset.task, History(folder.path)
     folder.state.mkdir(exist_ok=True)
     for kind in config.teacher_candidates:
         own, name = config.with_teacher(kind), f"teacher_{kind}"
@@ -235,7 +236,7 @@ def choose_teacher(
             model = folder.load_model(f"{STATE_FOLDER}/{name}")
             if model is None:
                 model = untrained_teacher(own, seen)
-                callbacks = [reporter.epochs(config.training.epochs)]
+                callbacks = [reporter.epochs(config.training.epochs), history.callback(name)]
                 train_model(
                     "teacher",
                     {"teacher": model},

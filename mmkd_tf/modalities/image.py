@@ -14,7 +14,12 @@ from pydantic import BaseModel, Field, model_validator
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.image_damage import DAMAGES
 from mmkd_tf.modalities.modality import InputOptions, Modality, checked_changes, is_absent
-from mmkd_tf.modalities.picture_files import decode_picture, read_pictures, resized
+from mmkd_tf.modalities.picture_files import (
+    decode_picture,
+    read_pictures,
+    resized,
+    thumbnail,
+)
 from mmkd_tf.modalities.tokens import SummaryAndTokens
 
 MIN_SIZE, MAX_SIZE = 8, 1024
@@ -314,6 +319,9 @@ class Image(Modality):
         return {"layout": "RGB, channels last", "range": [0, 255]}
 
     # Words.
+
+    def shown(self, value: np.ndarray) -> dict[str, str]:
+        return {"form": "picture", "data": thumbnail(value)}
 
     def describe(self) -> str:
         return f"uint8 RGB, {self.height} x {self.width} pixels"

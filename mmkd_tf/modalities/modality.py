@@ -268,6 +268,16 @@ class Modality(ABC):
     def describe(self) -> str:
         """Says in a few words what the tensor holds."""
 
+    def shown(self, value) -> dict[str, str]:
+        """How a report shows one present value, a raw one where the kind keeps these.
+
+        Returns:
+            `form`, which names a macro of `mmkd_tf/report/templates/examples.html`, and what that
+            shows: of a `picture` or a `sound` its `data`, a data URI of some KiB; of a `text` the
+            `words`.
+        """
+        return {"form": "text", "words": f"a {self.noun}"}
+
     limits: ClassVar[str] = ""  # one sentence on what is lost, for the model card
     example: ClassVar[str] = ""  # Python code of a value, for the model card
 

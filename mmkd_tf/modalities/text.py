@@ -36,6 +36,7 @@ _FOLDED[list(FOLD)] = list(FOLD.values())
 
 LONGEST_AUTOMATIC_LENGTH = 32
 LONGEST_TEXT = 100_000  # characters of a cell
+_SHOWN = 160  # characters, in a report
 VOCABULARY_FILE = "vocab.txt"
 
 
@@ -293,6 +294,10 @@ class Text(Modality):
     @classmethod
     def missing(cls) -> str:
         return "a text with words"
+
+    def shown(self, value: str) -> dict[str, str]:
+        cut = value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "..."
+        return {"form": "text", "words": cut}
 
     def describe(self) -> str:
         known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from mmkd_tf.report import run_tables as tables
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.tables import wrapped
+from mmkd_tf.report.verdict import ONE_SEED, verdict
 
 _FURTHER = (
     say.teacher_comparison,
@@ -23,10 +24,11 @@ def summary(results: Mapping) -> str:
     peak = results.get("peak_memory_mib")
     memory = "" if peak is None else f", peak memory {peak:,.0f} MiB"
     parts = [
+        "",
+        wrapped(verdict(results).sentence),
         "\nOn the test split:",
         tables.comparison(results).to_text(),
-        wrapped(say.gain(results)),
-        wrapped(say.chance(results)),
+        wrapped(ONE_SEED),
         *(wrapped(text) for text in (tell(results) for tell in _FURTHER) if text),
         *_robustness(results),
         "",

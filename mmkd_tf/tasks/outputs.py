@@ -55,20 +55,29 @@ def ratio(part, whole) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.asarray(whole) > 0)
 
 
-def calibration_gap(*, confidence: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> float:
-    """Expected calibration error: how far probabilities are from how often they come true.
+def reliability_bins(
+    *, confidence: np.ndarray, right: np.ndarray, num_bins: int = 15
+) -> list[dict]:
+    """Sorts answers into bins of equal width by how sure a model is of them.
 
-    Mean over the examples of `|share correct - confidence|` of their bin, in bins of equal width of
-    `confidence`, float `[n]`, 0 to 1; `correct` is 0 or 1, `[n]`.
+    Args:
+        confidence: Probabilities, `[n]`.
+        right: Whether that came true, 0 or 1, `[n]`.
+        num_bins: How many there are; those without answers are left out.
 
-    References:
-        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
+    Returns:
+        For each bin the mean `confidence`, the share of `right` and the `count`.
     """
     # Bins are open on the left, so that a confidence of 1 falls into the last one.
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.zeros(num_bins)
-    np.add.at(gaps, bins, correct - confidence)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return [
+        {
+            "confidence": float(confidence[bins == place].mean()),
+            "right": float(right[bins == place].mean()),
+            "count": int((bins == place).sum()),
+        }
+        for place in np.unique(bins)
+    ]
 
 
 def by_output(columns: Mapping[str, Sequence]) -> list[dict]:
