@@ -9,7 +9,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from mmkd_tf.report.figures import CURVES, PAGE_COLOURS, page_axes
 
-_HEIGHT_OF_LABEL = 0.09  # of the panel
+_HEIGHT_OF_LABEL = 0.08  # of the panel
+_MOST_LINEAR = 15  # the greatest cost divided by the least, beyond which the scale is logarithmic
+_WORDS = {"fontsize": 8, "color": PAGE_COLOURS["ink"]}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def cost_figure(
 ) -> Figure:
     """Draws what models and files cost against how good they are; further up and left is better.
 
-    `lines` are figures by name without a cost, such as that of an answer that looks at no input.
+    `lines` are figures by name without a cost, such as that of a teacher that is no file.
     """
     figure, axes = page_axes(4.4, 2.9)
     for point in points:
@@ -47,18 +49,22 @@ def cost_figure(
         marks = {"marker": "o" if point.is_file else "s", "markersize": 7, "zorder": 3}
         marks |= {"markerfacecolor": fill, "markeredgecolor": edge, "linestyle": "none"}
         axes.plot([point.cost], [point.score], **marks, clip_on=False)
-    axes.set_xscale("log")
     costs = [end for p in points for end in (p.cost, *(p.spread or ()))]
     low, high = min(costs), max(costs)
-    axes.set_xlim(low / (high / low) ** 0.1 / 1.3, high * (high / low) ** 0.1 * 1.3)
+    if high / low > _MOST_LINEAR:
+        axes.set_xscale("log")
+        axes.set_xlim(low / (high / low) ** 0.1, high * (high / low) ** 0.1)
+    else:
+        axes.set_xlim(0, 1.1 * high)
     heights = [point.score for point in points] + list(lines.values())
-    margin = 0.12 * ((max(heights) - min(heights)) or 1)
+    margin = 0.15 * ((max(heights) - min(heights)) or 1)
     axes.set_ylim(min(heights) - margin, max(heights) + margin)
     for name, height in lines.items():
         axes.axhline(height, color=PAGE_COLOURS["quiet"], linestyle=":", linewidth=1.4)
-        place = {"xy": (0.01, height), "xycoords": ("axes fraction", "data")}
-        axes.annotate(name, **place, **_words(3), textcoords="offset points")
-    _label(axes, points, lines)
+        up = -9 if height < sum(heights) / len(heights) else 3  # away from the points
+        place = {"xy": (0.99, height), "xycoords": ("axes fraction", "data"), "ha": "right"}
+        axes.annotate(name, **place, xytext=(0, up), textcoords="offset points", **_WORDS)
+    _label(axes, points)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(cost)
@@ -66,22 +72,32 @@ def cost_figure(
     return figure
 
 
-def _words(up: float) -> dict:
-    return {"xytext": (0, up), "fontsize": 8, "color": PAGE_COLOURS["ink"]}
-
-
-def _label(axes: Axes, points: Sequence[Point], lines: Mapping[str, float]) -> None:
+def _label(axes: Axes, points: Sequence[Point]) -> None:
     """Writes names beside points, on the side where there is room, none over another."""
-    low, high = axes.get_ylim()
-    step = _HEIGHT_OF_LABEL * (high - low)
-    middle = (axes.get_xlim()[0] * axes.get_xlim()[1]) ** 0.5
-    last = {"left": -float("inf"), "right": -float("inf")}
-    for point in sorted(points, key=lambda point: point.score):
-        side = "left" if point.cost < middle else "right"
-        height = last[side] = max(point.score, last[side] + step)
-        shift = (8, -3) if side == "left" else (-8, -3)
-        place = {"xy": (point.cost, height), "xytext": shift, "textcoords": "offset points"}
-        axes.annotate(point.label, ha=side, fontsize=8, color=PAGE_COLOURS["ink"], **place)
+    to_axes = axes.transData + axes.transAxes.inverted()
+    sides = {"left": [], "right": []}
+    for point in points:
+        place = tuple(to_axes.transform((point.cost, point.score)))
+        sides["left" if place[0] < 0.5 else "right"].append((place, point.label))
+    line = {"arrowstyle": "-", "color": PAGE_COLOURS["line"], "shrinkA": 0, "shrinkB": 4}
+    for side, named in sides.items():
+        named.sort(key=lambda each: (each[0][1], -each[0][0]))
+        heights = []
+        for (_, height), _ in named:
+            heights.append(max([height, *(h + _HEIGHT_OF_LABEL for h in heights[-1:])]))
+        lower = max([0.0, *(height - 1 for height in heights[-1:])])
+        for (place, label), height in zip(named, heights, strict=True):
+            axes.annotate(
+                label,
+                xy=place,
+                xytext=(place[0] + (0.035 if side == "left" else -0.035), height - lower),
+                xycoords="axes fraction",
+                textcoords="axes fraction",
+                ha=side,
+                va="center",
+                arrowprops=line if abs(height - lower - place[1]) > 0.02 else None,
+                **_WORDS,
+            )
 
 
 def learning_figure(curves: Mapping[str, tuple[Sequence, Sequence]], *, score: str) -> Figure:

@@ -42,8 +42,6 @@ def costs(results: Mapping) -> list[Markup]:
     score, key = task.words.headline, task.headline
     models = {name: results[name] for name in say.MODELS if name in results}
     files = [made for made in results["exports"] if made.get("test_accuracy") is not None]
-    naive = comparison_of(results)["naive"]
-    lines = {"no input looked at": naive["score"]} if naive else {}
     sizes = [
         Point(
             say.MODELS[name],
@@ -54,7 +52,7 @@ def costs(results: Mapping) -> list[Markup]:
         for name, model in models.items()
     ]
     sizes += [Point(each["file"], each["bytes"] / _KIB, each["test_accuracy"]) for each in files]
-    shown = [(sizes, "KiB", lines)]
+    shown = [(sizes, "KiB", {})]
     times = [
         Point(
             each["file"],
@@ -66,8 +64,7 @@ def costs(results: Mapping) -> list[Markup]:
         if each.get("latency_ms")
     ]
     if times:
-        lines = {"teacher": models["teacher"]["test"][key], **lines}
-        shown.append((times, "ms a call", lines))
+        shown.append((times, "ms a call", {"teacher": models["teacher"]["test"][key]}))
     return [
         svg(
             cost_figure(points, cost=cost, score=score, lines=at),

@@ -52,7 +52,7 @@ def exports_text(exports: Sequence[Mapping]) -> str:
     """Writes the exported files beside Keras, and the levels that were tried, as plain text."""
     files = tables.files(exports)
     tried = tables.levels(exports)
-    parts = [files.without(files.columns[-1]).to_text()]
+    parts = [files.without("most calls", files.columns[-1]).to_text()]
     parts += [f"\n{table.to_text()}" for table in tried]
     if tried:
         parts.append(wrapped(say.LEVELS))

@@ -30,7 +30,7 @@ RULE = (
 )
 ONE_SEED = (
     "The intervals speak of the choice of the test examples alone, of a run with one seed: another "
-    "seed gives other figures. `mmkd-tf study` repeats the comparison over seeds."
+    "seed gives other figures. mmkd-tf study repeats the comparison over seeds."
 )
 
 
@@ -157,8 +157,7 @@ def _decide(compared: Mapping) -> tuple[str, str]:
     student, found = "the distilled student", compared["differences"]
     over, behind = found.get("over_naive"), found.get("to_teacher")
     if compared["num_examples"] < LEAST_EXAMPLES:
-        few = f"{compared['num_examples']:,} test examples"
-        return UNCLEAR, f"Can't be told from {few} whether to ship {student}"
+        return UNCLEAR, f"Too few test examples to tell whether to ship {student}"
     if over is None or over["interval"] is None:
         return UNCLEAR, f"Can't be told whether to ship {student}, for want of intervals"
     if over["interval"][0] <= 0:
@@ -229,7 +228,7 @@ def _brought(results: Mapping, compared: Mapping, name: str) -> str:
     task, found = task_of(results), compared["differences"][name]
     text = difference_words(task, found["difference"])
     if found["interval"] is None:
-        return text
+        return f"{text} (how much of that is chance is not known)"
     text += f" (95 %: {interval_words(task, found['interval'], signed=True)}"
     chance = "" if _beyond(found, 1) or _beyond(found, -1) else ", no more than chance can make"
     return f"{text}{chance})"
