@@ -1,4 +1,4 @@
-"""How the documentation site is made: `sphinx-build -nW -c docs . site`, from the project's folder.
+"""How the documentation site is made: `sphinx-build -W -c docs . site`, from the project's folder.
 
 The project's folder is the source, so that links between pages, notebooks and files are the same
 here and on the site. Nothing is fetched when it is built, nor when it is read.
@@ -28,6 +28,8 @@ myst_heading_anchors = 4
 nb_execution_mode = "off"  # tests/test_notebooks.py runs them; pages show the outputs in git
 html_math_renderer = "mathml"
 
+default_role = "code"  # docstrings have single backquotes
+autodoc_inherit_docstrings = False
 autodoc_typehints = "none"  # the docstrings say it in words
 autodoc_member_order = "groupwise"
 napoleon_use_rtype = False
@@ -40,4 +42,3 @@ html_copy_source = False
 html_show_sphinx = False
 html_additional_pages = {"index": "start.html"}
 templates_path = ["_templates"]
-

@@ -122,18 +122,18 @@ def mathml(display: str) -> tuple:
     return visit, None
 
 
-def said_at_the_top(app, what, name, member, skip, options) -> bool | None:
-    """Leaves out of a package's page what the first page has, as it is public there too."""
-    here = app.env.ref_context.get("py:module") or app.env.current_document.autodoc_module
-    return True if here != "mmkd_tf" and name in import_module("mmkd_tf").__all__ else None
+def said_above(app, kind, name, member, skip, options) -> bool | None:
+    """Leaves out of a package what `mmkd_tf` offers too: it stands there."""
+    above = import_module("mmkd_tf").__all__
+    return True if app.env.current_document.autodoc_module in PUBLIC[1:] and name in above else None
 
 
 def check_public_names(app, env) -> None:
     """Warns of public names that the reference lacks; with -W the build then fails."""
     there = env.get_domain("py").objects
     for package in PUBLIC:
-        for name in import_module(package).__all__:
-            if not {f"{package}.{name}", f"mmkd_tf.{name}"} & set(there):
+        for name in getattr(import_module(package), "__all__", ()):
+            if f"{package}.{name}" not in there and f"mmkd_tf.{name}" not in there:
                 log.warning("docs/api.md: no entry for %s.%s", package, name)
 
 
@@ -142,5 +142,6 @@ def setup(app) -> dict:
     for name in MAKERS:
         app.add_directive(name, FromCode)
     app.add_html_math_renderer("mathml", mathml("inline"), mathml("block"))
+    app.connect("autodoc-skip-member", said_above)
     app.connect("env-check-consistency", check_public_names)
     return {"parallel_read_safe": True}
