@@ -4,7 +4,7 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,8 +91,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
-    given = {"data": data, "image": image, "text": text, "label": label, "task": task}
+    given: dict[str, Any] = {"data": data, "image": image, "text": text, "label": label}
     given |= {
+        "task": task,
         "epochs": epochs,
         "validation": validation,
         "test": test,
@@ -174,7 +175,8 @@ def study(
         ),
     ] = None,
     config: Annotated[Path | None, Flag(help="A YAML file: datasets, recipes, settings.")] = None,
-    output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")] = ...,
+    *,
+    output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")],
     seeds: Annotated[int | None, Flag(help="Number of seeds; 5 by default.")] = None,
     jobs: Annotated[
         int | None, Flag(help="Seeds trained at once; by default what the machine can hold.")
@@ -364,7 +366,7 @@ def export(
             config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
         is_student = model.startswith("student")
         settings = export_settings(config, dataset) if is_student else config.export
-        options = {"quantize": quantize, "batch_size": batch_size or None}
+        options: dict[str, Any] = {"quantize": quantize, "batch_size": batch_size or None}
         options["temperature"] = export_temperature(model, loaded, dataset, config)
         reporter = Reporter()
         with reporter.stage(f"Exporting the model {model}", lambda seconds: None):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -103,7 +104,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         doing = TITLES.get(name, f"Training the {name.replace('_', ' ')} ({{}})")
         number = num_parameters(name, models[name], config)
         with stage(name, doing.format(f"{number:,} parameters")):
-            teaching = {}
+            teaching: dict[str, Any] = {}
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
@@ -124,7 +125,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
 
     with stage("evaluation", "Evaluating on the test split"):
         predicted = {name: predict(name, model, dataset) for name, model in models.items()}
-        evaluated = {
+        evaluated: dict[str, dict[str, Any]] = {
             name: {
                 "parameters": num_parameters(name, model, config),
                 **evaluate(predicted[name], dataset),

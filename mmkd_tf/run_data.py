@@ -1,6 +1,6 @@
 """The data of a run: read as its settings say, with features of pretrained encoders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmkd_tf.backbones.encoder import Encoder
@@ -35,7 +35,8 @@ def read_dataset(config: RunConfig) -> Dataset:
         unlabelled=data.unlabelled,
         unlabelled_rows=data.unlabelled_rows,
     )
-    dataset = (from_table if is_table(data.source) else from_tfds)(
+    read: Callable[..., Dataset] = from_table if is_table(data.source) else from_tfds
+    dataset = read(
         data.source,
         inputs=config.inputs,
         label=data.label,

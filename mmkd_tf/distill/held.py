@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -124,9 +125,9 @@ def with_held(
         for name in held
     }
     row = 0
-    given = {"views": views, "seed": seed, "augment": augment, "batch_size": _AT_ONCE}
+    shown = view_batches(seen, views=views, seed=seed, augment=augment, batch_size=_AT_ONCE)
     with steps("views through the blocks that are held", len(next(iter(made.values())))) as advance:
-        for batch, labels in view_batches(seen, **given):
+        for batch, labels in shown:
             rows = tf.range(row, row + len(labels))
             size = len(seen.splits["train"])
             seeds = tf.stack([rows % size, first_view_seed(seed) + rows // size], 1)
@@ -137,7 +138,7 @@ def with_held(
                 made[name][row : row + len(labels)] = outputs[name](values)
             row += len(labels)
             advance(len(labels))
-    forms = {
+    forms: dict[str, Any] = {
         name: HeldOutputs(name, values.reshape([views, -1, *shapes[name]]), seed)
         for name, values in made.items()
     }

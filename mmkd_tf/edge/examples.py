@@ -1,7 +1,7 @@
 """Asks a file about examples as people have them: readers by kind of input, and `Session`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -38,10 +38,10 @@ class Reader(Protocol):
         """
 
 
-READERS: dict[str, type[Reader]] = {"image": PictureReader, "text": TextReader}
+READERS: dict[str, Callable[..., Reader]] = {"image": PictureReader, "text": TextReader}
 
 
-def register_reader(kind: str, reader: type[Reader]) -> None:
+def register_reader(kind: str, reader: Callable[..., Reader]) -> None:
     """Lets files with inputs of another kind, as `mmkd.json` names it, be read.
 
     Raises:
@@ -103,7 +103,7 @@ class ExampleReader:
         names = " and ".join(self.readers)
         if not isinstance(example, Mapping):
             return [TypeError(f"a dict of {names}. Received: {type(example).__name__}.")]
-        errors = []
+        errors: list[Exception] = []
         for name, value in example.items():
             if value is not None and name not in self.readers:
                 errors.append(

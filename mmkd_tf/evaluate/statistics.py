@@ -123,19 +123,19 @@ def teacher_gap(
     """
     _check([teacher], [student_alone], [student_alone], num_resamples)
     score, labels = teacher.task.score, teacher.labels
-    scores = teacher.example_scores, student_alone.example_scores
-    only = (None, None)
-    if scores[0] is None:
+    scores, others = teacher.example_scores, student_alone.example_scores
+    only: tuple[int | None, int | None] = (None, None)
+    if scores is None or others is None:
         drawn = rng.integers(len(labels), size=(MEASURED_RESAMPLES, len(labels)))
         gaps = np.array([_gap(teacher, student_alone, rows) for rows in drawn])
     else:
-        gaps = _resample_examples([scores[0] - scores[1]], num_resamples, rng)[:, 0]
+        gaps = _resample_examples([scores - others], num_resamples, rng)[:, 0]
         if teacher.task.has_one_class:
-            only = tuple(int(np.sum(scores[i] > scores[1 - i])) for i in (0, 1))
-    figures = [score(labels=labels, outputs=p.outputs) for p in (teacher, student_alone)]
+            only = int(np.sum(scores > others)), int(np.sum(others > scores))
+    ours, theirs = (score(labels=labels, outputs=p.outputs) for p in (teacher, student_alone))
     interval = percentiles(gaps)
     return TeacherGap(
-        len(labels), *figures, figures[0] - figures[1], interval, *only, interval[0] > 0
+        len(labels), ours, theirs, ours - theirs, interval, only[0], only[1], interval[0] > 0
     )
 
 
@@ -187,9 +187,10 @@ def compare(
     """
     _check(teacher, student_alone, student, num_resamples)
     pairs = list(zip(student, student_alone, strict=True))
-    by_example = student[0].example_scores is not None
+    scores = [(s.example_scores, a.example_scores) for s, a in pairs]
+    per_example = [s - a for s, a in scores if s is not None and a is not None]
+    by_example = bool(per_example)
     if by_example:
-        per_example = [s.example_scores - a.example_scores for s, a in pairs]
         differences = np.array([values.mean() for values in per_example])
     else:
         differences = np.array([s.score - a.score for s, a in pairs])

@@ -36,7 +36,7 @@ def median_ms(run: Callable, rows: list, *, calls: int = 100, seconds: float = 2
     """Calls `run` on the rows in turn and gives the median time in milliseconds."""
     for index in range(max(1, calls // 10)):
         run(rows[index % len(rows)])
-    times, end = [], time.perf_counter() + seconds
+    times, end = list[float](), time.perf_counter() + seconds
     while len(times) < calls and (len(times) < 5 or time.perf_counter() < end):
         start = time.perf_counter()
         run(rows[len(times) % len(rows)])
@@ -64,7 +64,7 @@ def interleaved_times_ms(
     size = next(iter(runners.values())).batch_size
     size = 1 if size == ANY_SIZE else size
     calls = _batches(inputs, size, _ROUNDS * _CALLS_A_ROUND)
-    times = {name: [] for name in runners}
+    times: dict[str, list[float]] = {name: [] for name in runners}
     end = time.perf_counter() + _SECONDS_A_FILE * len(runners)
     for index in range(1 + _ROUNDS):  # the first warms up
         if index > _MIN_ROUNDS and time.perf_counter() > end:

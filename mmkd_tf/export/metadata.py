@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -128,7 +129,7 @@ def _outputs(
     model: schema.ModelT, signature: schema.SignatureDefT, task: Task, temperature: float | None
 ) -> dict[str, dict]:
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.outputs}
-    entry = {} if task.output_range is None else {"range": list(task.output_range)}
+    entry: dict[str, Any] = {} if task.output_range is None else {"range": list(task.output_range)}
     entry |= {} if task.threshold is None else {"threshold": task.threshold}
     entry |= {} if temperature is None else {"temperature": temperature}
     return {names[index]: dict(entry) for index in model.subgraphs[signature.subgraphIndex].outputs}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -122,7 +123,7 @@ def export_tflite(
     problems += _text_problems(texts, examples, vocabulary, text_input)
     problems += _label_problems(examples, labels, len(class_names), options.task)
     problems += temperature_problems(options.temperature, options.task)
-    about = {"class_names": class_names, "task": options.task}
+    about: dict[str, Any] = {"class_names": class_names, "task": options.task}
     inputs = check_model(
         model, examples=examples, modalities=modalities, problems=problems, **about
     )
@@ -223,7 +224,7 @@ def _add_vocabulary(
         more = f"Of the texts {texts} give `modalities`." if texts else "Leave it out."
         return [f"`vocabulary`: None for a model that does not read one text. {received} {more}"]
     try:
-        text = found[texts[0]]
+        text: Any = found[texts[0]]
         found[texts[0]] = type(text)(text.name, vocabulary=vocabulary, length=text.length)
     except ValueError as error:
         return [str(error)]

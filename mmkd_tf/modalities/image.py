@@ -9,11 +9,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.image_damage import DAMAGES
-from mmkd_tf.modalities.modality import InputOptions, Modality, checked_changes, is_absent
+from mmkd_tf.modalities.modality import (
+    InputOptions,
+    Modality,
+    StudentOptions,
+    checked_changes,
+    is_absent,
+)
 from mmkd_tf.modalities.picture_files import (
     decode_picture,
     read_pictures,
@@ -30,7 +36,7 @@ _HASHED_AT_ONCE = 256
 _NOISES = 2**18
 
 
-class StudentImageOptions(BaseModel, extra="forbid", frozen=True):
+class StudentImageOptions(StudentOptions):
     """What is different for the students."""
 
     size: int | None = Field(
@@ -55,7 +61,7 @@ class ImageOptions(InputOptions):
         return self
 
 
-class Image(Modality):
+class Image(Modality[np.ndarray, ImageOptions]):
     """A picture as uint8 RGB `[height, width, 3]`, values 0 to 255; all zeros is absent.
 
     Raw values are such arrays of any size. A present picture that would become all black is all
@@ -95,8 +101,7 @@ class Image(Modality):
         folder: Path | None = None,
         allow_outside: bool = False,
     ) -> tuple[np.ndarray, dict[int, str]]:
-        where = {"folder": folder, "allow_outside": allow_outside}
-        return read_pictures(cells, size=options.size, **where)
+        return read_pictures(cells, size=options.size, folder=folder, allow_outside=allow_outside)
 
     @classmethod
     def absent(cls, values: np.ndarray) -> np.ndarray:
@@ -104,7 +109,7 @@ class Image(Modality):
 
     @classmethod
     def content_keys(cls, values: np.ndarray) -> list[bytes]:
-        return [hashlib.sha256(np.ascontiguousarray(pixels)).digest() for pixels in values]
+        return [hashlib.sha256(np.ascontiguousarray(pixels).data).digest() for pixels in values]
 
     @classmethod
     def copy_keys(cls, values: np.ndarray) -> np.ndarray:
@@ -117,7 +122,7 @@ class Image(Modality):
         for start in range(0, len(values), _HASHED_AT_ONCE):
             pictures = tf.cast(values[start : start + _HASHED_AT_ONCE], tf.float32)
             patches = tf.image.resize(pictures, [8, 9], method="area").numpy()
-            light = np.rint(patches @ np.float32([0.299, 0.587, 0.114]))
+            light = np.rint(patches @ np.array([0.299, 0.587, 0.114], np.float32))
             bits = np.packbits((light[:, :, 1:] > light[:, :, :-1] + 1).reshape(-1, 64), axis=1)
             found = keys[start : start + _HASHED_AT_ONCE]
             found[:, 0] = bits.view(np.int64)[:, 0]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mmkd_tf.edge.tokenizer import (
     FOLD,
@@ -24,7 +24,7 @@ from mmkd_tf.edge.tokenizer import (
 )
 from mmkd_tf.modalities.cells import is_missing, quote
 from mmkd_tf.modalities.draws import uniform_draws
-from mmkd_tf.modalities.modality import InputOptions, Modality, checked_changes
+from mmkd_tf.modalities.modality import InputOptions, Modality, StudentOptions, checked_changes
 from mmkd_tf.modalities.text_damage import DAMAGES
 from mmkd_tf.modalities.tokens import SummaryAndTokens, WordPresence
 
@@ -40,7 +40,7 @@ _SHOWN = 160  # characters, in a report
 VOCABULARY_FILE = "vocab.txt"
 
 
-class StudentTextOptions(BaseModel, extra="forbid", frozen=True):
+class StudentTextOptions(StudentOptions):
     """What is different for the students."""
 
     length: int | None = Field(
@@ -66,7 +66,7 @@ class TextOptions(InputOptions):
     student: StudentTextOptions = StudentTextOptions()
 
 
-class Text(Modality):
+class Text(Modality[Sequence[str], TextOptions]):
     """A text as `length` token ids, int32, filled with 0 on the right. Raw values are strings.
 
     Args:

@@ -89,7 +89,7 @@ def temperatures_of(teacher: keras.Model) -> dict[str, float] | None:
 def heads_of(teacher: keras.Model) -> list[keras.Model]:
     """The heads of a cross-fitted teacher, by number; none of another teacher."""
     names = {layer.name for layer in teacher.layers}
-    found = []
+    found: list[keras.Model] = []
     while HEAD.format(len(found)) in names:
         found.append(teacher.get_layer(HEAD.format(len(found))))
     return found

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -29,7 +30,7 @@ def study_figure(results: Mapping) -> Figure:
     grid = figure.subplots(len(splits), len(datasets), squeeze=False)
     tasks = {name: study_task(results, name) for name in datasets}
     for row, split in zip(grid, splits, strict=True):
-        labels = []
+        labels: list[str] = []
         for axes, (name, values) in zip(row, datasets.items(), strict=True):
             _panel(axes, values["models"], values["splits"][split], recipes, tasks[name].headline)
             axes.set_title(f"{name}, {split}", fontsize=11)
@@ -65,7 +66,7 @@ def _pairs(axes: Axes, place: int, alone: list, distilled: list, *, labelled: bo
     left, right = place - _SHIFT, place + _SHIFT
     for pair in zip(alone, distilled, strict=True):
         axes.plot([left, right], pair, color=_GREY, linewidth=1, zorder=2)
-    points = {"s": 28, "edgecolors": _DARK, "linewidths": 1.1, "zorder": 3}
+    points: dict[str, Any] = {"s": 28, "edgecolors": _DARK, "linewidths": 1.1, "zorder": 3}
     labels = ("student alone", "distilled", "mean over seeds") if labelled else (None,) * 3
     axes.scatter([left] * len(alone), alone, facecolors="1.0", label=labels[0], **points)
     axes.scatter([right] * len(distilled), distilled, facecolors="0.25", label=labels[1], **points)
@@ -83,7 +84,7 @@ PAGE_COLOURS = {
     "card": "#050607",
 }
 _QUIET = {"color": PAGE_COLOURS["quiet"], "linewidth": 1.4}
-CURVES = {
+CURVES: dict[str, dict[str, Any]] = {
     "teacher": {**_QUIET, "linestyle": (0, (4, 2))},
     "student_scratch": {**_QUIET, "linestyle": (0, (1, 1.5))},
     "student_alone": {

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmkd_tf.config import flat, full_names
 from mmkd_tf.report.page import render, style
 from mmkd_tf.report.sentences import task_of
 from mmkd_tf.report.tables import Table, figure
 from mmkd_tf.report.verdict import comparison_of, interval_words, score_words, verdict
+from mmkd_tf.setting_names import flat, full_names
 
 
 def runs_page(runs: Mapping[str, Mapping]) -> str:

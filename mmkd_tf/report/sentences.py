@@ -1,7 +1,8 @@
 """Sentences about the results of a run, the same at the terminal, on the page and on the card."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -44,7 +45,7 @@ def task_of(values: Mapping) -> Task:
     return find_task(values.get("task", DEFAULT_TASK))
 
 
-def setting(results: Mapping, name: str) -> object:
+def setting(results: Mapping, name: str) -> Any:
     """A setting of a run by its full name, such as `training.epochs`; None if it is not there."""
     return full_names(results.get("config", {})).get(name)
 
@@ -281,7 +282,7 @@ def command(results: Mapping) -> str:
     return shlex.join(parts)
 
 
-def compared_on(exports: list[dict]) -> str:
+def compared_on(exports: Sequence[Mapping]) -> str:
     """How many validation examples exported files were compared on."""
     return " or ".join(f"{count:,}" for count in sorted({made["num_examples"] for made in exports}))
 

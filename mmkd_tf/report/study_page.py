@@ -90,7 +90,7 @@ def _closed(share: float | None) -> str:
 
 def _models(results: Mapping, split: str) -> list[Table]:
     """All figures of all models; a table for the datasets with the same figures."""
-    tables = {}
+    tables: dict = {}
     for dataset, values in results["datasets"].items():
         columns = study_task(results, dataset).words.columns
         known = {key: (title, form) for title, key, form in columns}
