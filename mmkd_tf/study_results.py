@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mmkd_tf.config import RunConfig, differences, grouped
+from mmkd_tf.config import RunConfig
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
+from mmkd_tf.report.verdict import study_verdict
 from mmkd_tf.roles import expert_name
 from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions
+from mmkd_tf.setting_names import differences, grouped
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
@@ -270,7 +272,10 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
     return {
         "examples": len(first.labels[split]),
         "models": models,
-        "comparisons": {name: asdict(each) for name, each in comparisons.items()},
+        "comparisons": {
+            name: {**asdict(each), "verdict": study_verdict(each, task)}
+            for name, each in comparisons.items()
+        },
     }
 
 

@@ -1,20 +1,12 @@
 import pytest
 import yaml
 
-from mmkd_tf.config import (
-    DistillationSettings,
-    RunConfig,
-    differences,
-    full_names,
-    grouped,
-    make_config,
-    parse_settings,
-    setting_names,
-)
+from mmkd_tf.config import DistillationSettings, RunConfig, make_config
 from mmkd_tf.modalities import KINDS, register_modality
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.models.builder import MODALITY_DROPOUT
 from mmkd_tf.run_folder import OLDER
+from mmkd_tf.setting_names import differences, full_names, grouped, parse_settings, setting_names
 from mmkd_tf.settings import GENERATORS
 from mmkd_tf.tasks import find_task
 
@@ -122,6 +114,11 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "batch_size": 16,
         "weight_decay": 0.01,
         "augment": False,
+        "augment_strength": 1.0,
+        "restore": "last",
+        "early_stopping": None,
+        "class_weight": "none",
+        "precision": "float32",
     }
     assert (config.export.text_input, config.export.author) == ("bytes", "somebody")
     assert (config.seed, config.robustness) == (3, False)
@@ -134,7 +131,15 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "student.compare_scratch",
         "data.unlabelled",
         "data.unlabelled_rows",
+        "export.calibrate",
         "distillation.transfer_share",
+        "training.augment_strength",
+        "training.restore",
+        "training.early_stopping",
+        "training.class_weight",
+        "training.precision",
+        "export.quantize",
+        "fast",
         *(f"distillation.{name}" for name in GENERATORS),
         *OLDER,
     }
@@ -209,7 +214,7 @@ def test_all_problems_are_listed_at_once():
     message = str(error.value)
     for name in ("`training.epochs`", "`distillation.temperature`", "`epoch`", "`data.validation`"):
         assert message.count(name) == 1
-    assert "Received: -1" in message and "Settings are: data.source, data.label" in message
+    assert "Received: -1" in message and "mmkd-tf settings" in message
     assert "Did you mean training.epochs?" in message
 
 

@@ -14,6 +14,7 @@ from mmkd_tf.backbones.backbone import Backbone
 from mmkd_tf.edge.tokenizer import split_words
 from mmkd_tf.modalities.modality import is_absent
 from mmkd_tf.modalities.picture_files import resized
+from mmkd_tf.progress import steps
 
 # A batch of texts is cut where it would have more tokens: what a token becomes stays in the cache.
 MAX_BATCH_TOKENS = 1024
@@ -148,9 +149,11 @@ class PictureEncoder(Encoder):
         _check_batch_size(batch_size)
         features = np.zeros([len(values), self.backbone.dim], np.float32)
         present = np.flatnonzero(~is_absent(values)) if len(values) else np.zeros([0], np.int64)
-        for start in range(0, len(present), batch_size):
-            rows = present[start : start + batch_size]
-            features[rows] = _unit_length(self._apply(values[rows]).numpy())
+        with steps(f"pictures read by {self.backbone.name}", len(present)) as advance:
+            for start in range(0, len(present), batch_size):
+                rows = present[start : start + batch_size]
+                features[rows] = _unit_length(self._apply(values[rows]).numpy())
+                advance(len(rows))
         return features
 
     def first_blocks(
@@ -244,12 +247,14 @@ class TextEncoder(Encoder):
         features = np.zeros([len(ids), self.backbone.dim], np.float32)
         # Texts of one length together, so that few zeros are encoded.
         order = sorted((row for row in range(len(ids)) if ids[row]), key=lambda row: len(ids[row]))
-        while order:
-            # The longest ones first, since they decide on the number.
-            count = max(1, min(batch_size, MAX_BATCH_TOKENS // len(ids[order[-1]])))
-            order, rows = order[:-count], order[-count:]
-            encoded = self._apply(self._filled([ids[row] for row in rows])).numpy()
-            features[rows] = _unit_length(encoded)
+        with steps(f"texts read by {self.backbone.name}", len(order)) as advance:
+            while order:
+                # The longest ones first, since they decide on the number.
+                count = max(1, min(batch_size, MAX_BATCH_TOKENS // len(ids[order[-1]])))
+                order, rows = order[:-count], order[-count:]
+                encoded = self._apply(self._filled([ids[row] for row in rows])).numpy()
+                features[rows] = _unit_length(encoded)
+                advance(len(rows))
         return features
 
     def words(self) -> list[str]:

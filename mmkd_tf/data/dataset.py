@@ -209,6 +209,8 @@ class Dataset:
                 digest.update(np.ascontiguousarray(values).data)
         for modality in self.modalities.values():
             digest.update(modality.fingerprint())
+            if (strength := getattr(modality, "strength", 1.0)) != 1.0:  # another view of it
+                digest.update(f"strength {strength}".encode())
         return digest.hexdigest()
 
     def _examples(self, split: str) -> tf.data.Dataset:

@@ -9,11 +9,11 @@ import pandas as pd
 from mmkd_tf.data.assembly import assemble
 from mmkd_tf.data.dataset import UNLABELLED, Dataset
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
-from mmkd_tf.data.reading import Table, TableError, read_table
 from mmkd_tf.data.rows import Rows, check_rows
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.table_files import Table, TableError, read_table
 from mmkd_tf.tasks import DEFAULT_TASK, choose_task, find_task
 from mmkd_tf.tasks.task import MISSING, Task
 
@@ -149,12 +149,6 @@ def _rows(
         rows.problems[index], labels[index] = [reason], MISSING
     rows.unlabelled = [index for index in rows.unlabelled if index not in table.broken]
     return rows
-
-
-def is_table(source: str | Path) -> bool:
-    """Whether the source of a dataset is a table's path; other ones name TensorFlow datasets."""
-    path = Path(source)
-    return path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") or path.is_file()
 
 
 def table_name(table) -> str:

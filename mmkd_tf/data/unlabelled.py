@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.reading import Table, TableError, decode, read_table
 from mmkd_tf.data.rows import DataError, Rows, check_rows
 from mmkd_tf.edge.picture import SUFFIXES
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.processes import available_memory
+from mmkd_tf.table_files import Table, TableError, decode, read_table
 from mmkd_tf.tasks.labels import label_text
 from mmkd_tf.tasks.task import MISSING
 

@@ -15,6 +15,7 @@ from mmkd_tf.distill.training import Recipe, cosine
 from mmkd_tf.modalities.modality import teacher_form
 from mmkd_tf.models.cross_fitted import FOLD, fold_weights, heads_of
 from mmkd_tf.models.seeding import seeded
+from mmkd_tf.progress import each
 
 # From hardly any to much; decoupled, as AdamW has it.
 WEIGHT_DECAYS = (1e-3, 3e-2, 0.3)
@@ -57,11 +58,13 @@ def train_heads(
     recipe: Recipe | None = None,
     weight_decays: Sequence[float] = WEIGHT_DECAYS,
     seed: int = 0,
+    class_weight: np.ndarray | None = None,
 ) -> dict[float, float]:
     """Trains a cross-fitted teacher in place.
 
     The weight decay is chosen by the validation loss of a head trained on all rows; then each head
-    is trained with it on the rows of the other folds, and a teacher of classes is calibrated.
+    is trained with it on the rows of the other folds, one alone on all, and a teacher of classes is
+    calibrated.
 
     Args:
         teacher: Made by `cross_fitted_teacher`.
@@ -69,6 +72,7 @@ def train_heads(
         recipe: How a head is trained, but for its weight decay and seed; `head_recipe` by default.
         weight_decays: Those to choose from, decoupled.
         seed: Seed of order, dropout and of the trial heads' first weights.
+        class_weight: How much labels of each class count, float `[num_classes]`.
 
     Returns:
         By weight decay, the validation loss in nats, the least of which was taken.
@@ -81,14 +85,17 @@ def train_heads(
     if len(weight_decays) > 1:
         trials = [seeded(heads[0], seed=seed) for _ in weight_decays]
         every = [np.arange(len(answering))] * len(trials)
-        train_together(trials, features, recipe, rows=every, weight_decays=weight_decays)
+        more = {"weight_decays": weight_decays, "class_weight": class_weight}
+        train_together(trials, features, recipe, rows=every, **more)
         validation = features.splits["validation"]
         loss = dataset.task.loss(dataset.target_statistics)
         for weight_decay, trial in zip(weight_decays, trials, strict=True):
             losses[weight_decay] = float(loss(validation.labels, answers(trial, validation.inputs)))
     chosen = min(losses, key=losses.__getitem__) if losses else weight_decays[0]
     seen = [np.flatnonzero(answering != number) for number in range(len(heads))]
-    train_together(heads, features, recipe, rows=seen, weight_decays=[chosen] * len(heads))
+    seen = seen if len(heads) > 1 else [np.arange(len(answering))]
+    more = {"weight_decays": [chosen] * len(heads), "class_weight": class_weight}
+    train_together(heads, features, recipe, rows=seen, **more)
     calibrate(teacher, dataset)
     return losses
 
@@ -100,6 +107,7 @@ def train_together(
     *,
     rows: Sequence[np.ndarray],
     weight_decays: Sequence[float],
+    class_weight: np.ndarray | None = None,
 ) -> None:
     """Trains models that share nothing in place, each on rows of its own, in one TensorFlow graph.
 
@@ -113,6 +121,7 @@ def train_together(
         recipe: How each is trained, but for its weight decay; inputs are not augmented.
         rows: For each model, indices of the training rows that it sees, one or more.
         weight_decays: For each model, its decoupled weight decay.
+        class_weight: How much labels of each class count, float `[num_classes]`.
     """
     train, task = dataset.splits["train"], dataset.task
     inputs = {name: tf.constant(train.inputs[name]) for name in dataset.modalities}
@@ -129,25 +138,30 @@ def train_together(
     optimizer.build(variables)
 
     @tf.function
-    def fit():
-        for epoch in tf.range(recipe.epochs):
-            seeds = tf.stack([recipe.seed, epoch])
-            orders = [tf.random.experimental.stateless_shuffle(own, seeds) for own in rows]
-            for step in tf.range(steps):
-                with tf.GradientTape() as tape:
-                    total = 0.0
-                    for model, order in zip(models, orders, strict=True):
-                        index = _part(order, step, steps)
-                        x = {name: tf.gather(values, index) for name, values in inputs.items()}
-                        total += loss(tf.gather(labels, index), model(x, training=True))
-                        total += sum(model.losses)
-                gradients = tape.gradient(total, [variable.value for variable in variables])
-                now = rate(optimizer.iterations)
-                for variable, decay in zip(variables, decays, strict=True):
-                    variable.assign(variable * (1 - decay * now))
-                optimizer.apply(gradients, variables)
+    def fit(epoch):
+        seeds = tf.stack([recipe.seed, epoch])
+        orders = [tf.random.experimental.stateless_shuffle(own, seeds) for own in rows]
+        for step in tf.range(steps):
+            with tf.GradientTape() as tape:
+                total = 0.0
+                for model, order in zip(models, orders, strict=True):
+                    index = _part(order, step, steps)
+                    x = {name: tf.gather(values, index) for name, values in inputs.items()}
+                    y = tf.gather(labels, index)
+                    counts = None if class_weight is None else tf.gather(class_weight, y)
+                    total += loss(y, model(x, training=True), counts)
+                    total += sum(model.losses)
+            gradients = tape.gradient(total, [variable.value for variable in variables])
+            now = rate(optimizer.iterations)
+            for variable, decay in zip(variables, decays, strict=True):
+                variable.assign(variable * (1 - decay * now))
+            optimizer.apply(gradients, variables)
 
-    fit.get_concrete_function()()  # called by its name, TensorFlow would warn of many traces
+    # Called by its name, TensorFlow would warn of many traces.
+    one_epoch = fit.get_concrete_function(tf.TensorSpec([], tf.int32))
+    title = "epochs of heads on pretrained features"
+    for epoch in each(range(recipe.epochs), title, recipe.epochs):
+        one_epoch(tf.constant(epoch, tf.int32))
 
 
 def _part(order: tf.Tensor, step: tf.Tensor, steps: int) -> tf.Tensor:

@@ -55,6 +55,7 @@ def finetune(
     recipe: Recipe = FINETUNING_RECIPE,
     seed: int = 0,
     folder: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Finetuning:
     """Trains encoders on in place, with a head that was trained on their features before.
 
@@ -74,6 +75,7 @@ def finetune(
         recipe: How both are trained on.
         seed: Seed of the head's first weights, of order, dropout and augmentation.
         folder: Where frozen features are kept; None keeps none.
+        callbacks: Keras callbacks of both trainings.
 
     Returns:
         The validation losses.
@@ -85,12 +87,12 @@ def finetune(
     features = with_pretrained(dataset, encoders, folder=folder)
     features = features.seen_by(teacher=True).only(list(encoders))
     head = seeded(build_teacher(features), seed=seed)
-    train(head, features, head_recipe(dataset.sizes["train"], seed=seed))
+    train(head, features, head_recipe(dataset.sizes["train"], seed=seed), callbacks=callbacks)
     data, whole = _raw(dataset, encoders), _through(dataset, encoders, head)
     before = {key: [variable.numpy() for variable in found] for key, found in chosen.items()}
     frozen_loss = _validation_loss(whole, data)
     _train_alone(encoders, chosen)
-    train(whole, data, replace(recipe, seed=seed))
+    train(whole, data, replace(recipe, seed=seed), callbacks=callbacks)
     for of_input in encoders.values():
         for encoder in of_input:
             encoder.model.trainable = False

@@ -19,6 +19,7 @@ from mmkd_tf.modalities.modality import (
     teacher_form,
     teacher_inputs,
 )
+from mmkd_tf.progress import each, steps
 
 MOST_VIEWS = 8
 MOST_BYTES = 2**29  # in memory
@@ -109,7 +110,8 @@ def with_held(
 ) -> Dataset | None:
     """Gives the data in which inputs are what the held models make of them; None if too large.
 
-    There are as many views as epochs, at most `MOST_VIEWS`: view v is that of epoch v.
+    There are as many views as epochs, at most `MOST_VIEWS`: view v is that of epoch v, with some
+    examples corrupted besides.
     """
     shapes = {name: model.output.shape[1:] for name, model in held.items()}
     bytes_of_a_view = sum(2 * dataset.sizes["train"] * int(np.prod(s)) for s in shapes.values())
@@ -124,10 +126,18 @@ def with_held(
     }
     row = 0
     shown = view_batches(seen, views=views, seed=seed, augment=augment, batch_size=_AT_ONCE)
-    for batch, labels in shown:
-        for name in held:
-            made[name][row : row + len(labels)] = outputs[name](batch[name])
-        row += len(labels)
+    with steps("views through the blocks that are held", len(next(iter(made.values())))) as advance:
+        for batch, labels in shown:
+            rows = tf.range(row, row + len(labels))
+            size = len(seen.splits["train"])
+            seeds = tf.stack([rows % size, first_view_seed(seed) + rows // size], 1)
+            for name in held:
+                values = batch[name]
+                if augment:
+                    values = dataset.modalities[name].corrupt(values, seeds)
+                made[name][row : row + len(labels)] = outputs[name](values)
+            row += len(labels)
+            advance(len(labels))
     forms: dict[str, Any] = {
         name: HeldOutputs(name, values.reshape([views, -1, *shapes[name]]), seed)
         for name, values in made.items()
@@ -179,15 +189,16 @@ def rows_with_held(
         if not views:
             return None
         outputs, made[name] = _outputs(held[name]), np.zeros([views * len(values), *shape], "f2")
-        for view in range(views):
-            for at in range(0, len(values), _AT_ONCE):
-                some = tf.constant(values[at : at + _AT_ONCE])
-                if augment:
-                    index = tf.range(at, at + len(some))
-                    seeds = tf.stack([index, tf.fill([len(some)], first_view_seed(seed) + view)], 1)
-                    some = forms[name].augment(some, seeds)
-                start = view * len(values) + at
-                made[name][start : start + len(some)] = outputs(some)
+        parts = [(view, at) for view in range(views) for at in range(0, len(values), _AT_ONCE)]
+        title = "batches of rows without labels through the blocks that are held"
+        for view, at in each(parts, title, len(parts)):
+            some = tf.constant(values[at : at + _AT_ONCE])
+            if augment:
+                index = tf.range(at, at + len(some))
+                seeds = tf.stack([index, tf.fill([len(some)], first_view_seed(seed) + view)], 1)
+                some = forms[name].corrupt(forms[name].augment(some, seeds), seeds)
+            start = view * len(values) + at
+            made[name][start : start + len(some)] = outputs(some)
         num_views[name] = views
     return replace(rows, values={**rows.values, **made}, views=num_views)
 

@@ -32,6 +32,7 @@ from mmkd_tf.distill.soft_target_files import (
 from mmkd_tf.distill.teachers import LOGITS, multi_output
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.inputs import check_gives_logits, input_names, route
+from mmkd_tf.progress import steps
 
 _MEANINGS = {
     "teacher_weights": "teacher (other weights)",
@@ -197,11 +198,11 @@ class TargetMaker:
     def make(self, inputs: Iterable[Mapping], num_examples: int) -> SoftTargetCache:
         """Asks the teacher and writes what it says."""
         folder, names = self.folder.resolve(), input_names(self.outputs.teacher)
-        with unfinished_folder(folder) as unfinished:
-            parts = self.outputs.of_each(inputs, num_examples)
-            files = write_targets(
-                unfinished, parts=parts, views=self.key["views"], num_examples=num_examples
-            )
+        views = self.key["views"]
+        told = steps("views answered by the teacher", views * num_examples)
+        with unfinished_folder(folder) as unfinished, told as advance:
+            parts = _counted(self.outputs.of_each(inputs, num_examples), advance)
+            files = write_targets(unfinished, parts=parts, views=views, num_examples=num_examples)
             write_manifest(unfinished, {"key": self.key, "inputs": names, "files": files})
             cache = self.load(warn=False)  # another process may have made it meanwhile
             if cache is None:
@@ -222,6 +223,12 @@ class TargetMaker:
                 f"where {differing} differ from what it says now, because the code of its layers "
                 "or of the augmentation has changed. Choose another folder, or remove this one."
             )
+
+
+def _counted(parts: Iterable[Mapping], advance) -> Iterator[Mapping]:
+    for outputs in parts:
+        yield outputs
+        advance(len(outputs[LOGITS]))
 
 
 class TeacherOutputs:

@@ -1,28 +1,30 @@
 """Training: one recipe for teacher, student alone and distilled student."""
 
 import functools
-import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mmkd_tf import losses
 from mmkd_tf.config import DistillationSettings
-from mmkd_tf.data.batches import batches, named_teachers, num_steps, training_batches
+from mmkd_tf.data.batches import LABEL_WEIGHT, batches, named_teachers, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.distill.distiller import Distiller
+from mmkd_tf.distill.epochs import BestEpoch, Checkpoint
 from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
 from mmkd_tf.distill.held import held_model, rows_with_held, with_held
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
+from mmkd_tf.distill.teachers import LOGITS
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.distill.transfer import Draws, TransferRows
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import embedding_layer
-from mmkd_tf.whole_file import whole_file
 
 MOST_STEPS_TOGETHER = 50
 
@@ -31,9 +33,10 @@ MOST_STEPS_TOGETHER = 50
 class Recipe:
     """How a model is trained: AdamW, a short warm-up, then a cosine to zero.
 
-    There is no early stopping: every model gets the same budget, and the last weights of a
-    cosine are about its best. `learning_rate` is the highest, `weight_decay` is decoupled;
+    There is no early stopping by default: every model gets the same budget, and the last weights of
+    a cosine are about its best. `learning_rate` is the highest, `weight_decay` is decoupled;
     `augment` changes pictures and texts at random, and `seed` is that of order and augmentation.
+    The others are as in `mmkd_tf.settings.TrainingSettings`.
     """
 
     epochs: int = 32
@@ -42,6 +45,35 @@ class Recipe:
     weight_decay: float = 1e-3
     augment: bool = True
     seed: int = 0
+    restore: str = "last"
+    early_stopping: int | None = None
+    class_weight: str | Mapping[str, float] = "none"
+    precision: str = "float32"
+
+
+def class_weights(dataset: Dataset, setting: str | Mapping[str, float]) -> np.ndarray | None:
+    """How much labels of each class count, float32 `[num_classes]`; None if all count alike.
+
+    Args:
+        dataset: The data, of one class an example.
+        setting: "none"; "balanced", the number of training rows by that of classes and of rows of
+            the class; or factors by class name.
+
+    Raises:
+        ValueError: If there is no class of a name.
+    """
+    if setting == "none":
+        return None
+    names = dataset.class_names
+    if setting == "balanced":
+        counts = np.bincount(dataset.splits["train"].labels, minlength=len(names))
+        return (counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32)
+    if unknown := sorted(set(setting) - set(names)):
+        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        raise ValueError(
+            f"`training.class_weight`: factors by class, of {shown}. Received: {unknown}."
+        )
+    return np.array([setting.get(name, 1.0) for name in names], np.float32)
 
 
 def train(
@@ -58,16 +90,22 @@ def train(
     its state; a training that finds a state there goes on from it with the batches that it would
     have seen.
     """
-    task = dataset.task
+    task, more = dataset.task, None
     part, dataset, _ = _learning_part(model, dataset.only(input_names(model)), recipe)
-    part.compile(
-        loss=task.loss(dataset.target_statistics),
-        metrics=task.metrics(),
-        jit_compile=False,
-        **_stepping(dataset, recipe),
-    )
-    # Of more inputs than a model has, Keras may bind the wrong one to it.
-    _fit(part, dataset.only(input_names(model)), recipe, backup, callbacks)
+    if (weights := class_weights(dataset, recipe.class_weight)) is not None:
+
+        def more(shown, first_step):
+            return shown.map(lambda x, y: (x, y, tf.gather(weights, y)))
+
+    with computing_in(part, recipe.precision):
+        part.compile(
+            loss=task.loss(dataset.target_statistics),
+            metrics=task.metrics(),
+            jit_compile=False,
+            **_stepping(dataset, recipe),
+        )
+        # Of more inputs than a model has, Keras may bind the wrong one to it.
+        _fit(part, dataset.only(input_names(model)), recipe, backup, callbacks, more=more)
     return model
 
 
@@ -94,11 +132,9 @@ def distill(
     part, forms = student, dataset.modalities
     if not any(term.student_layers for term in compile_arguments.get("terms") or ()):
         part, dataset, transfer = _learning_part(student, dataset, recipe, transfer)
-    distiller = Distiller(student=part, teacher=teacher)
     task = dataset.task
     arguments = {"loss": task.loss(dataset.target_statistics), "metrics": task.metrics()}
     arguments |= compile_arguments
-    distiller.compile(**_stepping(dataset, recipe), **arguments)
     named = named_teachers(teacher)
     caches = {name: kept for name, kept in named.items() if isinstance(kept, SoftTargetCache)}
     if caches and len(caches) < len(named):
@@ -112,8 +148,47 @@ def distill(
         draws = Draws(transfer_share, recipe.batch_size, steps, recipe.seed)
         forms = forms if recipe.augment else None
         more = functools.partial(transfer.beside, draws=draws, forms=forms)
-    _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None, more=more)
+    if (weights := class_weights(dataset, recipe.class_weight)) is not None:
+        more = functools.partial(_with_class_weights, more=more, weights=weights)
+    with computing_in(part, recipe.precision):
+        distiller = Distiller(student=part, teacher=teacher)
+        distiller.compile(**_stepping(dataset, recipe), **arguments)
+        _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None, more=more)
     return student
+
+
+def _with_class_weights(shown, *, first_step: int, more: Callable | None, weights: np.ndarray):
+    """Has labels alone count by class; what teachers say counts as before."""
+    if more is not None:
+        shown = more(shown, first_step=first_step)
+
+    def weighed(x, y):
+        of_labels = tf.gather(weights, y)
+        if LABEL_WEIGHT in x:
+            of_labels *= x[LABEL_WEIGHT]
+        return {**x, LABEL_WEIGHT: of_labels}, y
+
+    return shown.map(weighed)
+
+
+@contextmanager
+def computing_in(model: keras.Model, precision: str):
+    """Has a model compute in a precision of Keras' within; its logits and weights are float32."""
+    if precision == "float32":
+        yield
+        return
+    changed = [
+        layer
+        for layer in [model, *model._flatten_layers(include_self=False)]
+        if layer.name != LOGITS and layer.dtype_policy.name == "float32"
+    ]
+    for layer in changed:
+        layer.dtype_policy = precision
+    try:
+        yield
+    finally:
+        for layer in changed:
+            layer.dtype_policy = "float32"
 
 
 def _learning_part(
@@ -189,11 +264,15 @@ def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
 
 
 def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=None):
-    first_epoch, callbacks = 0, list(callbacks)
+    first_epoch, callbacks, best = 0, list(callbacks), None
+    if recipe.restore == "best" or recipe.early_stopping is not None:
+        best = BestEpoch(backup, patience=recipe.early_stopping)
+        callbacks.insert(0, best)
     if backup is not None:
         checkpoint = Checkpoint(backup)
         first_epoch = checkpoint.restore(model)
-        callbacks.insert(0, checkpoint)
+        # Behind the best epoch's: what is found there is at least as new.
+        callbacks.insert(0 if best is None else 1, checkpoint)
     shown = training_batches(
         dataset,
         epochs=recipe.epochs,
@@ -206,16 +285,19 @@ def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=N
     if more is not None:
         shown = more(shown, first_step=first_epoch * num_steps(dataset, recipe.batch_size))
     _create_variables(model, dataset)
-    model.fit(
-        shown,
-        steps_per_epoch=num_steps(dataset, recipe.batch_size),
-        epochs=recipe.epochs,
-        initial_epoch=first_epoch,
-        validation_data=batches(dataset, "validation"),
-        callbacks=callbacks,
-        shuffle=False,  # the batches are shuffled already
-        verbose=0,
-    )
+    if best is None or not best.ended(first_epoch):
+        model.fit(
+            shown,
+            steps_per_epoch=num_steps(dataset, recipe.batch_size),
+            epochs=recipe.epochs,
+            initial_epoch=first_epoch,
+            validation_data=batches(dataset, "validation"),
+            callbacks=callbacks,
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+        )
+    if recipe.restore == "best":
+        best.restore(model)
 
 
 def _create_variables(model, dataset):
@@ -230,51 +312,3 @@ def _create_variables(model, dataset):
     x, y = next(iter(batches(dataset, "validation", batch_size=2)))
     model.compute_metrics(x, y, model(x, training=False))
     model.reset_metrics()
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """Keeps weights, optimizer and dropout state in a folder, one file for the last epoch.
-
-    The file's name tells the number of finished epochs and a file appears whole or not at all.
-    (`keras.callbacks.BackupAndRestore` writes weights and epoch into two files in place, which
-    a kill can leave half-written or at odds, and forgets the state of dropout's generators.)
-    """
-
-    def __init__(self, folder: Path):
-        super().__init__()
-        self.folder = Path(folder)
-
-    def restore(self, model: keras.Model) -> int:
-        """Loads the last state, if there is one, into a compiled model; gives its epoch."""
-        states = sorted(self.folder.glob("epoch-*.npz"))
-        if not states:
-            return 0
-        model.optimizer.build(model.trainable_variables)
-        try:
-            with np.load(states[-1]) as state:
-                values = [state[str(index)] for index in range(len(state))]
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-            raise ValueError(
-                f"`{states[-1]}`: the state of an interrupted training. Received: a damaged file "
-                f"({error}). Remove it: this training then begins anew."
-            ) from None
-        for variable, value in zip(_variables(model), values, strict=True):
-            variable.assign(value)
-        return int(states[-1].stem.removeprefix("epoch-"))
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes the new state, then removes the old one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        values = {str(i): v.numpy() for i, v in enumerate(_variables(self.model))}
-        state = self.folder / f"epoch-{epoch + 1:06d}.npz"
-        with whole_file(state) as unfinished:
-            np.savez(unfinished, **values)
-        for old in self.folder.glob("epoch-*.npz"):
-            if old != state:
-                old.unlink()
-
-
-def _variables(model: keras.Model) -> list:
-    """All that training changes; Keras leaves dropout's generators out of `weights`."""
-    generators = [v for v in model.variables if v.path.endswith("seed_generator_state")]
-    return [*model.weights, *generators, *model.optimizer.variables]

@@ -10,6 +10,7 @@ from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.modalities.modality import Damage, is_absent, select
 from mmkd_tf.models import fusion_weights
 from mmkd_tf.models.inputs import input_names, route
+from mmkd_tf.progress import each
 
 _BATCH_SIZE = 64
 
@@ -54,7 +55,8 @@ def robustness(
 
     clean = {reader.name: reader.predict(inputs) for reader in readers}
     curves = {}
-    for key, name, damage in damages(dataset):
+    found = damages(dataset)
+    for key, name, damage in each(found, "kinds of damage", len(found)):
         reading = [reader for reader in readers if name in reader.modalities]
         if reading:
             levels = (

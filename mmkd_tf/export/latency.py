@@ -47,9 +47,17 @@ def median_ms(run: Callable, rows: list, *, calls: int = 100, seconds: float = 2
 def interleaved_latency_ms(
     contents: Mapping[str, bytes], inputs: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
+    """By name the median of `interleaved_times_ms`."""
+    times = interleaved_times_ms(contents, inputs)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def interleaved_times_ms(
+    contents: Mapping[str, bytes], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Calls files in turn, so that what else the machine does falls on all alike.
 
-    Gives by name the median milliseconds of a call of one batch, one thread, inputs set and output
+    Gives by name the milliseconds of each call of one batch, one thread, inputs set and output
     read included.
     """
     runners = {name: TensorRunner(content, num_threads=1) for name, content in contents.items()}
@@ -68,7 +76,7 @@ def interleaved_latency_ms(
                 runner(tensors)
                 if index > 0:
                     times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(values) * 1e3) for name, values in times.items()}
+    return {name: 1e3 * np.array(values) for name, values in times.items()}
 
 
 def _batches(inputs: Mapping[str, np.ndarray], size: int, number: int) -> list[dict]:

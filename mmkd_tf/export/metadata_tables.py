@@ -66,6 +66,8 @@ def model_metadata(name: str, description: Mapping, files: Mapping[str, str]) ->
             inputs.append(_tensor(builder, key, f"numbers of shape {entry['shape']}", {}))
     ((output, entry),) = description["outputs"].items()
     about, of_labels, of_outputs = _WORDS.get((output, "threshold" in entry), _OTHER_WORDS)
+    if "temperature" in entry:
+        of_outputs += f"; logits are divided by {entry['temperature']:.4g} to calibrate it"
     labels = [_file(builder, LABELS_FILE, of_labels, _AXIS_LABELS)] if of_labels else []
     fields: dict[int, Any] = {5: _stats(builder, *entry["range"])} if "range" in entry else {}
     outputs = [_tensor(builder, output, of_outputs, fields | ({6: labels} if labels else {}))]

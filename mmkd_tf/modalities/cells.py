@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-LONGEST_QUOTE = 80
+from mmkd_tf.table_files import LONGEST_QUOTE, quote
+
+__all__ = ["LONGEST_QUOTE", "cell_text", "is_missing", "quote"]
 
 
 def is_missing(cell) -> bool:
@@ -13,9 +15,3 @@ def is_missing(cell) -> bool:
 def cell_text(cell) -> str:
     """Gives a cell as text without space around it, empty if it is missing."""
     return "" if is_missing(cell) else str(cell).strip()
-
-
-def quote(cell) -> str:
-    """Gives a cell for a message: in quotes, on one line, shortened if it is long."""
-    text = str(cell)
-    return repr(text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "...")

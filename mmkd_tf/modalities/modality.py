@@ -204,9 +204,18 @@ class Modality(ABC, Generic[Raw, Chosen]):
     def to_tensor(self, raw) -> tf.Tensor:
         """Turns a batch of raw values into the tensor that models take; runs in a graph."""
 
+    strength: float = 1.0  # of augmentation; see the setting `training.augment_strength`
+
     @abstractmethod
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Changes each example at random, as its row of `seeds` (int32 `[batch, 2]`) says."""
+
+    def corrupt(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Damages some examples at random, as a poor sensor would; none by default.
+
+        What blocks that do not learn make of damaged examples, those above them must have seen.
+        """
+        return batch
 
     def unknown_share(self, tensors: np.ndarray) -> float | None:
         """How much of some tensors the model can't tell apart, 0 to 1; None where that is no word.
@@ -274,6 +283,16 @@ class Modality(ABC, Generic[Raw, Chosen]):
     @abstractmethod
     def describe(self) -> str:
         """Says in a few words what the tensor holds."""
+
+    def shown(self, value) -> dict[str, str]:
+        """How a report shows one present value, a raw one where the kind keeps these.
+
+        Returns:
+            `form`, which names a macro of `mmkd_tf/report/templates/examples.html`, and what that
+            shows: of a `picture` or a `sound` its `data`, a data URI of some KiB; of a `text` the
+            `words`.
+        """
+        return {"form": "text", "words": f"a {self.noun}"}
 
     limits: ClassVar[str] = ""  # one sentence on what is lost, for the model card
     example: ClassVar[str] = ""  # Python code of a value, for the model card

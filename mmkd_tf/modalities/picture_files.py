@@ -1,20 +1,26 @@
 """Reads picture files: of many rows in threads, and inside a TensorFlow graph."""
 
+import base64
+import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from mmkd_tf.edge.picture import PictureError, read_picture
 from mmkd_tf.modalities.cells import cell_text, is_missing, quote
+from mmkd_tf.progress import steps
 
 # A decoded photograph takes up to 200 MB: no more threads than this, however many cores.
 MAX_THREADS = 8
 READ_AT_ONCE = 256
+THUMBNAIL = 96  # pixels, the longer side
 
 
 def read_pictures(
@@ -42,7 +48,8 @@ def read_pictures(
 
     chunks, problems, num_rows = [np.zeros([0, size, size, 3], np.uint8)], {}, 0
     cells = iter(cells)
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+    told = steps("pictures from files", length_hint(cells))
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool, told as advance:
         while chunk := list(islice(cells, READ_AT_ONCE)):
             pixels = np.zeros([len(chunk), size, size, 3], np.uint8)
             for index, result in enumerate(pool.map(read, chunk)):
@@ -52,6 +59,7 @@ def read_pictures(
                     pixels[index] = result
             chunks.append(pixels)
             num_rows += len(chunk)
+            advance(len(chunk))
     return np.concatenate(chunks), problems
 
 
@@ -82,6 +90,18 @@ def resized(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Stretches pictures, bilinear with antialiasing; uint8."""
     values = tf.image.resize(tf.cast(pictures, tf.float32), (height, width), antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
+
+
+def thumbnail(pixels: np.ndarray) -> str:
+    """A small picture of uint8 `[height, width, 3]` as a data URI of PNG or JPEG, the shorter."""
+    picture, files = Image.fromarray(np.ascontiguousarray(pixels)), {}
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    for form, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85})):
+        file = io.BytesIO()
+        picture.save(file, form, **options)
+        files[form] = file.getvalue()
+    form, content = min(files.items(), key=lambda item: len(item[1]))
+    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 
 
 def decode_picture(content: tf.Tensor, *, height: int, width: int) -> tf.Tensor:

@@ -36,6 +36,7 @@ _FOLDED[list(FOLD)] = list(FOLD.values())
 
 LONGEST_AUTOMATIC_LENGTH = 32
 LONGEST_TEXT = 100_000  # characters of a cell
+_SHOWN = 160  # characters, in a report
 VOCABULARY_FILE = "vocab.txt"
 
 
@@ -194,7 +195,11 @@ class Text(Modality[Sequence[str], TextOptions]):
         return ids.to_tensor(PAD_ID, shape=[None, self.length])
 
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor, rate: float = 0.15) -> tf.Tensor:
-        """Makes a share `rate` of the words unknown at random, as rare words will be later."""
+        """Makes a share of the words unknown at random, as rare words will be later.
+
+        It is `rate` times `strength`.
+        """
+        rate = rate * self.strength
         replaced = (uniform_draws(seeds, self.length) < rate) & (batch != PAD_ID)
         return tf.where(replaced, UNKNOWN_ID, batch)
 
@@ -289,6 +294,10 @@ class Text(Modality[Sequence[str], TextOptions]):
     @classmethod
     def missing(cls) -> str:
         return "a text with words"
+
+    def shown(self, value: str) -> dict[str, str]:
+        cut = value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "..."
+        return {"form": "text", "words": cut}
 
     def describe(self) -> str:
         known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"

@@ -22,7 +22,7 @@ def cross_fitted_teacher(dataset: DatasetLike, *, folds: int, **arguments) -> ke
 
     Args:
         dataset: As for `build_teacher`.
-        folds: Number of heads, 2 or more.
+        folds: Number of heads; one alone will have seen every row.
         **arguments: Those of `build_teacher`.
 
     Returns:

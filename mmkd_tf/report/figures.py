@@ -84,8 +84,9 @@ PAGE_COLOURS = {
     "card": "#050607",
 }
 _QUIET = {"color": PAGE_COLOURS["quiet"], "linewidth": 1.4}
-_CURVES: dict[str, dict[str, Any]] = {
+CURVES: dict[str, dict[str, Any]] = {
     "teacher": {**_QUIET, "linestyle": (0, (4, 2))},
+    "student_scratch": {**_QUIET, "linestyle": (0, (1, 1.5))},
     "student_alone": {
         **_QUIET,
         **{"marker": "o", "markersize": 4, "markerfacecolor": PAGE_COLOURS["card"]},
@@ -105,22 +106,30 @@ def damage_figure(found: Mapping, *, score: str, absent: float | None, top: floa
     The curves tell apart by line and mark as well as by colour. A dotted line shows the score of
     the distilled student with the input `absent`; all panels have one scale, up to `top`.
     """
-    figure = Figure(figsize=(3.3, 2.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = page_axes()
     for name, curve in found["score"].items():
-        if name in _CURVES:
-            axes.plot(curve, **_CURVES[name], label=name, clip_on=False, zorder=3)
+        if name in CURVES:
+            axes.plot(curve, **CURVES[name], label=name, clip_on=False, zorder=3)
     if absent is not None:
         axes.axhline(absent, color=PAGE_COLOURS["accent"], linestyle=":", linewidth=1.4)
     axes.set_xticks(range(len(found["levels"])), found["levels"])
     axes.set_ylim(0, min(1, top + 0.05))
-    axes.set_ylabel(score, color=PAGE_COLOURS["quiet"])
+    axes.set_ylabel(score)
+    return figure
+
+
+def page_axes(width: float = 3.3, height: float = 2.2) -> tuple[Figure, Axes]:
+    """A figure of one panel in `PAGE_COLOURS`, sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=PAGE_COLOURS["quiet"], fontsize=9)
     axes.tick_params(color=PAGE_COLOURS["line"], labelcolor=PAGE_COLOURS["ink"], labelsize=9)
     axes.grid(axis="y", color=PAGE_COLOURS["line"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(PAGE_COLOURS["line"])
-    return figure
+    return figure, axes
 
 
 def svg(figure: Figure, *, name: str, label: str) -> Markup:

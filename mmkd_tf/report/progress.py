@@ -1,19 +1,40 @@
 """Progress: tells a person at the terminal what a run is doing."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from mmkd_tf.progress import Advance, shown_by
+
+# Where there is no terminal, seconds between two lines about one step.
+BETWEEN_LINES = 15.0
 
 
 class Reporter:
-    """Writes a line for each stage and a bar while it trains, on standard error by default."""
+    """Writes a line for each stage and bars for what takes long, on standard error by default.
 
-    def __init__(self, console: Console | None = None):
+    Where there is no terminal, lines take the place of bars, now and then.
+
+    Args:
+        console: Where to write to; one with `quiet=True` writes nothing.
+        now: Gives a time in seconds.
+    """
+
+    def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic):
         self.console = console or Console(stderr=True, highlight=False)
+        self.now = now
+        self._bars = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            transient=True,
+        )
 
     def say(self, text: str) -> None:
         """Writes a line or several."""
@@ -21,50 +42,67 @@ class Reporter:
 
     @contextmanager
     def stage(self, title: str, note_seconds: Callable[[float], None]):
-        """Announces a stage and notes how long it took, also when it fails."""
+        """Announces a stage, shows its long steps, and notes how long it took, also if it fails."""
         self.say(f"{title} ...")
-        start = time.monotonic()
+        start = self.now()
         try:
-            yield
+            with shown_by(self.steps):
+                yield
         finally:
-            note_seconds(time.monotonic() - start)
+            for task in list(self._bars.task_ids):  # of a training that failed
+                self.end(task)
+            note_seconds(self.now() - start)
 
-    def epochs(self, total: int) -> keras.callbacks.Callback:
-        """Makes a Keras callback that shows the epochs of one training."""
-        return _EpochBar(self.console, total)
+    @contextmanager
+    def steps(self, title: str, total: int) -> Iterator[Advance]:
+        """Shows a long step; see `mmkd_tf.progress.steps`."""
+        done, start = 0, self.now()
+        last = start
 
+        def advance(number: int) -> None:
+            nonlocal done, last
+            done += number
+            if self.console.is_terminal:
+                self.show(task, done, f"{done:,}/{total:,}")
+            elif done < total and self.now() - last >= BETWEEN_LINES:
+                last = self.now()
+                left = in_words((last - start) / done * (total - done))
+                self.say(f"  {title}: {done:,} of {total:,}, about {left} left")
 
-class _EpochBar(keras.callbacks.Callback):
-    """A bar with the last figure on validation; plain lines where there is no terminal."""
+        task = self.begin(title, total)
+        try:
+            yield advance
+        finally:
+            self.end(task)
 
-    def __init__(self, console: Console, total: int):
-        super().__init__()
-        self.console, self.total = console, total
-        self.bar = Progress(
-            TextColumn("  epoch {task.completed}/{task.total}"),
-            BarColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-
-    def on_train_begin(self, logs=None):
-        self.task = self.bar.add_task("", total=self.total)
+    def begin(self, title: str, total: int) -> TaskID:
+        """Shows a bar."""
+        task = self._bars.add_task(title, total=total, count="", figures="")
         if self.console.is_terminal:
-            self.bar.start()
+            self._bars.start()
+        return task
 
-    def on_epoch_end(self, epoch, logs=None):
-        done = epoch + 1
-        measured = (key for key in logs if key.startswith("val_") and key != "val_loss")
-        key = next(measured, "val_loss")  # the first metric, if there is one
-        name = key.removeprefix("val_").replace("_", " ")
-        text = f"loss {logs['loss']:.3f}, validation {name} {logs[key]:.3f}"
-        self.bar.update(self.task, completed=done, description=text)
-        every = max(1, self.total // 4)
-        if done == self.total or (not self.console.is_terminal and done % every == 0):
-            self.console.print(f"  epoch {done}/{self.total}: {text}", markup=False)
+    def show(self, task: TaskID, completed: float, count: str, figures: str = "") -> None:
+        """Moves a bar."""
+        self._bars.update(task, completed=completed, count=count, figures=figures)
 
-    def on_train_end(self, logs=None):
-        if self.console.is_terminal:
-            self.bar.stop()
+    def end(self, task: TaskID) -> None:
+        """Takes a bar away."""
+        if task in self._bars.task_ids:
+            self._bars.remove_task(task)
+        if not self._bars.task_ids:
+            self._bars.stop()
+
+    def epochs(self, total: int | None = None):
+        """Makes a Keras callback that shows the epochs of trainings.
+
+        Keras says how many where `total` does not.
+        """
+        from mmkd_tf.report.epochs import Epochs  # not at the top: files are run without Keras
+
+        return Epochs(self, total)
+
+
+def in_words(seconds: float) -> str:
+    """A time for people, `40 s` or `3 min`."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

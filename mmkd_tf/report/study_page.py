@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from mmkd_tf.config import flat
 from mmkd_tf.report.page import render
 from mmkd_tf.report.sentences import study_task
 from mmkd_tf.report.tables import Table, capitalized, points_interval, wrapped
 from mmkd_tf.report.tables import figure as shown
+from mmkd_tf.setting_names import flat
 
 
 def study_page(results: Mapping, *, figure: str) -> str:
@@ -64,7 +64,6 @@ def _comparisons(results: Mapping, split: str) -> Table:
     for dataset, values in results["datasets"].items():
         key, models = study_task(results, dataset).headline, values["splits"][split]["models"]
         for recipe, comparison in values["splits"][split]["comparisons"].items():
-            closed = comparison["gap_closed"]
             compared = ("teacher", "student_alone", f"recipe-{recipe}")
             rows.append(
                 (
@@ -75,12 +74,18 @@ def _comparisons(results: Mapping, split: str) -> Table:
                     f"{100 * comparison['mean_difference']:+.1f}",
                     points_interval(comparison["interval"]),
                     points_interval(comparison["interval_with_examples"]),
-                    "no gap" if closed is None else f"{closed:.0%}",
+                    _closed(comparison["gap_closed"]),
                 )
             )
     columns = ("dataset", "recipe", "seeds", "teacher", "alone", "distilled", "gain, points")
     columns += ("95 % over seeds", "95 % over seeds and examples", "gap closed")
     return Table(columns, rows, num_words=2)
+
+
+def _closed(share: float | None) -> str:
+    if share is None:
+        return "no gap"
+    return "none" if share <= 0 else "all" if share >= 1 else f"{share:.0%}"
 
 
 def _models(results: Mapping, split: str) -> list[Table]:

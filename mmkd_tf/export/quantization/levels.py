@@ -9,6 +9,7 @@ from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.latency import interleaved_latency_ms
 from mmkd_tf.export.parity import difference
 from mmkd_tf.export.quantization.quantizer import LEVELS, quantize
+from mmkd_tf.progress import each
 from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 # On a few hundred examples gains and losses of an inaccurate file can cancel out by luck.
@@ -108,7 +109,7 @@ def select_level(
     labels = None if labels is None else np.asarray(labels)
     _check(inputs, logits, labels, max_accuracy_loss, task)
     contents, results = {}, {}
-    for level in LEVELS:
+    for level in each(LEVELS, "levels of quantisation", len(LEVELS)):
         try:
             made = quantize(content, level=level, examples=calibration, task=task)
             results[level] = _measure(level, made, inputs, logits, labels, task)

@@ -1,24 +1,37 @@
-"""Reads a CSV file, a Parquet file or a DataFrame as columns of cells."""
+"""Reads a CSV file, a Parquet file or a DataFrame as columns of cells.
+
+Neither TensorFlow nor pandas is imported before there is need of it, so that the command line says
+what is wrong with a table at once.
+"""
 
 import csv
 import functools
 import io
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-import pandas as pd
-
-from mmkd_tf.modalities.cells import quote
-
+PARQUET = b"PAR1"
+_LONGEST_HEADER = 2**20  # bytes
 DELIMITERS = (",", ";", "\t")
 MAGIC_OF_OTHERS = {
     b"PK\x03\x04": "a spreadsheet or zip file; save it as 'CSV UTF-8'",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet; save it as 'CSV UTF-8'",
     b"\x1f\x8b": "a compressed file; unpack it first",
 }
+
+
+LONGEST_QUOTE = 80
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+
+
+def quote(cell) -> str:
+    """Gives a cell for a message: in quotes, on one line, shortened if it is long."""
+    text = str(cell)
+    return repr(text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "...")
 
 
 class TableError(ValueError):
@@ -53,24 +66,22 @@ def read_table(
         TypeError: If `table` is something else.
     """
     find = functools.partial(_find_columns, columns, some=some)
-    if isinstance(table, pd.DataFrame):
-        return _from_frame(table, find, "the DataFrame", Path(folder or "."))
     if not isinstance(table, (str, os.PathLike)):
+        if is_frame(table):
+            return _from_frame(table, find, "the DataFrame", Path(folder or "."))
         raise TypeError(
             "the path of a CSV or Parquet file, or a pandas DataFrame. "
             f"Received: {type(table).__name__}."
         )
     path = Path(table)
     if not path.is_file():
-        raise TableError(f"{path}: {_why_no_file(path)}")
+        raise TableError(f"{path}: {why_no_file(path)}")
     folder = Path(folder or path.parent)
     content = path.read_bytes()
-    for magic, kind in MAGIC_OF_OTHERS.items():
-        if content.startswith(magic):
-            raise TableError(f"{path}: expected a CSV or Parquet file, but this is {kind}.")
-    if not content.strip():
-        raise TableError(f"{path}: an empty file.")
-    if content.startswith(b"PAR1"):
+    _check_form(content, path)
+    if content.startswith(PARQUET):
+        import pandas as pd
+
         try:
             frame = pd.read_parquet(io.BytesIO(content))
         except (OSError, ValueError) as error:
@@ -81,7 +92,70 @@ def read_table(
     return _from_csv(decode(content, path), find, path, folder)
 
 
-def _from_frame(frame: pd.DataFrame, find: Callable, source: str, folder: Path) -> Table:
+def check_columns(path: str | Path, columns: Sequence[str]) -> None:
+    """Compares the names of a table's columns with those that it needs; rows are not read.
+
+    Raises:
+        TableError: As `read_table`, in what can be seen of a file without reading its rows.
+    """
+    names = read_header(path)
+    if names is not None:
+        _find_columns(columns, names, str(path), some=False)
+
+
+def read_header(path: str | Path) -> list[str] | None:
+    """Reads the names of a table's columns; None where only whoever reads the rows can say.
+
+    Raises:
+        TableError: If there is no such file, or it is of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(f"{path}: {why_no_file(path)}")
+    with path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+    _check_form(start, path)
+    if start.startswith(PARQUET):
+        import pyarrow.parquet
+
+        try:
+            names = pyarrow.parquet.read_schema(path).names
+        except (OSError, ValueError):
+            return None
+    else:
+        text = start.decode("utf-8-sig", errors="replace").lstrip("\r\n")
+        if "\0" in text or "\n" not in text.rstrip():
+            return None
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        try:
+            names = next(rows)
+        except csv.Error:
+            return None
+    return [str(name).strip() for name in names] if any(names) else None
+
+
+def is_table(source: str | Path) -> bool:
+    """Whether a source of data is a table's path by its suffix, or as a file that is there."""
+    path = Path(source)
+    return path.suffix.lower() in TABLE_SUFFIXES or path.is_file()
+
+
+def is_frame(table) -> bool:
+    """Whether it is a pandas DataFrame; pandas is imported by now if so."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(table, pandas.DataFrame)
+
+
+def _check_form(content: bytes, path: Path) -> None:
+    """Refuses what begins as another kind of file does."""
+    for magic, kind in MAGIC_OF_OTHERS.items():
+        if content.startswith(magic):
+            raise TableError(f"{path}: expected a CSV or Parquet file, but this is {kind}.")
+    if not content.strip():
+        raise TableError(f"{path}: an empty file.")
+
+
+def _from_frame(frame, find: Callable, source: str, folder: Path) -> Table:
     names = [str(name).strip() for name in frame.columns]
     positions = find(names, source)
     if not len(frame):
@@ -181,7 +255,8 @@ def _find_columns(
     return {column: header.index(column) for column in columns}
 
 
-def _why_no_file(path: Path) -> str:
+def why_no_file(path: Path) -> str:
+    """Says why there is no such file, and which one may be meant."""
     if path.exists():
         return "not a file."
     folder = path.parent

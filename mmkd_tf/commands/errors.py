@@ -1,0 +1,84 @@
+"""Errors of the command line: for people, without a traceback, in the words of its flags."""
+
+import errno
+import os
+import re
+import warnings
+from contextlib import contextmanager
+
+import typer
+
+# What is an argument in Python and has another name, or another look, on the command line.
+_FLAGS = {
+    "table": "DATA",
+    "name_or_builder": "DATA",
+    "data.source": "DATA",
+    "folder_of_classes": "DATA",
+    "path": "MODEL",
+    **{
+        name: f"--{name}"
+        for name in ("image", "text", "label", "task", "validation", "test", "unlabelled")
+    },
+    **{f"data.{name}": f"--{name}" for name in ("label", "task", "validation", "test")},
+    "data.unlabelled": "--unlabelled",
+    "data.skip_bad_rows": "--skip-bad-rows",
+    "training.epochs": "--epochs",
+    "seed": "--seed",
+    "label_separator": "--set data.label_separator",
+    "unlabelled_rows": "--set data.unlabelled_rows",
+    "allow_outside": "--set data.allow_outside",
+}
+_ARGUMENTS = re.compile(r"^(\W*)((?:`[\w.]+`(?:, |'?: |:))+)", re.MULTILINE)
+_WORDS = [
+    # In messages that give both, first Python's form.
+    (re.compile(r"[\w]+=[^\s()]+ \(on the command line ([^)]+)\)"), r"\1"),
+    (re.compile(r" \(In Python: [^)]*\)"), ""),
+    (re.compile(r"\bset allow_outside=True"), "give --set data.allow_outside=true"),
+    (re.compile(r"\btask='(\w+)'"), r"--task \1"),
+]
+
+
+def for_command_line(message: str) -> str:
+    """Writes a message about arguments of Python functions as one about flags.
+
+    Examples:
+        >>> for_command_line("`table`: items.csv: no such file.")
+        '`DATA`: items.csv: no such file.'
+        >>> for_command_line("or go on: skip_bad_rows=True (on the command line --skip-bad-rows).")
+        'or go on: --skip-bad-rows.'
+    """
+
+    def renamed(match: re.Match) -> str:
+        names = re.sub(r"`([\w.]+)`", lambda m: f"`{_FLAGS.get(m[1], m[1])}`", match[2])
+        return match[1] + names
+
+    for pattern, words in _WORDS:
+        message = pattern.sub(words, message)
+    return _ARGUMENTS.sub(renamed, message)
+
+
+@contextmanager
+def errors_for_people():
+    """Prints what a person did wrong without a traceback; other errors keep theirs."""
+
+    def show_warning(message, *_args, **_kwargs):
+        typer.echo(f"Note: {for_command_line(str(message))}", err=True)
+
+    warnings.showwarning = show_warning
+    # The notes on a Dataset are shown with it.
+    warnings.filterwarnings("ignore", module=r"mmkd_tf\.(data|run)")
+    try:
+        yield
+    except Exception as error:
+        mistakes = (ValueError, TypeError, OSError, ImportError)
+        full = is_full_disk(error)
+        if os.environ.get("MMKD_TF_TRACEBACK") or not (full or isinstance(error, mistakes)):
+            raise
+        said = "the disk is full." if full else for_command_line(str(error))
+        typer.echo(f"Error: {said}", err=True)
+        raise typer.Exit(2) from None
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Python has an error number for it, HDF5 and TensorFlow have words."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
