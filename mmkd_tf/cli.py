@@ -83,6 +83,9 @@ def run(
     fast: Annotated[
         bool, Flag("--fast", help="A first look: fewer epochs, less measured, in a minute or so.")
     ] = False,
+    tensorboard: Annotated[
+        bool, Flag("--tensorboard", help="Write logs for TensorBoard into the folder.")
+    ] = False,
     settings: Annotated[
         list[str] | None,
         Flag("--set", metavar="NAME=VALUE", help="Any other setting; mmkd-tf settings shows them."),
@@ -101,6 +104,7 @@ def run(
         "seed": seed,
         "skip_bad_rows": skip_bad_rows,
         "fast": fast or None,
+        "tensorboard": tensorboard or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
     # A run may be resumed from another folder.

@@ -33,6 +33,7 @@ from mmkd_tf.roles import (
     seen_by,
     untrained,
 )
+from mmkd_tf.run_callbacks import check_callbacks, named_callbacks
 from mmkd_tf.run_data import load_dataset, read_dataset, with_features
 from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
 from mmkd_tf.run_report import keep_test_outputs, write_report
@@ -65,6 +66,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     def stage(name: str, title: str):
         return reporter.stage(title, lambda seconds: folder.add_seconds(name, seconds))
 
+    check_callbacks(config)
     with stage("data", "Reading the data"):
         raw = read_dataset(config)
         dataset = with_features(raw, config)
@@ -119,7 +121,11 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                 dataset,
                 config,
                 backup=folder.state / name,
-                callbacks=[reporter.epochs(config.training.epochs), history.callback(name)],
+                callbacks=[
+                    reporter.epochs(config.training.epochs),
+                    history.callback(name),
+                    *named_callbacks(config, name, seen_by(name, dataset), folder.path),
+                ],
             )
             folder.save_model(name, models[name])
 
