@@ -107,7 +107,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             teaching: dict[str, Any] = {}
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
-                teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
+                teaching |= keep_soft_targets(models, dataset, config, terms=terms, folder=where)
                 rows = transfer_rows(models["teacher"], dataset, config, *tuned)
                 teaching[TRANSFER] = rows
                 if rows is not None:
