@@ -13,6 +13,7 @@ from mmkd_tf.commands.backbones import backbones
 from mmkd_tf.commands.errors import errors_for_people, is_full_disk
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.commands.settings_list import settings_command
+from mmkd_tf.commands.tune import tune_command
 from mmkd_tf.quiet import quiet_tensorflow
 
 app = typer.Typer(
@@ -384,6 +385,7 @@ def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
 
 app.command()(evaluate)
 app.command("settings")(settings_command)
+app.command("tune")(tune_command)
 
 app.add_typer(backbones, name="backbones")
 

@@ -7,6 +7,7 @@ from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import features_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
+from mmkd_tf.data.folders import from_folder
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table
@@ -35,14 +36,13 @@ def read_dataset(config: RunConfig) -> Dataset:
         unlabelled=data.unlabelled,
         unlabelled_rows=data.unlabelled_rows,
     )
-    dataset = (from_table if is_table(data.source) else from_tfds)(
-        data.source,
-        inputs=config.inputs,
-        label=data.label,
-        validation=data.validation,
-        test=data.test,
-        options=options,
-    )
+    shared = {"inputs": config.inputs, "options": options}
+    shared |= {"validation": data.validation, "test": data.test}
+    if Path(data.source).is_dir():
+        dataset = from_folder(data.source, **shared)
+    else:
+        read = from_table if is_table(data.source) else from_tfds
+        dataset = read(data.source, label=data.label, **shared)
     if TRANSFER in dataset.splits:
         given = dataset.splits[TRANSFER].inputs
         if not any(given[name].any() for name in config.student_inputs):

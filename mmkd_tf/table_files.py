@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -66,6 +66,9 @@ def read_table(
         TypeError: If `table` is something else.
     """
     find = functools.partial(_find_columns, columns, some=some)
+    if isinstance(table, Table):
+        names = list(find(list(table.header), table.source))
+        return replace(table, columns={name: table.columns[name] for name in names})
     if not isinstance(table, (str, os.PathLike)):
         if is_frame(table):
             return _from_frame(table, find, "the DataFrame", Path(folder or "."))
