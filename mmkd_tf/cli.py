@@ -15,6 +15,7 @@ from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
 from mmkd_tf.quiet import quiet_tensorflow
+from mmkd_tf.table_files import is_folder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,9 +106,11 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     # A run may be resumed from another folder.
     for name in ("data", "validation", "test", "unlabelled"):
-        is_folder = name in ("data", "unlabelled") and name in given and Path(given[name]).is_dir()
-        if is_folder or (name in given and Path(given[name]).is_file()):
-            given[name] = str(Path(given[name]).resolve())
+        path = Path(given.get(name, ""))
+        if name in given and (
+            path.is_file() or (name in ("data", "unlabelled") and is_folder(path))
+        ):
+            given[name] = str(path.resolve())
     with errors_for_people():
         from mmkd_tf.setting_names import layered, parse_settings, read_yaml
 

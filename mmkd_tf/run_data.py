@@ -16,7 +16,7 @@ from mmkd_tf.distill.cross_fitting import with_folds
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
 from mmkd_tf.roles import frozen_encoders, sources
-from mmkd_tf.table_files import is_table
+from mmkd_tf.table_files import is_folder, is_table
 
 
 def load_dataset(config: RunConfig) -> Dataset:
@@ -38,7 +38,7 @@ def read_dataset(config: RunConfig) -> Dataset:
     )
     shared = {"inputs": config.inputs, "options": options}
     shared |= {"validation": data.validation, "test": data.test}
-    if Path(data.source).is_dir():
+    if is_folder(data.source):
         dataset = from_folder(data.source, **shared)
     else:
         read = from_table if is_table(data.source) else from_tfds

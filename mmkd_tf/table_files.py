@@ -25,6 +25,7 @@ MAGIC_OF_OTHERS = {
 
 
 LONGEST_QUOTE = 80
+BUILT_IN = ("emoji", "catalog")  # sources of data that are no paths
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 
 
@@ -141,6 +142,11 @@ def is_table(source: str | Path) -> bool:
     """Whether a source of data is a table's path by its suffix, or as a file that is there."""
     path = Path(source)
     return path.suffix.lower() in TABLE_SUFFIXES or path.is_file()
+
+
+def is_folder(source: str | Path) -> bool:
+    """Whether a source of data is a folder; one called as built-in data does not hide that."""
+    return str(source) not in BUILT_IN and Path(source).is_dir()
 
 
 def is_frame(table) -> bool:
