@@ -160,11 +160,8 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
         if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
         raise
-    if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
-        return
-    typer.echo(summary(results))
-    typer.echo(f"Files: {folder.path}")
+    shown = f"{summary(results)}\nFiles: {folder.path}"
+    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
 
 
 @app.command()
@@ -219,11 +216,8 @@ def study(
         except KeyboardInterrupt:
             typer.echo("Interrupted. Go on with the same command.", err=True)
             raise typer.Exit(130) from None
-    if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
-    else:
-        typer.echo(study_text(results))
-        typer.echo(f"Files: {output}")
+    shown = f"{study_text(results)}\nFiles: {output}"
+    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
     if results["failed"]:
         raise typer.Exit(1)
 

@@ -194,8 +194,8 @@ def first_look(results: Mapping) -> str:
         return ""
     epochs = setting(results, "training.epochs")
     return (
-        f"This was a first look (--fast), with {epochs} epochs of training and less measured: judge "
-        "by a run without it."
+        f"This was a first look (--fast), with {epochs} epochs of training and less measured: "
+        "judge by a run without it."
     )
 
 
