@@ -32,7 +32,7 @@ def test_some_are_chosen_by_a_part_of_their_name():
 
 
 def test_the_file_of_a_run_explains_itself_and_means_the_same():
-    config = make_config({"epochs": 3, "text.length": None, "image": "photo"})
+    config = make_config({"epochs": 3, "image": "photo"})
     text = config.to_yaml()
     assert "  # Passes over the training rows" in text and "\n  epochs: 3\n" in text
     assert make_config(yaml.safe_load(text)) == config

@@ -47,7 +47,8 @@ def from_folder(
         DataError: A `ValueError` that lists all problems of all pictures.
     """
     root = Path(folder)
-    named = named_inputs(inputs, image="image", text=None, options=options)
+    text = None if inputs is None else "text"  # beside `inputs`, as by default
+    named = named_inputs(inputs, image="image", text=text, options=options)
     if len(named) != 1 or next(iter(named.values())).kind != Image.kind:
         raise ValueError(
             "`inputs`: one of kind image, since a folder of classes holds pictures alone. "
@@ -63,7 +64,6 @@ def from_folder(
     for split in splits:
         if split in held_out:
             held_out[split] = _table(splits[split], root)
-    text = None if inputs is None else "text"  # beside `inputs`, its default
     table = _table(splits["train"], root)
     return from_table(table, text=text, inputs=inputs, **held_out, options=options)
 
