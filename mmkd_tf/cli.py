@@ -13,7 +13,9 @@ from mmkd_tf.commands.backbones import backbones
 from mmkd_tf.commands.errors import errors_for_people, is_full_disk
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.commands.settings_list import settings_command
+from mmkd_tf.commands.tune import tune_command
 from mmkd_tf.quiet import quiet_tensorflow
+from mmkd_tf.table_files import is_folder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,9 +107,11 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     # A run may be resumed from another folder.
     for name in ("data", "validation", "test", "unlabelled"):
-        is_folder = name in ("data", "unlabelled") and name in given and Path(given[name]).is_dir()
-        if is_folder or (name in given and Path(given[name]).is_file()):
-            given[name] = str(Path(given[name]).resolve())
+        path = Path(given.get(name, ""))
+        if name in given and (
+            path.is_file() or (name in ("data", "unlabelled") and is_folder(path))
+        ):
+            given[name] = str(path.resolve())
     with errors_for_people():
         from mmkd_tf.setting_names import layered, parse_settings, read_yaml
 
@@ -157,11 +161,8 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
         if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
         raise
-    if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
-        return
-    typer.echo(summary(results))
-    typer.echo(f"Files: {folder.path}")
+    shown = f"{summary(results)}\nFiles: {folder.path}"
+    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
 
 
 @app.command()
@@ -217,11 +218,8 @@ def study(
         except KeyboardInterrupt:
             typer.echo("Interrupted. Go on with the same command.", err=True)
             raise typer.Exit(130) from None
-    if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
-    else:
-        typer.echo(study_text(results))
-        typer.echo(f"Files: {output}")
+    shown = f"{study_text(results)}\nFiles: {output}"
+    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
     if results["failed"]:
         raise typer.Exit(1)
 
@@ -416,6 +414,7 @@ def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
 
 app.command()(evaluate)
 app.command("settings")(settings_command)
+app.command("tune")(tune_command)
 
 app.add_typer(backbones, name="backbones")
 

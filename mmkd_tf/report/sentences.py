@@ -180,6 +180,17 @@ def inheritance(results: Mapping) -> str:
     return f"The student begins with parts of its teacher's pretrained encoders ({named})."
 
 
+def first_look(results: Mapping) -> str:
+    """Says that a run was a first look; empty of a whole one."""
+    if not results.get("config", {}).get("fast"):
+        return ""
+    epochs = setting(results, "training.epochs")
+    return (
+        f"This was a first look (--fast), with {epochs} epochs of training and less measured: "
+        "judge by a run without it."
+    )
+
+
 def unknown_words(results: Mapping) -> str:
     """Says how many words of the test split the student does not know."""
     shares = results["dataset"].get("unknown_words") or {}
