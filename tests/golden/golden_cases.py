@@ -155,7 +155,10 @@ def frozen_results(run: Path) -> dict:
     results["dataset"].pop("unknown_words", None)  # which was not said then
     results.pop("transfer", None)
     results.pop("finetuning", None)
+    for key in ("test_comparison", "reliability", "history", "verdict"):  # which were not kept
+        results.pop(key, None)
     for made in results["exports"]:
+        made.pop("latency_spread_ms", None)
         # A level, and a figure of each, that were not there then.
         made["ladder"] = [rung for rung in made["ladder"] if rung["level"] != "dynamic4"]
         for rung in made["ladder"]:
