@@ -223,11 +223,16 @@ def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
     return results | {"test_comparison": _compared(names, results)}
 
 
+@pytest.fixture(scope="session")
+def fabricate_examples():
+    return fabricated_examples
+
+
 @pytest.fixture
 def examples():
     return fabricated_examples()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fabricate_run():
     return fabricated_run

@@ -7,6 +7,7 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmkd_tf.modalities.picture_files import thumbnail
@@ -36,28 +37,20 @@ chromium, driver = _fixtures.chromium, _fixtures.driver
 
 
 @pytest.fixture(scope="module")
-def results():
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("report_fixtures", Path(__file__).with_name("conftest.py"))
-    fixtures = module_from_spec(spec)
-    spec.loader.exec_module(fixtures)
-    return fixtures.fabricated_run(), fixtures.fabricated_examples()
+def results(fabricate_run, fabricate_examples):
+    """Results as they come back from the file, and examples with pictures."""
+    examples = fabricate_examples()
+    for group in examples:
+        for example in group["examples"]:
+            if example["inputs"]["image"]["form"] == "picture":
+                example["inputs"]["image"]["data"] = thumbnail(np.full([8, 8, 3], 90, np.uint8))
+    return json.loads(json.dumps(fabricate_run())), examples
 
 
 @pytest.fixture(scope="module")
 def seen(chromium, driver, results, tmp_path_factory):
     """What is to be read in each view: one run of the browser for all tests."""
-    import numpy as np
-
-    folder = tmp_path_factory.mktemp("page")
-    made, examples = results
-    for group in examples:
-        for example in group["examples"]:
-            if example["inputs"]["image"]["form"] == "picture":
-                example["inputs"]["image"]["data"] = thumbnail(np.full([8, 8, 3], 90, np.uint8))
-    # As it comes back from the file.
-    made = json.loads(json.dumps(made))
+    folder, (made, examples) = tmp_path_factory.mktemp("page"), results
     (folder / "report.html").write_text(report_page(made, examples=examples), encoding="utf-8")
     url = (folder / "report.html").as_uri()
     shutil.copyfile(Path(__file__).with_name("read.mjs"), driver / "read.mjs")
