@@ -35,7 +35,7 @@ def test_differences_are_of_pairs():
     gap = found["differences"]["gap"]
     assert gap["difference"] == pytest.approx(0.2)
     assert gap["interval"] == pytest.approx([0.2 - 0.055, 0.2 + 0.055], abs=0.01)
-    # A share of .8 of 200: sqrt(.8 * .2 / 200) = .0283 too.
+    # A share of .8 of 200: sqrt(.8 * .2 / 200) = .0283 too, and Wilson draws it to the middle.
     assert found["intervals"]["student"] == pytest.approx([0.745, 0.855], abs=0.01)
 
 
