@@ -31,7 +31,8 @@ def compare_models(
     """Compares the models of one run on the test examples, with 95 % intervals over these.
 
     A bootstrap: the examples are drawn anew, the same for all models, so that differences are
-    those of pairs; of an accuracy by itself the interval is Wilson's. It speaks of the choice of the examples, not of the randomness of training.
+    those of pairs; of an accuracy by itself the interval is Wilson's. It speaks of the choice of
+    the examples, not of the randomness of training.
 
     Args:
         predictions: By role, what each model says of the test split.

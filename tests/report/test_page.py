@@ -105,7 +105,7 @@ def test_examples_are_shown_with_what_each_model_says(fabricate_run, examples):
     page = report_page(fabricate_run(), examples=examples)
     section = Page(page).section("Examples")
     assert "Confident mistakes" in section and "wrong in 7 test examples" in section
-    assert "<script>x</script> label cup teacher right cup, 75%" in section
+    assert "<script>alert(1)</script> label cup teacher right cup, 75%" in section
     assert "wrong <b>pot</b> & co, 50%" in section and "no image" in section
     assert "disagree" not in section  # there are none
     assert page.count('alt="image of test example 3"') == 2
@@ -226,7 +226,8 @@ def test_asks_for_nothing_from_elsewhere(fabricate_run, examples):
 def test_figures_take_the_pages_colours_and_keep_their_names_apart(fabricate_run):
     page = report_page(fabricate_run())
     figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert all("var(--accent)" in figure for figure in figures)
+    assert all("var(--line)" in figure for figure in figures)
+    assert sum("var(--accent)" in figure for figure in figures) >= len(figures) - 1
     # What is left of colours of their own would not turn with the page.
     assert not re.findall(r"(?:fill|stroke): #[0-9a-f]+", "".join(figures))
     named = [set(re.findall(r'<clipPath id="(.*?)"', figure)) for figure in figures]
@@ -247,7 +248,8 @@ def test_many_classes_get_a_list_of_mistakes_instead_of_a_matrix(fabricate_run, 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_older_results_of_each_task_still_give_a_page(task):
-    results = json.loads((GOLDEN / f"results-{task}.json").read_text(encoding="utf-8"))
+    text = (GOLDEN / f"results-{task}.json").read_text(encoding="utf-8")
+    results = json.loads(text.replace('"*"', "0.5"))  # what differs from run to run is hidden
     page = Page(report_page(results))
     assert "Learning curves" not in page.sections and "The models" in page.sections
     text = report_page(results)
