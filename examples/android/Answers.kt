@@ -69,8 +69,8 @@ class Index {
      */
     fun search(query: FloatArray, top: Int = 10): List<Match> {
         require(top >= 1 && units.isNotEmpty() && query.size == units[0].size) {
-            "`query`, `top`: an embedding as wide as those of the index, which has some, and 1 or " +
-                "more. Received: width ${query.size}, top=$top, $size items."
+            "`query`, `top`: an embedding as wide as those of the index, which has some, and 1 " +
+                "or more. Received: width ${query.size}, top=$top, $size items."
         }
         val sought = unit(query)
         val scores = units.map { one -> one.indices.sumOf { one[it].toDouble() * sought[it] } }
@@ -81,8 +81,8 @@ class Index {
     private fun unit(embedding: FloatArray): FloatArray {
         val length = Math.sqrt(embedding.sumOf { it.toDouble() * it })
         require(length > 0 && length < Double.POSITIVE_INFINITY) {
-            "`embedding`: finite numbers that are not all 0, which stand for an absent picture or " +
-                "text."
+            "`embedding`: finite numbers that are not all 0, which stand for an absent picture " +
+                "or text."
         }
         return FloatArray(embedding.size) { (embedding[it] / length).toFloat() }
     }

@@ -61,7 +61,8 @@ public final class Regressor: Sendable {
 
 /// One of the two files of a retrieval run, in all else as `Classifier`.
 ///
-/// What belongs together, such as a picture and its text, has embeddings with a high cosine; an `EmbeddingIndex` searches them.
+/// What belongs together, such as a picture and its text, has embeddings with a high cosine; an
+/// `EmbeddingIndex` searches them.
 public final class EmbeddingEncoder: Sendable {
     private let session: ModelSession
 
