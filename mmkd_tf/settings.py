@@ -339,7 +339,7 @@ class ExportSettings(BaseModel, extra="forbid", frozen=True):
         "as sure as they are right on validation; of classes and labels.",
     )
     quantize: QuantizeLevel = Field(
-        AUTO,
+        "auto",
         description="How numbers are kept in the small file; auto tries all levels and takes the "
         "smallest file that is accurate.",
     )

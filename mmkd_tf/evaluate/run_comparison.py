@@ -77,7 +77,8 @@ def _resampled(
 ) -> dict[str, np.ndarray]:
     """Each model's figure on each of the draws of examples, the same for all models."""
     by_example = [each.example_scores for each in predictions.values()]
-    if any(scores is None for scores in by_example):
+    known = [scores for scores in by_example if scores is not None]
+    if len(known) < len(by_example):
         size = len(next(iter(predictions.values())).labels)
         rows = rng.integers(size, size=(MEASURED_RESAMPLES, size))
         return {
@@ -87,7 +88,7 @@ def _resampled(
             for name, each in predictions.items()
         }
     # Drawing examples is drawing the few patterns that occur, as often as they do.
-    patterns, counts = np.unique(np.stack(by_example), axis=1, return_counts=True)
+    patterns, counts = np.unique(np.stack(known), axis=1, return_counts=True)
     drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=num_resamples)
     means = drawn @ patterns.T / counts.sum()
     return dict(zip(predictions, means.T, strict=True))
