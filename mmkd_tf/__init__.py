@@ -58,7 +58,10 @@ _PUBLIC = {
     "export_saved_model": "mmkd_tf.export.saved_model",  # raw pictures and texts -> class names
     "export_tflite": "mmkd_tf.export.tflite",  # one file for a phone
     "for_student": "mmkd_tf.data.dataset",  # smaller inputs for the student than its teachers'
+    "from_folder": "mmkd_tf.data.folders",  # a folder of pictures for each class -> Dataset
+    "from_hugging_face": "mmkd_tf.data.records",  # an object of the library datasets -> Dataset
     "from_table": "mmkd_tf.data.table",  # a CSV, a Parquet file or a DataFrame -> Dataset
+    "from_tf_data": "mmkd_tf.data.records",  # tf.data datasets -> Dataset
     "from_tfds": "mmkd_tf.data.tfds",  # a TensorFlow Datasets name -> Dataset
     "learn_mutually": "mmkd_tf.distill.mutual",  # students that teach each other
     "register_modality": "mmkd_tf.modalities",  # a kind of input of your own

@@ -2,18 +2,20 @@
 
 import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
 from mmkd_tf.commands.errors import errors_for_people, is_full_disk
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.commands.settings_list import settings_command
+from mmkd_tf.commands.tune import tune_command
 from mmkd_tf.quiet import quiet_tensorflow
+from mmkd_tf.table_files import is_folder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +31,7 @@ AsJson = Annotated[bool, Flag("--json", help="Print results as JSON on standard 
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"mmkd-tf {version('mmkd-tf')}, Python {sys.version.split()[0]}")
+        typer.echo(f"mmkd-tf {__version__}, Python {sys.version.split()[0]}")
         raise typer.Exit
 
 
@@ -109,9 +111,11 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     # A run may be resumed from another folder.
     for name in ("data", "validation", "test", "unlabelled"):
-        is_folder = name in ("data", "unlabelled") and name in given and Path(given[name]).is_dir()
-        if is_folder or (name in given and Path(given[name]).is_file()):
-            given[name] = str(Path(given[name]).resolve())
+        path = Path(given.get(name, ""))
+        if name in given and (
+            path.is_file() or (name in ("data", "unlabelled") and is_folder(path))
+        ):
+            given[name] = str(path.resolve())
     with errors_for_people():
         from mmkd_tf.setting_names import layered, parse_settings, read_yaml
 
@@ -161,11 +165,8 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
         if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
         raise
-    if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
-        return
-    typer.echo(summary(results))
-    typer.echo(f"Files: {folder.path}")
+    shown = f"{summary(results)}\nFiles: {folder.path}"
+    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
 
 
 @app.command()
@@ -221,11 +222,8 @@ def study(
         except KeyboardInterrupt:
             typer.echo("Interrupted. Go on with the same command.", err=True)
             raise typer.Exit(130) from None
-    if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
-    else:
-        typer.echo(study_text(results))
-        typer.echo(f"Files: {output}")
+    shown = f"{study_text(results)}\nFiles: {output}"
+    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
     if results["failed"]:
         raise typer.Exit(1)
 
@@ -266,8 +264,8 @@ def predict(
     with errors_for_people():
         if table is not None:
             columns = named_columns(str(image) if image else None, text, inputs)
-            options = {"output": output, "skip_bad_rows": skip_bad_rows, "as_json": as_json}
-            predict_table(model, table, columns, **options)
+            asked: dict[str, Any] = {"output": output, "skip_bad_rows": skip_bad_rows}
+            predict_table(model, table, columns, **asked, as_json=as_json)
             return
         if output is not None or skip_bad_rows:
             raise ValueError("`--output`, `--skip-bad-rows`: only with a table behind the model.")
@@ -420,6 +418,7 @@ def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
 
 app.command()(evaluate)
 app.command("settings")(settings_command)
+app.command("tune")(tune_command)
 
 app.add_typer(backbones, name="backbones")
 

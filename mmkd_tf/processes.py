@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_compl
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from mmkd_tf.progress import steps
 from mmkd_tf.quiet import quiet_tensorflow
 
 # What a process took at its peak that trained the default models on the embedded data.
@@ -59,13 +60,15 @@ def run_groups(
     """
     failed = {}
     before = multiprocessing.active_children()
-    with ThreadPoolExecutor(jobs) as executor:
+    told = steps("groups of models that share a teacher", len(groups))
+    with ThreadPoolExecutor(jobs) as executor, told as advance:
         futures = [executor.submit(_run_group, group, work) for group in groups]
         try:
             for future in as_completed(futures):
                 for unit, problem in future.result().items():
                     failed[unit] = problem
                     say(f"{unit} failed: {problem}")
+                advance(1)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():

@@ -28,6 +28,11 @@ def shown_by(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
+def is_shown() -> bool:
+    """Whether somebody listens."""
+    return _listener.get() is not None
+
+
 @contextmanager
 def steps(title: str, total: int) -> Iterator[Advance]:
     """Tells of a long step: gives a function to call with how many more of `total` are done.

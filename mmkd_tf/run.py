@@ -169,7 +169,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             export_settings(config, dataset),
             folder.path,
             quantize=config.export.quantize,
-            temperature=calibration and calibration["temperature"],
+            temperature=calibration["temperature"] if calibration else None,
         )
 
     transfer, file = None, folder.path / TRANSFER_FILE
@@ -223,7 +223,7 @@ def export_temperature(
     if not config.export.calibrate:
         return None
     found = file_calibration(predict(name, model, dataset, ["validation"]), dataset)
-    return found and found["temperature"]
+    return found["temperature"] if found else None
 
 
 def evaluate(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import features_folder
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
+from mmkd_tf.data.folders import from_folder
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table
@@ -15,7 +17,7 @@ from mmkd_tf.distill.cross_fitting import with_folds
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
 from mmkd_tf.roles import frozen_encoders, sources
-from mmkd_tf.table_files import is_table
+from mmkd_tf.table_files import is_folder, is_table
 
 
 def load_dataset(config: RunConfig) -> Dataset:
@@ -35,15 +37,13 @@ def read_dataset(config: RunConfig) -> Dataset:
         unlabelled=data.unlabelled,
         unlabelled_rows=data.unlabelled_rows,
     )
-    read: Callable[..., Dataset] = from_table if is_table(data.source) else from_tfds
-    dataset = read(
-        data.source,
-        inputs=config.inputs,
-        label=data.label,
-        validation=data.validation,
-        test=data.test,
-        options=options,
-    )
+    shared: dict[str, Any] = {"inputs": config.inputs, "options": options}
+    shared |= {"validation": data.validation, "test": data.test}
+    if is_folder(data.source):
+        dataset = from_folder(data.source, **shared)
+    else:
+        read: Callable[..., Dataset] = from_table if is_table(data.source) else from_tfds
+        dataset = read(data.source, label=data.label, **shared)
     if TRANSFER in dataset.splits:
         given = dataset.splits[TRANSFER].inputs
         if not any(given[name].any() for name in config.student_inputs):

@@ -21,6 +21,7 @@ from mmkd_tf.settings import (
     TeacherSettings,
     TrainingSettings,
 )
+from mmkd_tf.table_files import is_folder
 
 # Inputs of the short form: a setting of that name is the column of a table, or "none".
 SHORT_FORM = ("image", "text")
@@ -77,7 +78,7 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     They may have full names, short ones (`epochs`) as all of them had once, or come by groups with
     mappings. A mapping `inputs` says all inputs anew; longer names change one.
     """
-    named = {}
+    named: dict[str, Any] = {}
     for name, value in settings.items():
         if name in GROUPS and (isinstance(value, Mapping) or value is None):
             named |= {f"{name}.{field}": one for field, one in (value or {}).items()}
@@ -131,18 +132,18 @@ def _plain(options):
     return {key: dict(v) if isinstance(v, Mapping) else v for key, v in options.items()}
 
 
-def layered(file: Mapping[str, Any], values: Mapping[str, Any]) -> dict:
-    """Merges a file's settings with values that go before them, as `grouped`.
+def layered(*layers: Mapping[str, Any]) -> dict:
+    """Merges settings as `grouped`, later before earlier.
 
-    Below both lie the settings of a first look, where one is asked for; a folder of pictures has no
+    Below them lie the settings of a first look, where one is asked for; a folder of pictures has no
     texts unless inputs are named.
     """
-    named = {**full_names(file), **full_names(values)}
-    layers = [FAST] if named.get("fast") is True else []
+    named = {name: value for layer in layers for name, value in full_names(layer).items()}
+    below: list[Mapping] = [FAST] if named.get("fast") is True else []
     source = named.get("data.source")
-    if isinstance(source, str) and Path(source).is_dir():
-        layers.append({"inputs": {"image": {"kind": "image"}}})
-    return grouped(*layers, file, values)
+    if isinstance(source, str) and is_folder(source):
+        below.append({"inputs": {"image": {"kind": "image"}}})
+    return grouped(*below, *layers)
 
 
 def read_yaml(path: Path | None, keys: Iterable[str] = (*GROUPS, "inputs", *OTHERS)) -> dict:

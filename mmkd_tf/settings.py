@@ -53,7 +53,10 @@ FusionName = Literal[
 
 # What a first look takes in place of the defaults: less of what takes long.
 FAST = {
-    "training.epochs": 4,
+    "teacher.folds": 3,
+    "training.epochs": 6,
+    # One view of the pictures, so that the blocks that are held run over them once.
+    "training.augment": False,
     "robustness": False,
     "export.quantize": "dynamic",
 }
@@ -345,7 +348,7 @@ class ExportSettings(BaseModel, extra="forbid", frozen=True):
         "as sure as they are right on validation; of classes and labels.",
     )
     quantize: QuantizeLevel = Field(
-        AUTO,
+        "auto",
         description="How numbers are kept in the small file; auto tries all levels and takes the "
         "smallest file that is accurate.",
     )

@@ -13,6 +13,7 @@ import numpy as np
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.models.cross_fitted import FOLD
 from mmkd_tf.processes import default_jobs, run_groups
+from mmkd_tf.progress import shown_by
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
@@ -55,7 +56,8 @@ def run_study(
         groups: dict[Path, list[Unit]] = {}  # by teacher, in their order
         for unit in missing:
             groups.setdefault(unit.teacher_path, []).append(unit)
-        failed = run_groups(list(groups.values()), train_unit, jobs=num_jobs, say=reporter.say)
+        with shown_by(reporter.steps):
+            failed = run_groups(list(groups.values()), train_unit, jobs=num_jobs, say=reporter.say)
     shutil.rmtree(Path(output) / SOFT_TARGETS_FOLDER, ignore_errors=True)
     results = summarize(study, units, tasks, test=test, failed=failed)
     if not results["datasets"]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from mmkd_tf.config import RunConfig, problems_of
 from mmkd_tf.data.table import table_name
-from mmkd_tf.setting_names import full_names, grouped, read_yaml, setting_names
+from mmkd_tf.setting_names import full_names, layered, read_yaml, setting_names
 from mmkd_tf.settings import AUTO
 from mmkd_tf.table_files import is_table
 from mmkd_tf.tasks.task import SoftTargetDefaults
@@ -43,7 +43,7 @@ class StudyConfig(BaseModel, extra="forbid", frozen=True):
     def run_config(self, dataset: str, seed: int, recipe: str | None = None) -> RunConfig:
         """The settings of one run, of a recipe or, without one, of teacher and student alone."""
         own = (self.settings, self.datasets[dataset], self.recipes[recipe] if recipe else {})
-        return RunConfig(**grouped({"data.source": dataset}, *own, {"seed": seed}))
+        return RunConfig(**layered({"data.source": dataset}, *own, {"seed": seed}))
 
 
 def make_study(given: Mapping, path: Path | None = None) -> StudyConfig:
@@ -130,7 +130,7 @@ def _wrong_settings(study: StudyConfig) -> list[str]:
         for place, changed in {"": {}, **recipes}.items():
             layers = {place: changed, f"datasets.{dataset}.": own, "settings.": study.settings}
             try:
-                RunConfig(**grouped({"data.source": dataset}, *reversed(layers.values())))
+                RunConfig(**layered({"data.source": dataset}, *reversed(layers.values())))
             except ValidationError as error:
                 problems += [_placed(line, layers) for line in problems_of(error)]
     return list(dict.fromkeys(problems))

@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -25,6 +25,7 @@ MAGIC_OF_OTHERS = {
 
 
 LONGEST_QUOTE = 80
+BUILT_IN = ("emoji", "catalog")  # sources of data that are no paths
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 
 
@@ -66,6 +67,9 @@ def read_table(
         TypeError: If `table` is something else.
     """
     find = functools.partial(_find_columns, columns, some=some)
+    if isinstance(table, Table):
+        names = list(find(list(table.header), table.source))
+        return replace(table, columns={name: table.columns[name] for name in names})
     if not isinstance(table, (str, os.PathLike)):
         if is_frame(table):
             return _from_frame(table, find, "the DataFrame", Path(folder or "."))
@@ -138,6 +142,11 @@ def is_table(source: str | Path) -> bool:
     """Whether a source of data is a table's path by its suffix, or as a file that is there."""
     path = Path(source)
     return path.suffix.lower() in TABLE_SUFFIXES or path.is_file()
+
+
+def is_folder(source: str | Path) -> bool:
+    """Whether a source of data is a folder; one called as built-in data does not hide that."""
+    return str(source) not in BUILT_IN and Path(source).is_dir()
 
 
 def is_frame(table) -> bool:

@@ -57,7 +57,7 @@ class Answers:
             except (ValueError, TypeError, OSError) as error:
                 self.problems[index] = str(error).splitlines()[0]
                 continue
-            if file.output == "values":
+            if isinstance(answer, dict):
                 self.outputs[index] = answer
             else:
                 self.outputs[index] = answer.probabilities

@@ -5,9 +5,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmkd_tf.table_files import TableError, check_columns, is_table, why_no_file
-
-_BUILT_IN = ("emoji", "catalog")
+from mmkd_tf.table_files import (
+    BUILT_IN,
+    TableError,
+    check_columns,
+    is_folder,
+    is_table,
+    why_no_file,
+)
 
 
 def check_data(settings: Mapping[str, Any]) -> None:
@@ -41,7 +46,7 @@ def check_data(settings: Mapping[str, Any]) -> None:
                 check_columns(path, columns)
             except TableError as error:
                 problems.append(f"`{flag}`: {error}")
-    elif not Path(source).is_dir() and source not in _BUILT_IN and _is_path(source):
+    elif not is_folder(source) and source not in BUILT_IN and _is_path(source):
         problems.append(f"`DATA`: {source}: {why_no_file(Path(source))}")
     unlabelled = data.get("unlabelled")
     if isinstance(unlabelled, str) and not Path(unlabelled).exists():

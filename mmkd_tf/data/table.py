@@ -153,6 +153,8 @@ def _rows(
 
 def table_name(table) -> str:
     """Gives the data a name: the file's, or its folder's if the file is only called train."""
+    if isinstance(table, Table):
+        table = table.source
     if isinstance(table, pd.DataFrame):
         return "table"
     path = Path(table)

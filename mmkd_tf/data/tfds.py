@@ -1,6 +1,8 @@
 """Makes a Dataset of any TensorFlow Datasets builder with inputs and a label."""
 
+import io
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import chain, islice
@@ -17,6 +19,7 @@ from mmkd_tf.data.rows import Rows, check_rows
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.progress import is_shown, steps
 from mmkd_tf.tasks import choose_task, find_task
 from mmkd_tf.tasks.labels import DEFAULT_SEPARATOR
 
@@ -154,7 +157,8 @@ def find_builder(name_or_builder) -> tfds.core.DatasetBuilder:
 def prepare(builder: tfds.core.DatasetBuilder) -> None:
     """Downloads and prepares a dataset unless that was done before."""
     try:
-        builder.download_and_prepare()
+        with _in_our_words(builder):
+            builder.download_and_prepare()
     except Exception as error:  # from the network, the disk, archives, and each builder's code
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
@@ -163,6 +167,20 @@ def prepare(builder: tfds.core.DatasetBuilder) -> None:
             f"({type(error).__name__}: {reason}). A dataset that has to be downloaded can be "
             "prepared on a machine that is connected, and copied to that folder."
         ) from error
+
+
+@contextmanager
+def _in_our_words(builder: tfds.core.DatasetBuilder):
+    """Where a command shows progress, keeps the library's own bars and lines out of it."""
+    if not is_shown() or builder.is_prepared():
+        yield
+        return
+    tfds.disable_progress_bar()
+    try:
+        with steps(f"{builder.name}: being prepared", 1), redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
 
 
 def _choose_splits(

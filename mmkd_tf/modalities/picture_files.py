@@ -3,11 +3,12 @@
 import base64
 import io
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from operator import length_hint
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +22,8 @@ from mmkd_tf.progress import steps
 MAX_THREADS = 8
 READ_AT_ONCE = 256
 THUMBNAIL = 96  # pixels, the longer side
+_NO_FILE = "there is no such file"
+_MOST_SEARCHED = 20_000  # files and folders
 
 
 def read_pictures(
@@ -60,7 +63,36 @@ def read_pictures(
             chunks.append(pixels)
             num_rows += len(chunk)
             advance(len(chunk))
+    if home is not None and 1 < len(problems) == num_rows:
+        _add_hint(problems, home)
     return np.concatenate(chunks), problems
+
+
+def _add_hint(problems: dict[int, str], home: Path) -> None:
+    """Says with the first path what may be wrong with all of them, where none leads to a file."""
+    first = min(problems)
+    if not all(_NO_FILE in reason for reason in problems.values()):
+        return
+    paths = [re.search(r"picture '(.*?)': ", reason) for reason in problems.values()]
+    name = PureWindowsPath(paths[0][1]).name if paths[0] else ""
+    hint = f"so it is with all {len(problems):,}; paths are relative to the table's folder"
+    if name and (found := _find_below(home, name)):
+        hint += f", and '{name}' lies in '{found.parent.relative_to(home)}' there"
+    elif name:
+        hint += f", and no '{name}' lies below it: put the table beside the pictures"
+    problems[first] += f" ({hint})"
+
+
+def _find_below(folder: Path, name: str) -> Path | None:
+    """A file of a name somewhere below a folder; large trees are not searched to their end."""
+    seen = 0
+    for parent, folders, files in os.walk(folder):
+        if name in files:
+            return Path(parent) / name
+        seen += len(files) + len(folders)
+        if seen > _MOST_SEARCHED:
+            return None
+    return None
 
 
 def _source(cell, home: Path | None, allow_outside: bool):
@@ -82,7 +114,12 @@ def _source(cell, home: Path | None, allow_outside: bool):
             received=text,
         )
     if home is not None and not path.exists():
-        raise PictureError(f"there is no such file in '{home}'", received=text)
+        hint = ""
+        if "\\" in text:
+            there = (home / text.replace("\\", "/")).exists()
+            hint = "; with / in place of \\ it is there: " if there else "; "
+            hint += "write paths with /, relative to the table"
+        raise PictureError(f"{_NO_FILE} in '{home}'{hint}", received=text)
     return path
 
 

@@ -90,7 +90,7 @@ class Reporter:
         """Takes a bar away."""
         if task in self._bars.task_ids:
             self._bars.remove_task(task)
-        if not self._bars.task_ids:
+        if self.console.is_terminal and not self._bars.task_ids:
             self._bars.stop()
 
     def epochs(self, total: int | None = None):

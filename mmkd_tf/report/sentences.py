@@ -52,11 +52,11 @@ def setting(results: Mapping, name: str) -> Any:
 
 def kinds(results: Mapping) -> dict[str, type[Modality] | None]:
     """The kind of each input; None if it is not known here. Older results name inputs by kind."""
-    dataset = results["dataset"]
+    dataset = results.get("dataset") or {}  # none yet in an unfinished run
     said = dataset.get("inputs", {})
     return {
         name: KINDS.get(said.get(name, {}).get("kind", name))
-        for name in student_inputs(dataset["modalities"])
+        for name in student_inputs(dataset.get("modalities", {}))
     }
 
 
@@ -178,6 +178,17 @@ def inheritance(results: Mapping) -> str:
         return ""
     named = "; ".join(f"{name}: {credit}" for name, credit in results["inherited"].items())
     return f"The student begins with parts of its teacher's pretrained encoders ({named})."
+
+
+def first_look(results: Mapping) -> str:
+    """Says that a run was a first look; empty of a whole one."""
+    if not results.get("config", {}).get("fast"):
+        return ""
+    epochs = setting(results, "training.epochs")
+    return (
+        f"This was a first look (--fast), with {epochs} epochs of training and less measured: "
+        "judge by a run without it."
+    )
 
 
 def unknown_words(results: Mapping) -> str:

@@ -26,6 +26,7 @@ def summary(results: Mapping) -> str:
     parts = [
         "",
         wrapped(verdict(results).sentence),
+        *(wrapped(text) for text in [say.first_look(results)] if text),
         "\nOn the test split:",
         tables.comparison(results).to_text(),
         wrapped(ONE_SEED),

@@ -77,10 +77,9 @@ def look_like_no_classes(class_names: list[str], num_rows: int) -> str:
     if len(class_names) <= 20:
         return ""
     found = f"{len(class_names):,} different values in {num_rows:,} rows"
-    fractions = all(NUMBER.fullmatch(name) for name in class_names) and any(
-        isinstance(_number(name), float) for name in class_names
-    )
-    if fractions and len(class_names) > num_rows / 10:
+    numbers = all(NUMBER.fullmatch(name) for name in class_names)
+    fractions = numbers and any(isinstance(_number(name), float) for name in class_names)
+    if numbers and len(class_names) > num_rows / (10 if fractions else 2):
         return (
             f"{found}, such as {class_names[0]}: measurements, not classes; learn them as numbers "
             "with task='regression' (on the command line --task regression), or sort them into a "

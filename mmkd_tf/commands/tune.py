@@ -1,0 +1,79 @@
+"""The command `tune`: looks for better settings of the student's training."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmkd_tf.commands.errors import errors_for_people
+from mmkd_tf.commands.first_checks import check_data
+from mmkd_tf.quiet import quiet_tensorflow
+from mmkd_tf.table_files import is_folder
+
+Flag = typer.Option
+
+
+def tune_command(
+    data: Annotated[
+        str | None,
+        typer.Argument(help="A table, folder or dataset, as for run.", show_default=False),
+    ] = None,
+    config: Annotated[Path | None, Flag(help="A YAML file of settings; flags go first.")] = None,
+    *,
+    output: Annotated[Path, Flag(help="Folder of the search; one that is there is gone on with.")],
+    trials: Annotated[int, Flag(min=2, help="Number of students to train.")] = 20,
+    settings: Annotated[
+        list[str] | None, Flag("--set", metavar="NAME=VALUE", help="Any other setting of run.")
+    ] = None,
+    quiet: Annotated[bool, Flag("--quiet", "-q", help="No progress.")] = False,
+    as_json: Annotated[bool, Flag("--json", help="Print results as JSON.")] = False,
+) -> None:
+    """Look for better settings of the student's training, by validation alone.
+
+    Learning rate, modality dropout, weight and temperature of the soft targets. The teacher is
+    trained once. The same command goes on with a search that was interrupted.
+    """
+    with errors_for_people():
+        from mmkd_tf.setting_names import layered, parse_settings, read_yaml
+
+        given = {} if data is None else {"data": data}
+        if data is not None and (Path(data).is_file() or is_folder(data)):
+            given["data"] = str(Path(data).resolve())
+        given |= parse_settings(settings or [])
+        check_data(layered(read_yaml(config), given))
+        quiet_tensorflow()
+        from rich.console import Console
+
+        from mmkd_tf.config import make_config
+        from mmkd_tf.report.progress import Reporter
+        from mmkd_tf.run_folder import CONFIG_FILE, RunFolder
+        from mmkd_tf.tuning import best_file, tune
+
+        folder, made = RunFolder(output), make_config(given, config)
+        if (output / CONFIG_FILE).is_file():
+            folder.resume(made.model_dump())
+        else:
+            folder.begin(made)
+        reporter = Reporter(Console(stderr=True, highlight=False, quiet=quiet))
+        reporter.say(f"Results go to {output}")
+        try:
+            found = tune(made, folder, reporter, trials=trials)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. Go on with the same command.", err=True)
+            raise typer.Exit(130) from None
+        except Exception:
+            folder.give_up()
+            raise
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for name, value in found["settings"].items():
+        typer.echo(f"{name}: {value:.4g}")
+    typer.echo(
+        f"On {found['num_examples']:,} validation examples the student's {found['headline']} is "
+        f"{found['best']:.3f}, with the settings that the search began with {found['first']:.3f}. "
+        f"The best of {found['num_trials']} looks better than it is: judge it by a run."
+    )
+    where = "" if data is None else f" {data}"
+    typer.echo(f"Run it: mmkd-tf run{where} --config {best_file(output)}")

@@ -1,0 +1,104 @@
+"""What the command line says at once, and in the words of its flags."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mmkd_tf.commands.errors import for_command_line
+from mmkd_tf.commands.first_checks import check_data
+from mmkd_tf.setting_names import layered
+from mmkd_tf.table_files import TableError
+
+WITHOUT_TENSORFLOW = """
+import sys
+
+sys.argv = ["mmkd-tf", *{arguments}]
+from mmkd_tf.cli import app
+
+try:
+    app()
+except SystemExit as end:
+    code = end.code
+slow = [name for name in ("tensorflow", "keras", "pandas") if name in sys.modules]
+assert not slow, slow
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    file = tmp_path / "items.csv"
+    file.write_text("image,title,label\na.png,a cup,x\n")
+    return file
+
+
+def check(**given):
+    check_data(layered({}, given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"text": "title"},
+        {"text": "none"},
+        {"inputs": {"words": {"kind": "text", "column": "title"}}},
+        {"text": "title", "task": "retrieval", "label": "nothing"},
+        {"text": "title", "validation": "0.2"},
+    ],
+)
+def test_what_is_there_passes(table, given):
+    check(data=str(table), **given)
+
+
+@pytest.mark.parametrize("name", ["emoji", "catalog", "mnist", "huggingface:glue/cola"])
+def test_names_of_datasets_pass(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    check(data=name)
+
+
+def test_all_that_is_missing_is_listed(table):
+    with pytest.raises(TableError) as caught:
+        check(data=str(table), validation="val.csv", unlabelled="more.csv", label="labels")
+    text = str(caught.value)
+    assert "`DATA`" in text and "no column 'text'" in text and "did you mean 'label'?" in text
+    assert "`--validation`: val.csv: no such file" in text
+    assert "`--unlabelled`: more.csv: no such file" in text
+
+
+def test_a_table_of_another_kind_is_named(tmp_path):
+    (tmp_path / "items.csv").write_bytes(b"PK\x03\x04 and more")
+    with pytest.raises(TableError, match="a spreadsheet or zip file"):
+        check(data=str(tmp_path / "items.csv"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "itms.csv"],
+        ["run", "items.csv"],
+        ["study", "itms.csv", "--output", "study"],
+        ["tune", "itms.csv", "--output", "tuning"],
+    ],
+)
+def test_a_missing_table_or_column_is_said_before_tensorflow_is_there(table, arguments):
+    code = WITHOUT_TENSORFLOW.format(arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=table.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Error: `DATA`" in done.stderr and "(In Python" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("`validation`: val.csv: no such file.", "`--validation`: val.csv: no such file."),
+        ("`validation`, `test`: fractions", "`--validation`, `--test`: fractions"),
+        ("- `training.epochs`: 1 or more.", "- `--epochs`: 1 or more."),
+        ("several only with task='regression'.", "several only with --task regression."),
+        ("`teacher.folds`: 2 or more.", "`teacher.folds`: 2 or more."),
+    ],
+)
+def test_errors_speak_of_flags(message, expected):
+    assert for_command_line(message) == expected
