@@ -53,7 +53,7 @@ def check_callbacks(config: RunConfig) -> None:
 def named_callbacks(
     config: RunConfig, model: str, dataset: Dataset, folder: Path
 ) -> list[keras.callbacks.Callback]:
-    """Makes the callbacks of one training.
+    """Makes the callbacks of one training, and begins what sessions they want.
 
     Args:
         config: Their names are in `callbacks`; texts among their arguments may have `{model}`, the

@@ -240,7 +240,8 @@ def choose_teacher(
             if model is None:
                 model = untrained_teacher(own, seen)
                 callbacks = [reporter.epochs(config.training.epochs), history.callback(name)]
-                callbacks += named_callbacks(config, name, seen, folder.path)
+                if not heads_of(model):
+                    callbacks += named_callbacks(config, name, seen, folder.path)
                 train_model(
                     "teacher",
                     {"teacher": model},
