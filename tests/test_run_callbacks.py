@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmkd_tf.config import make_config
@@ -43,6 +44,11 @@ def test_callbacks_by_name_know_the_model_and_the_folder(tmp_path, dataset):
     fit(named_callbacks(settings, "student", dataset, tmp_path))
     lines = (tmp_path / "student.csv").read_text().splitlines()
     assert lines[0].startswith("epoch,loss") and len(lines) == 3
+
+
+def test_a_run_notes_them_and_reads_them_again():
+    settings = config(callbacks=[LOGGER], tensorboard=True)
+    assert make_config(yaml.safe_load(settings.to_yaml())) == settings
 
 
 def test_tensorboard_has_figures_by_epoch_and_examples(tmp_path, dataset):
