@@ -140,6 +140,8 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "training.precision",
         "export.quantize",
         "fast",
+        "tensorboard",
+        "callbacks",
         *(f"distillation.{name}" for name in GENERATORS),
         *OLDER,
     }
