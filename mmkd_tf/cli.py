@@ -2,12 +2,12 @@
 
 import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
 from mmkd_tf.commands.errors import errors_for_people, is_full_disk
@@ -31,7 +31,7 @@ AsJson = Annotated[bool, Flag("--json", help="Print results as JSON on standard 
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"mmkd-tf {version('mmkd-tf')}, Python {sys.version.split()[0]}")
+        typer.echo(f"mmkd-tf {__version__}, Python {sys.version.split()[0]}")
         raise typer.Exit
 
 
@@ -85,6 +85,9 @@ def run(
     fast: Annotated[
         bool, Flag("--fast", help="A first look: fewer epochs, less measured, in a minute or so.")
     ] = False,
+    tensorboard: Annotated[
+        bool, Flag("--tensorboard", help="Write logs for TensorBoard into the folder.")
+    ] = False,
     settings: Annotated[
         list[str] | None,
         Flag("--set", metavar="NAME=VALUE", help="Any other setting; mmkd-tf settings shows them."),
@@ -103,6 +106,7 @@ def run(
         "seed": seed,
         "skip_bad_rows": skip_bad_rows,
         "fast": fast or None,
+        "tensorboard": tensorboard or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
     # A run may be resumed from another folder.

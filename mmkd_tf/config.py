@@ -22,6 +22,7 @@ from mmkd_tf.setting_names import SHORT_FORM, close_setting, layered, read_yaml
 from mmkd_tf.setting_words import commented_yaml
 from mmkd_tf.settings import (
     AUTO,
+    CallbackSettings,
     DataSettings,
     DistillationSettings,
     ExportSettings,
@@ -67,6 +68,15 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         False,
         description="A first look: what else is not given has values for the first verdict in a "
         "minute or so.",
+    )
+    tensorboard: bool = Field(
+        False, description="Write figures by epoch and some examples for TensorBoard."
+    )
+    callbacks: list[CallbackSettings] = Field(
+        [],
+        description="Keras callbacks of all trainings, each with its dotted name and arguments, "
+        "such as [{name: keras.callbacks.CSVLogger, arguments: {filename: '{folder}/{model}.csv'}}]"
+        ".",
     )
 
     @model_validator(mode="before")

@@ -2,22 +2,16 @@
 
 import sys
 
-# What the edge leaves out, as far as commands need it.
-_LEFT_OUT = ("keras", "pandas", "pyarrow", "pydantic", "rich", "tensorflow", "yaml")
+from mmkd_tf.cli import main as run
+from mmkd_tf.commands.errors import left_out
 
 
 def main() -> None:
     """Runs the command line; see `mmkd_tf.cli`."""
     try:
-        from mmkd_tf.cli import main as run
-
         run()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _LEFT_OUT:
+        said = left_out(error)
+        if said is None:
             raise
-        print(  # noqa: T201
-            f"`mmkd-tf`: predict, in this install, which is mmkd-tf-edge without {error.name}. "
-            "For all else run `pip uninstall mmkd-tf-edge` and `pip install mmkd-tf`.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        sys.exit(f"Error: {said}")

@@ -19,7 +19,7 @@ from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
 from mmkd_tf.modalities.modality import student_inputs
-from mmkd_tf.models.cross_fitted import temperatures_of
+from mmkd_tf.models.cross_fitted import heads_of, temperatures_of
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.history import History
@@ -33,6 +33,7 @@ from mmkd_tf.roles import (
     seen_by,
     untrained,
 )
+from mmkd_tf.run_callbacks import check_callbacks, named_callbacks
 from mmkd_tf.run_data import load_dataset, read_dataset, with_features
 from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
 from mmkd_tf.run_report import keep_test_outputs, write_report
@@ -65,6 +66,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     def stage(name: str, title: str):
         return reporter.stage(title, lambda seconds: folder.add_seconds(name, seconds))
 
+    check_callbacks(config)
     with stage("data", "Reading the data"):
         raw = read_dataset(config)
         dataset = with_features(raw, config)
@@ -105,6 +107,9 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         number = num_parameters(name, models[name], config)
         with stage(name, doing.format(f"{number:,} parameters")):
             teaching: dict[str, Any] = {}
+            named: list[keras.callbacks.Callback] = []
+            if not heads_of(models[name]):  # a loop of their own trains them
+                named = named_callbacks(config, name, dataset, folder.path)
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching |= keep_soft_targets(models, dataset, config, terms=terms, folder=where)
@@ -119,7 +124,11 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                 dataset,
                 config,
                 backup=folder.state / name,
-                callbacks=[reporter.epochs(config.training.epochs), history.callback(name)],
+                callbacks=[
+                    reporter.epochs(config.training.epochs),
+                    history.callback(name),
+                    *named,
+                ],
             )
             folder.save_model(name, models[name])
 

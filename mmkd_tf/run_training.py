@@ -43,6 +43,7 @@ from mmkd_tf.roles import (
     seen_by,
     untrained_teacher,
 )
+from mmkd_tf.run_callbacks import named_callbacks
 from mmkd_tf.run_data import with_features
 from mmkd_tf.run_folder import STATE_FOLDER, RunFolder
 
@@ -239,6 +240,8 @@ def choose_teacher(
             if model is None:
                 model = untrained_teacher(own, seen)
                 callbacks = [reporter.epochs(config.training.epochs), history.callback(name)]
+                if not heads_of(model):
+                    callbacks += named_callbacks(config, name, seen, folder.path)
                 train_model(
                     "teacher",
                     {"teacher": model},

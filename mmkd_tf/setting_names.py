@@ -34,7 +34,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "export": ExportSettings,
 }
 # Settings that stand in no group.
-OTHERS = ("seed", "robustness", "fast")
+OTHERS = ("seed", "robustness", "fast", "tensorboard", "callbacks")
 
 _RENAMED = {
     "data": "data.source",

@@ -99,4 +99,5 @@ def _lines(model: BaseModel, indent: str) -> Iterator[str]:
             comment = f"{setting.meaning} Allowed: {setting.allowed}.".lstrip()
             start = f"{indent}# "
             yield textwrap.fill(comment, _WIDTH, initial_indent=start, subsequent_indent=start)
-            yield f"{indent}{in_yaml({name: value})[1:-1]}"
+            plain = model.model_dump(include={name})
+            yield f"{indent}{in_yaml(plain)[1:-1]}"

@@ -3,7 +3,7 @@
 What tasks there are is asked where a value names one: to import them takes TensorFlow's time.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
@@ -318,6 +318,15 @@ class TrainingSettings(BaseModel, extra="forbid", frozen=True):
         "float32",
         description="What is computed in while training; weights stay float32, and so do files. "
         "The mixed ones are for GPUs: processors are slower with them.",
+    )
+
+
+class CallbackSettings(BaseModel, extra="forbid", frozen=True):
+    """A Keras callback of all trainings, by name."""
+
+    name: str = Field(description="Its dotted name, such as keras.callbacks.CSVLogger.")
+    arguments: dict[str, Any] = Field(
+        {}, description="What it is made with; {model} and {folder} in texts are filled in."
     )
 
 

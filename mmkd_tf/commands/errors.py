@@ -1,6 +1,7 @@
 """Errors of the command line: for people, without a traceback, in the words of its flags."""
 
 import errno
+import importlib.util
 import os
 import re
 import warnings
@@ -74,9 +75,19 @@ def errors_for_people():
         full = is_full_disk(error)
         if os.environ.get("MMKD_TF_TRACEBACK") or not (full or isinstance(error, mistakes)):
             raise
-        said = "the disk is full." if full else for_command_line(str(error))
+        said = "the disk is full." if full else left_out(error) or for_command_line(str(error))
         typer.echo(f"Error: {said}", err=True)
         raise typer.Exit(2) from None
+
+
+def left_out(error: Exception) -> str | None:
+    """How to get what an install for the edge leaves out; None where it is not about that."""
+    if not isinstance(error, ModuleNotFoundError) or importlib.util.find_spec("tensorflow"):
+        return None
+    return (
+        f"this is mmkd-tf-edge, which is without {error.name} and answers with exported files "
+        "alone. For all else run `pip uninstall mmkd-tf-edge` and `pip install mmkd-tf`."
+    )
 
 
 def is_full_disk(error: Exception) -> bool:
