@@ -292,8 +292,10 @@ class Task(ABC):
         Returns:
             Outputs for examples with these labels, and what they are, such as "always naming cup".
         """
-        mean = self.targets_of(training_labels, len(names)).mean(axis=0)
-        return np.tile(mean, (len(labels), 1)), "always giving the mean of training"
+        targets = self.targets_of(training_labels, len(names))
+        if targets is None or targets.shape[1] != len(names):
+            return np.zeros([len(labels), len(names)]), "always giving zeros"
+        return np.tile(targets.mean(axis=0), (len(labels), 1)), "always giving the mean of training"
 
     def reliability(self, *, labels: np.ndarray, outputs: np.ndarray) -> list[dict] | None:
         """How often a model is right where it is so sure, see `tasks.outputs.reliability_bins`.
