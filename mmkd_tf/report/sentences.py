@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from mmkd_tf.config import flat, full_names, make_config
+from mmkd_tf.config import SHORT_FORM, flat, full_names, make_config
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
 from mmkd_tf.report.tables import figure
@@ -264,6 +264,9 @@ def command(results: Mapping) -> str:
                 value, default_flow_style=True, allow_unicode=True, width=10**6
             )
             parts += ["--set", f"{name}={written.strip().removesuffix('...').strip()}"]
+    for name in SHORT_FORM:  # inputs that there are where nobody says otherwise
+        if not any(setting.startswith(f"inputs.{name}.") for setting in changed):
+            parts += [f"--{name}", "none"]
     return shlex.join(parts)
 
 
