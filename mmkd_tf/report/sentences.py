@@ -10,7 +10,7 @@ from mmkd_tf.config import make_config
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
 from mmkd_tf.report.tables import figure
-from mmkd_tf.setting_names import flat, full_names
+from mmkd_tf.setting_names import SHORT_FORM, flat, full_names
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
 
@@ -290,6 +290,9 @@ def command(results: Mapping) -> str:
                 value, default_flow_style=True, allow_unicode=True, width=10**6
             )
             parts += ["--set", f"{name}={written.strip().removesuffix('...').strip()}"]
+    for name in SHORT_FORM:  # inputs that there are where nobody says otherwise
+        if not any(setting.startswith(f"inputs.{name}.") for setting in changed):
+            parts += [f"--{name}", "none"]
     return shlex.join(parts)
 
 
