@@ -4,7 +4,7 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -93,8 +93,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
-    given = {"data": data, "image": image, "text": text, "label": label, "task": task}
+    given: dict[str, Any] = {"data": data, "image": image, "text": text, "label": label}
     given |= {
+        "task": task,
         "epochs": epochs,
         "validation": validation,
         "test": test,
@@ -175,7 +176,8 @@ def study(
         ),
     ] = None,
     config: Annotated[Path | None, Flag(help="A YAML file: datasets, recipes, settings.")] = None,
-    output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")] = ...,
+    *,
+    output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")],
     seeds: Annotated[int | None, Flag(help="Number of seeds; 5 by default.")] = None,
     jobs: Annotated[
         int | None, Flag(help="Seeds trained at once; by default what the machine can hold.")
@@ -263,7 +265,7 @@ def predict(
             return
         if output is not None or skip_bad_rows:
             raise ValueError("`--output`, `--skip-bad-rows`: only with a table behind the model.")
-        from mmkd_tf.edge import Classifier, Regressor
+        from mmkd_tf.edge import Classifier, Regressor, Retriever
         from mmkd_tf.edge.encoder import find_towers
         from mmkd_tf.edge.model_file import find_file, read_model_file
 
@@ -277,15 +279,19 @@ def predict(
         file = find_file(model, "student") if model.is_dir() else model
         towers = find_towers(model) if model.is_dir() else {}
         gives = "embedding" if towers else read_model_file(file).output
-        given = ()
+        given, remarks = (), []
         if candidates is not None and not towers:
             raise ValueError("`--candidates`: only with the folder of a retrieval run.")
         if gives == "embedding":
             figures = _matches(model, towers, values, candidates)
+            remarks = Retriever(model).remarks(**values)
         elif gives == "values":
-            figures = Regressor(file).predict(**values)
+            regressor = Regressor(file)
+            figures, remarks = regressor.predict(**values), regressor.remarks(**values)
         else:
-            prediction = Classifier(file).predict(**values)
+            classifier = Classifier(file)
+            prediction = classifier.predict(**values)
+            remarks = classifier.remarks(prediction, **values)
             figures = prediction.probabilities
             given = prediction.labels if read_model_file(file).threshold is not None else ()
     if as_json:
@@ -294,6 +300,8 @@ def predict(
     form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(gives, "{:7.2%}")
     for name, figure in figures.items():
         typer.echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
+    for sentence in remarks:
+        typer.echo(sentence)
 
 
 def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str, float]:
@@ -348,7 +356,7 @@ def export(
         from mmkd_tf.export.export_all import export_all
         from mmkd_tf.report.progress import Reporter
         from mmkd_tf.report.summary import exports_text
-        from mmkd_tf.run import export_settings, load_finished
+        from mmkd_tf.run import export_settings, export_temperature, load_finished
         from mmkd_tf.setting_names import grouped
 
         config, loaded, dataset = load_finished(folder, model)
@@ -356,12 +364,36 @@ def export(
             config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
         is_student = model.startswith("student")
         settings = export_settings(config, dataset) if is_student else config.export
-        options = {"quantize": quantize, "batch_size": batch_size or None}
+        options: dict[str, Any] = {"quantize": quantize, "batch_size": batch_size or None}
+        options["temperature"] = export_temperature(model, loaded, dataset, config)
         reporter = Reporter()
         with reporter.stage(f"Exporting the model {model}", lambda seconds: None):
             made = export_all(loaded, dataset, settings, output, name=model, **options)
         typer.echo(exports_text(made))
         typer.echo(f"Files: {output}")
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="The folder of a run; several to compare.", metavar="DIR")
+    ],
+    output: Annotated[
+        Path | None, Flag(help="Of several, the page; by default comparison.html.")
+    ] = None,
+) -> None:
+    """Make the report of a run again, or a page that compares runs."""
+    quiet_tensorflow()
+    with errors_for_people():
+        from mmkd_tf.run_report import RUNS_FILE, report_again, report_runs
+
+        if len(folders) == 1 and output is not None:
+            raise ValueError("`--output`: only of several runs; one run's page is in its folder.")
+        if len(folders) == 1:
+            page = report_again(folders[0])
+        else:
+            page = report_runs(folders, output or Path(RUNS_FILE))
+    typer.echo(f"Page: {page}")
 
 
 def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:

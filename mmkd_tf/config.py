@@ -107,7 +107,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
 
     def for_task(self, task: Task) -> "RunConfig":
         """Fills in what the task decides; refuses settings that would have no effect with it."""
-        default, problems, distillation = RunConfig(), [], self.distillation
+        default, problems, distillation = RunConfig.model_validate({}), [], self.distillation
         try:
             distillation = distillation.for_task(task)
         except ValueError as error:
@@ -348,7 +348,7 @@ def make_config(values: Mapping[str, Any], path: Path | None = None) -> RunConfi
 
 def problems_of(error: ValidationError) -> list[str]:
     """Says what is wrong with settings, a line for each, which begins with its name."""
-    lines = {}
+    lines: dict[str, str] = {}
     for problem in error.errors():  # a union complains of each of its members
         name = ".".join(map(str, problem["loc"][:2]))
         lines.setdefault(name, _explain(problem, name))

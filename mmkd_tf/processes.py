@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from mmkd_tf.progress import steps
 from mmkd_tf.quiet import quiet_tensorflow
@@ -43,7 +44,7 @@ def available_memory() -> int:
 
 def run_groups(
     groups: Sequence[Sequence],
-    work: Callable[[object], None],
+    work: Callable[[Any], None],
     *,
     jobs: int,
     say: Callable[[str], None],

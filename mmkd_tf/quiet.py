@@ -20,4 +20,5 @@ def quiet_tensorflow() -> None:
         import tensorflow  # noqa: F401
     finally:
         os.dup2(stderr, 2)
-        os.close(stderr), os.close(nowhere)
+        os.close(stderr)
+        os.close(nowhere)

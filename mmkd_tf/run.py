@@ -4,7 +4,9 @@ import json
 import resource
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
+from mmkd_tf.distill.calibration import file_calibration
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.export_all import export_all
@@ -19,8 +22,9 @@ from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import temperatures_of
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.card import model_card
-from mmkd_tf.report.page import report_page
+from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
+from mmkd_tf.report.verdict import verdict
 from mmkd_tf.roles import (
     STUDENTS,
     inherited_from,
@@ -31,6 +35,7 @@ from mmkd_tf.roles import (
 )
 from mmkd_tf.run_data import load_dataset, read_dataset, with_features
 from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
+from mmkd_tf.run_report import keep_test_outputs, write_report
 from mmkd_tf.run_training import (
     choose_teacher,
     compare_teacher,
@@ -83,7 +88,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         finetuning = {"part": config.teacher.finetune, **found.describe()}
         reporter.say(say.finetuning({"finetuning": finetuning}))
     del raw  # what only a fine-tuning reads
-    models = untrained(config, dataset)
+    models, history = untrained(config, dataset), History(folder.path)
     folder.check_space(40 * sum(model.count_params() for model in models.values()) + 2**25)
     _write_lists(folder, dataset)
 
@@ -99,7 +104,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         doing = TITLES.get(name, f"Training the {name.replace('_', ' ')} ({{}})")
         number = num_parameters(name, models[name], config)
         with stage(name, doing.format(f"{number:,} parameters")):
-            teaching = {}
+            teaching: dict[str, Any] = {}
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
@@ -114,13 +119,13 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                 dataset,
                 config,
                 backup=folder.state / name,
-                callbacks=[reporter.epochs(config.training.epochs)],
+                callbacks=[reporter.epochs(config.training.epochs), history.callback(name)],
             )
             folder.save_model(name, models[name])
 
     with stage("evaluation", "Evaluating on the test split"):
         predicted = {name: predict(name, model, dataset) for name, model in models.items()}
-        evaluated = {
+        evaluated: dict[str, dict[str, Any]] = {
             name: {
                 "parameters": num_parameters(name, model, config),
                 **evaluate(predicted[name], dataset),
@@ -134,8 +139,14 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             teacher_outputs=predicted["teacher"]["test"],
             student_outputs=predicted["student"]["test"],
         )
+        kept = keep_test_outputs(
+            folder, dataset, {name: each["test"] for name, each in predicted.items()}
+        )
         if task.gives_probabilities and (found := temperatures_of(models["teacher"])):
             evaluated["teacher"]["temperatures"] = found
+    calibration = None
+    if config.export.calibrate:
+        calibration = file_calibration(predicted["student"], dataset)
     measured = None
     if config.robustness:
         with stage("robustness", "Evaluating with inputs absent or damaged"):
@@ -152,6 +163,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             export_settings(config, dataset),
             folder.path,
             quantize=config.export.quantize,
+            temperature=calibration and calibration["temperature"],
         )
 
     transfer, file = None, folder.path / TRANSFER_FILE
@@ -164,6 +176,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "task": task.name,
         "dataset": _describe(dataset),
         **evaluated,
+        **kept,
         "gap_closed": gap_closed(**{n: evaluated[n]["test"][task.headline] for n in compared}),
         "teacher_comparison": comparison,
         "finetuning": finetuning,
@@ -172,15 +185,18 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "modality_weights": weights,
         "inherited": inherited_from(config, dataset),
         "transfer": transfer,
+        "calibration": calibration,
         "exports": exports,
+        "history": history.read(),
         "seconds": folder.seconds(),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
         "config": given.model_dump(),
     }
+    results["verdict"] = asdict(verdict(results))
     folder.write_text("model_card.md", model_card(results))
-    folder.write_text("report.html", report_page(results))
+    write_report(folder, results)
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.finish()
     return results
@@ -192,6 +208,16 @@ def export_settings(config: RunConfig, dataset: Dataset) -> ExportSettings:
     credits = [f"{name} inherits from {of}" for name, of in inherited.items()]
     licence = "; ".join([*filter(None, [config.export.licence]), *credits])
     return config.export.model_copy(update={"licence": licence or None})
+
+
+def export_temperature(
+    name: str, model: keras.Model, dataset: Dataset, config: RunConfig
+) -> float | None:
+    """What the files of a model divide logits by, see `load_finished`; None where by nothing."""
+    if not config.export.calibrate:
+        return None
+    found = file_calibration(predict(name, model, dataset, ["validation"]), dataset)
+    return found and found["temperature"]
 
 
 def evaluate(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:

@@ -1,6 +1,6 @@
 """The data of a run: read as its settings say, with features of pretrained encoders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmkd_tf.backbones.encoder import Encoder
@@ -36,12 +36,12 @@ def read_dataset(config: RunConfig) -> Dataset:
         unlabelled=data.unlabelled,
         unlabelled_rows=data.unlabelled_rows,
     )
-    shared = {"inputs": config.inputs, "options": options}
+    shared: dict = {"inputs": config.inputs, "options": options}
     shared |= {"validation": data.validation, "test": data.test}
     if is_folder(data.source):
         dataset = from_folder(data.source, **shared)
     else:
-        read = from_table if is_table(data.source) else from_tfds
+        read: Callable[..., Dataset] = from_table if is_table(data.source) else from_tfds
         dataset = read(data.source, label=data.label, **shared)
     if TRANSFER in dataset.splits:
         given = dataset.splits[TRANSFER].inputs

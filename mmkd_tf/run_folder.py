@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from mmkd_tf.config import RunConfig, make_config
 from mmkd_tf.setting_names import differences, full_names, grouped, read_yaml
@@ -76,8 +77,10 @@ class RunFolder:
                 "Begin a run with mmkd-tf run."
             )
         values = full_names(read_yaml(file))
-        # Runs of before there were pretrained encoders.
-        return make_config({}, file) if "teacher.encoders" in values else make_config(OLDER, file)
+        # Runs of before there were pretrained encoders, or calibrated files.
+        older = {} if "teacher.encoders" in values else OLDER
+        older = older | ({} if "export.calibrate" in values else {"export.calibrate": False})
+        return make_config(older, file)
 
     def give_up(self) -> None:
         """Removes what `begin` made, if nothing came of the run; a folder that was there stays."""
@@ -111,6 +114,11 @@ class RunFolder:
         """Writes a text file; `name` may lie in a folder within."""
         with whole_file(self.path / name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
+
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Writes NumPy arrays by name as one compressed file."""
+        with whole_file(self.path / name) as unfinished:
+            np.savez_compressed(unfinished, **arrays)
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Writes `<name>.keras`."""

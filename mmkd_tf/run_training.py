@@ -1,9 +1,11 @@
 """The training of a run: each role by its recipe, and what the student learns from its teachers."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,6 +33,7 @@ from mmkd_tf.distill.transfer import TransferRows, joined, unlabelled_rows
 from mmkd_tf.evaluate.statistics import Predictions, teacher_gap
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import heads_of
+from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.roles import (
     STUDENTS,
@@ -66,7 +69,7 @@ def train_model(
     side = config.student if name in STUDENTS else config.teacher
     training = config.training.model_dump(exclude={"augment_strength"})
     recipe = Recipe(**training, learning_rate=side.learning_rate, seed=config.seed)
-    where = {"backup": backup, "callbacks": callbacks}
+    where: dict[str, Any] = {"backup": backup, "callbacks": callbacks}
     if heads_of(models[name]):
         seen = seen_by(name, dataset)
         weights = class_weights(seen, config.training.class_weight)
@@ -198,7 +201,7 @@ def finetuned_encoders(
     found = read_tuned(file, encoders, part=part)
     if found is None:
         recipe = replace(FINETUNING_RECIPE, augment=config.training.augment)
-        given = {"recipe": recipe, "seed": config.seed, "folder": features_folder()}
+        given: dict[str, Any] = {"recipe": recipe, "seed": config.seed, "folder": features_folder()}
         given["callbacks"] = callbacks
         found = finetune(dataset.labelled, encoders, part=part, **given)
         state.mkdir(exist_ok=True)
@@ -225,17 +228,17 @@ def choose_teacher(
     """
     if comparison := folder.read_comparison():
         return comparison
-    found, task = {}, dataset.task
+    found, task, history = {}, dataset.task, History(folder.path)
     folder.state.mkdir(exist_ok=True)
     for kind in config.teacher_candidates:
         own, name = config.with_teacher(kind), f"teacher_{kind}"
         title = f"Training a teacher with encoders: {kind}, to choose from"
-        with reporter.stage(title, lambda seconds, name=name: folder.add_seconds(name, seconds)):
+        with reporter.stage(title, functools.partial(folder.add_seconds, name)):
             seen = with_features(dataset, own)
             model = folder.load_model(f"{STATE_FOLDER}/{name}")
             if model is None:
                 model = untrained_teacher(own, seen)
-                callbacks = [reporter.epochs(config.training.epochs)]
+                callbacks = [reporter.epochs(config.training.epochs), history.callback(name)]
                 train_model(
                     "teacher",
                     {"teacher": model},
@@ -265,7 +268,7 @@ def compare_teacher(models: Mapping[str, keras.Model], dataset: Dataset) -> dict
 
     `models` are by role; of `teacher` and `student_alone`, which are trained, there is need.
     """
-    labels, said = dataset.splits["validation"].labels, {}
+    labels, said = dataset.splits["validation"].labels, dict[str, Any]()
     for name in ("teacher", "student_alone"):
         outputs = predict(name, models[name], dataset, ["validation"])["validation"]
         said[name] = Predictions(dataset.task, labels, outputs)

@@ -111,10 +111,10 @@ class TeacherSettings(BaseModel, extra="forbid", frozen=True):
     )
     folds: int = Field(
         5,
-        ge=2,
+        ge=1,
         le=50,
         description="Heads on pretrained encoders; each answers the training rows that it has not "
-        "seen.",
+        "seen, one alone those that it has.",
     )
     finetune: Literal["none", "top", "all"] = Field(
         "none",
@@ -332,6 +332,11 @@ class ExportSettings(BaseModel, extra="forbid", frozen=True):
         ge=0,
         le=1,
         description="Accuracy that the smallest file may lose; 0.005 is half a point.",
+    )
+    calibrate: bool = Field(
+        True,
+        description="Divide logits in exported files by the temperature that makes probabilities "
+        "as sure as they are right on validation; of classes and labels.",
     )
     quantize: QuantizeLevel = Field(
         AUTO,

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,7 +53,7 @@ def run_study(
     )
     failed = {}
     if missing:
-        groups = {}  # by teacher, in their order
+        groups: dict[Path, list[Unit]] = {}  # by teacher, in their order
         for unit in missing:
             groups.setdefault(unit.teacher_path, []).append(unit)
         with shown_by(reporter.steps):
@@ -72,7 +73,7 @@ def run_study(
 
 def make_units(study: StudyConfig, output: Path) -> list[Unit]:
     """Lists the units of work: the first seed of all datasets, then the second, and so on."""
-    units, teachers = [], {}
+    units, teachers = [], dict[Any, Any]()
     for seed in range(study.seeds):
         for dataset in study.datasets:
             path = Path(output) / dataset / f"seed-{seed}"
@@ -117,7 +118,7 @@ def train_unit(unit: Unit, say: Callable[[str], None] | None = None) -> None:
     unit.begin()
     dataset = load_dataset(unit.config)
     unit.folder.check_same_data(dataset.fingerprint())
-    teaching, problems = {}, []
+    teaching, problems = dict[str, Any](), []
     for name in unit.missing:
         try:
             outcome = _train(unit, name, dataset, teaching)
@@ -140,8 +141,8 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
     `teaching` holds kept outputs of teachers, by number of views, and transfer rows, by how they
     are made; all recipes share them.
     """
-    if name == "teacher" and unit.take_teacher():
-        return unit.outcome(name)
+    if name == "teacher" and unit.take_teacher() and (taken := unit.outcome(name)):
+        return taken
     files, role, config = unit.folder, name, unit.config
     if name.startswith("recipe-"):
         role, config = "student", unit.recipes[name.removeprefix("recipe-")]

@@ -6,12 +6,14 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
 from mmkd_tf.config import RunConfig
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
+from mmkd_tf.report.verdict import study_verdict
 from mmkd_tf.roles import expert_name
 from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions
 from mmkd_tf.setting_names import differences, grouped
@@ -105,7 +107,7 @@ class Unit:
 
     def save_outcome(self, model: str, outcome: Outcome) -> None:
         """Writes `<model>.npz`."""
-        arrays = {"parameters": outcome.parameters, "seconds": outcome.seconds}
+        arrays: dict[str, Any] = {"parameters": outcome.parameters, "seconds": outcome.seconds}
         for split in SPLITS:
             arrays[f"{split}_labels"] = outcome.labels[split]
             arrays[f"{split}_logits"] = outcome.outputs[split].astype(np.float32)
@@ -227,14 +229,14 @@ def summarize(
 
 def _outcomes(units: Sequence[Unit]) -> dict[str, dict[int, Outcome]]:
     """By model and seed, what there is to compare."""
-    outcomes = {}
+    outcomes: dict[str, dict[int, Outcome]] = {}
     for unit in units:
         missing = unit.missing
         if {*unit.teachers, "student_alone"} & set(missing):
             continue
         for model in unit.models:
-            if model not in missing:
-                outcomes.setdefault(model, {})[unit.seed] = unit.outcome(model)
+            if model not in missing and (found := unit.outcome(model)):
+                outcomes.setdefault(model, {})[unit.seed] = found
     return outcomes
 
 
@@ -249,7 +251,7 @@ def _comparisons(outcomes: Outcomes, recipes: Iterable[str], split, task) -> dic
 
 def _compare(models: Outcomes, seeds: Iterable[int], split: str, task: Task) -> Comparison:
     """Compares the student of some seeds with the other roles of `compare`."""
-    predictions = {
+    predictions: dict[str, Any] = {
         role: [by_seed[seed].predictions(split, task) for seed in seeds]
         for role, by_seed in models.items()
     }
@@ -270,7 +272,10 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
     return {
         "examples": len(first.labels[split]),
         "models": models,
-        "comparisons": {name: asdict(each) for name, each in comparisons.items()},
+        "comparisons": {
+            name: {**asdict(each), "verdict": study_verdict(each, task)}
+            for name, each in comparisons.items()
+        },
     }
 
 

@@ -131,6 +131,7 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "student.compare_scratch",
         "data.unlabelled",
         "data.unlabelled_rows",
+        "export.calibrate",
         "distillation.transfer_share",
         "training.augment_strength",
         "training.restore",

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from mmkd_tf import run_training
 from mmkd_tf.cli import app
+from mmkd_tf.edge.model_file import read_model_file
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
 WORDS = {"red": "cherry", "green": "leaf", "blue": "sky"}
@@ -97,6 +98,14 @@ def test_results_have_the_documented_keys_and_believable_values(finished):
     assert small["keras_accuracy"] == results["student"]["validation"]["accuracy"]
     stages = ["data", "teacher", "student_alone", "student", "evaluation", "robustness", "exports"]
     assert list(results["seconds"]) == stages
+    calibration = results["calibration"]
+    assert set(calibration) == {"temperature", "num_examples", "error_before", "error_after"}
+    before = results["student"]["test"]["expected_calibration_error"]
+    assert calibration["error_before"] == before
+    file = read_model_file(finished[0] / "out" / "student_small.tflite")
+    card = (finished[0] / "out" / "model_card.md").read_text()
+    assert f"divide logits by {calibration['temperature']:.2f}, found on the 6" in card
+    assert file.temperature == calibration["temperature"] != 1
     assert results["seed"] == 0 and results["config"]["training"]["epochs"] == 6
     assert {"python", "tensorflow", "keras"} <= set(results["versions"])
 

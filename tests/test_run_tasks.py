@@ -74,6 +74,7 @@ def test_several_labels_are_seen_learned_and_reported(labelled):
     assert {"micro_f1", "macro_f1", "subset_accuracy", "per_label"} <= set(teacher)
     assert results["exports"][1]["max_abs_logit_difference"] < 1e-4
     assert results["exports"][2]["task"] == "multi_label"
+    assert results["calibration"]["error_before"] != results["calibration"]["error_after"]
     assert (
         results["exports"][2]["keras_accuracy"]
         == results["student"]["validation"]["average_precision"]

@@ -4,6 +4,7 @@
     python -m http.server -d page
 
 Then open http://localhost:8000. npm fetches LiteRT.js once; without npm, `--litert` names a copy.
+Of retrieval the page runs one of the two files, and finds what `--candidates` holds.
 """
 
 import json
@@ -14,16 +15,18 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import sample_pictures
 import typer
 
-from mmkd_tf.edge import Classifier
+from mmkd_tf.edge import Classifier, Encoder, Index, Regressor
 from mmkd_tf.edge.interpreter import TensorRunner
-from mmkd_tf.edge.model_file import read_model_file
+from mmkd_tf.edge.model_file import SMALL, ModelFile, read_model_file
 from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, TOKENIZER_RULES
 
 _PACKAGE = "@litertjs/core"
 _SOURCES = Path(__file__).with_name("page")
 _INPUTS = {"image", "text"}
+_READERS = {"probabilities": Classifier, "values": Regressor, "embedding": Encoder}
 _PACKAGE_FILES = ("package.json", "package-lock.json")
 # index.html comes last: where it is, the page is whole.
 _PAGE_FILES = (
@@ -31,7 +34,9 @@ _PAGE_FILES = (
     "tokenizer.js",
     "model_file.js",
     "picture.js",
-    "classifier.js",
+    "camera.js",
+    "remarks.js",
+    "model.js",
     "view.js",
     "app.js",
     "index.html",
@@ -54,8 +59,13 @@ def write_web_page(
     folder: str | os.PathLike,
     *,
     litert: str | os.PathLike | None = None,
+    candidates: str | os.PathLike | None = None,
+    samples: str | os.PathLike | None = None,
 ) -> Path:
-    """Writes a page on which people try a model: a picture, a text, the probabilities, the time.
+    """Writes a page on which people try a model: a picture, a text, the answer, the time.
+
+    The answer is one class of several, any number of labels, numbers, or what lies nearest among
+    candidates.
 
     The model runs in the browser, by LiteRT.js on WebAssembly; nothing is fetched from or sent to
     anywhere but the page's own server. Serve the folder, for example by
@@ -68,19 +78,25 @@ def write_web_page(
         folder: Where the page goes. A page of this kind is replaced, other files stay.
         litert: Folder of an installed npm package `@litertjs/core`. By default npm fetches the
             version that this page was made for.
+        candidates: Of a model of embeddings, what is found: a file that `mmkd_tf.edge.Index.save`
+            wrote; by default that of the run, beside the model, such as `student_texts.npz`.
+        samples: Folder of pictures that people may try, see `sample_pictures.read_folder`; by
+            default six of OpenMoji (CC BY-SA 4.0), drawn anew, where its font is installed.
 
     Returns:
         Path of the page, `index.html`.
 
     Raises:
         FileNotFoundError: If there is no such model file.
-        ValueError: If the page can't run the model, `folder` is a file or holds another page, or
-            `litert` lacks files.
+        ValueError: If the page can't run the model, candidates don't fit it, `samples` has no
+            pictures, `folder` is a file or holds another page, or `litert` lacks files.
         ImportError: If npm is not installed, or can't fetch the package.
     """
     folder = Path(folder).resolve()
     _check_folder(folder)
-    _check_model(model_file)
+    file = _check_model(model_file)
+    found = _candidates(model_file, file, candidates)
+    tried = sample_pictures.of_page(samples) if "image" in file.inputs else None
     folder.parent.mkdir(parents=True, exist_ok=True)
     # On the disk where the page goes, so that finished files need only be renamed.
     place = folder if folder.exists() else folder.parent
@@ -92,6 +108,12 @@ def write_web_page(
         _copy_litert(Path(litert), whole / "litert")
         shutil.copyfile(model_file, whole / "model.tflite")
         (whole / "rules.json").write_text(json.dumps(tokenizer_rules()), encoding="utf-8")
+        if found is not None:
+            items = json.dumps(found.items, ensure_ascii=False)
+            (whole / "candidates.json").write_text(items, encoding="utf-8")
+            (whole / "candidates.bin").write_bytes(found.embeddings.astype("<f4").tobytes())
+        if tried is not None:
+            tried.write(whole)
         for name in _PAGE_FILES:
             shutil.copyfile(_SOURCES / name, whole / name)
         _move(whole, folder)
@@ -112,15 +134,10 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _check_model(model_file: str | os.PathLike) -> None:
-    """Raises what is wrong with a model for this page."""
+def _check_model(model_file: str | os.PathLike) -> ModelFile:
+    """Reads a model; raises what is wrong with it for this page."""
     file = read_model_file(model_file)
-    if file.task != "single_label":
-        raise ValueError(
-            "`model_file`: one of the task single_label, whose classes the page shows. "
-            f"Received: '{os.fspath(model_file)}', of {file.task}."
-        )
-    Classifier(model_file)
+    _READERS.get(file.output, Classifier)(model_file)
     runner = TensorRunner(file.content)
     if not _INPUTS.issuperset(runner.inputs):
         raise ValueError(
@@ -133,6 +150,36 @@ def _check_model(model_file: str | os.PathLike) -> None:
             f"Received: '{os.fspath(model_file)}', for any number, which LiteRT.js does not know. "
             "Export it with batch_size=1."
         )
+    return file
+
+
+def _candidates(model_file, file: ModelFile, candidates) -> Index | None:
+    """Reads what a model of embeddings finds; None for another model."""
+    if file.output != "embedding":
+        if candidates is not None:
+            raise ValueError(
+                "`candidates`: nothing, since this model gives no embeddings. "
+                f"Received: '{os.fspath(candidates)}'. Leave it out."
+            )
+        return None
+    path = Path(model_file)
+    (own,) = file.inputs
+    name = path.stem.removesuffix(SMALL).removesuffix(f"_{own}")
+    beside = [each for each in path.parent.glob(f"{name}_*s.npz") if each.stem != f"{name}_{own}s"]
+    if candidates is None and len(beside) != 1:
+        raise ValueError(
+            f"`candidates`: a file of what is found, as mmkd_tf.edge.Index.save writes it. "
+            f"Received: none, and beside '{path}' there is no {name}_<input>s.npz of the other "
+            "input. Encode texts or pictures with the other file of the run, and name the index."
+        )
+    index = Index.load(beside[0] if candidates is None else candidates)
+    width = Encoder(model_file).embedding_dim
+    if index.embeddings.shape[1] != width:
+        raise ValueError(
+            f"`candidates`: embeddings of width {width}, as the model gives them. Received: width "
+            f"{index.embeddings.shape[1]}. Encode them with the other file of the same run."
+        )
+    return index
 
 
 def tokenizer_rules() -> dict:
@@ -204,22 +251,30 @@ def _move(whole: Path, folder: Path) -> None:
     if not folder.exists():
         os.replace(whole, folder)
         return
-    (folder / "litert").mkdir(exist_ok=True)
+    for path in whole.iterdir():
+        if path.is_dir():
+            (folder / path.name).mkdir(exist_ok=True)
     last = whole / "index.html"
     for path in [*(p for p in whole.rglob("*") if p.is_file() and p != last), last]:
         os.replace(path, folder / path.relative_to(whole))
 
 
 def main(
-    model_file: Annotated[Path, typer.Argument(help="An exported .tflite file of one class.")],
+    model_file: Annotated[Path, typer.Argument(help="An exported .tflite file.")],
     output: Annotated[Path, typer.Option(help="Folder of the page.")],
     litert: Annotated[
         Path | None, typer.Option(help="An installed npm package @litertjs/core, without npm.")
     ] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Of retrieval, an index of what is found.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="A folder of pictures to try; by default OpenMoji's.")
+    ] = None,
 ) -> None:
     """Write a page that runs the model in a browser."""
     try:
-        write_web_page(model_file, output, litert=litert)
+        write_web_page(model_file, output, litert=litert, candidates=candidates, samples=samples)
     except (ValueError, OSError, ImportError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None

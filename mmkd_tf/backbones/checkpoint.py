@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_STORAGES = {
+_STORAGES: dict[str, np.dtype] = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),

@@ -154,7 +154,7 @@ def _conv_norm(x, convolution: layers.Layer, name: str):
 def _set_weights(model: keras.Model, weights: dict[str, np.ndarray], name: str) -> None:
     """Gives each layer its weights, after all have been found to fit."""
     wanted: dict[str, tuple[layers.Layer, list[str]]] = {}
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {}
     for layer in model.layers:
         if not layer.weights:
             continue

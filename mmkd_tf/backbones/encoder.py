@@ -4,6 +4,7 @@ import hashlib
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -82,7 +83,7 @@ class Encoder(ABC):
             variable.assign(value)
         digest = hashlib.sha256(f"{self.fingerprint} {part}".encode())
         for value in values:
-            digest.update(np.ascontiguousarray(value))
+            digest.update(np.ascontiguousarray(value).data)
         self.fingerprint = digest.hexdigest()[:16]
 
     @abstractmethod
@@ -128,7 +129,7 @@ class PictureEncoder(Encoder):
         super().__init__(backbone, model, version=version, top=top)
         self.block_count = block_count
         self._blocks = blocks
-        size = backbone.size
+        size: Any = backbone.size  # pictures have one
         self._apply = tf.function(
             lambda pixels: model(resized(pixels, size, size), training=False),
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
@@ -147,7 +148,7 @@ class PictureEncoder(Encoder):
             )
         _check_batch_size(batch_size)
         features = np.zeros([len(values), self.backbone.dim], np.float32)
-        present = np.flatnonzero(~is_absent(values)) if len(values) else []
+        present = np.flatnonzero(~is_absent(values)) if len(values) else np.zeros([0], np.int64)
         with steps(f"pictures read by {self.backbone.name}", len(present)) as advance:
             for start in range(0, len(present), batch_size):
                 rows = present[start : start + batch_size]
@@ -192,7 +193,7 @@ class PictureEncoder(Encoder):
                 f"`height`, `width`: whole numbers, at least 32 pixels. Received: "
                 f"height={height!r}, width={width!r}."
             )
-        if problems:
+        if problems or self._blocks is None:
             raise ValueError("\n".join(problems))
         return self._blocks(num_blocks, height=height, width=width, name=name)
 
@@ -262,7 +263,7 @@ class TextEncoder(Encoder):
         They are as `mmkd_tf.edge.tokenizer.split_words` gives them, lower-case, each once; of
         Chinese, Japanese and Korean single characters.
         """
-        words = {}
+        words: dict[str, None] = {}
         for piece in self._vocabulary():
             # A letter of any script is of category L; M are marks upon letters.
             if piece and all(unicodedata.category(sign)[0] in "LM" for sign in piece):

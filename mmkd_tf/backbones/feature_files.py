@@ -48,7 +48,7 @@ def kept_features(
         features = encoder.features(np.stack(distinct) if pictures else distinct)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            checksum = hashlib.sha256(features).hexdigest()
+            checksum = hashlib.sha256(features.data).hexdigest()
             with whole_file(file) as unfinished:
                 np.savez(unfinished, features=features, sha256=checksum)
     rows = {key: row for row, key in enumerate(order)}
@@ -64,4 +64,4 @@ def _read(encoder: Encoder, number: int, file: Path | None) -> np.ndarray | None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     whole = features.shape == (number, encoder.backbone.dim)
-    return features if whole and hashlib.sha256(features).hexdigest() == checksum else None
+    return features if whole and hashlib.sha256(features.data).hexdigest() == checksum else None

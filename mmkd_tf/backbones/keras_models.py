@@ -48,7 +48,7 @@ def backbone_of(
 
     def load(backbone: Backbone, files: dict[str, Path]) -> Encoder:
         own = _copied(model)  # since a fine-tuning changes it
-        if kind == "image":
+        if kind == "image" or tokenize is None:  # of a text refused above
             return PictureEncoder(backbone, own, version=_version(model))
         return TextEncoder(
             backbone,
@@ -95,8 +95,8 @@ def _problems(model: keras.Model, kind: str, tokenize: Callable | None) -> list[
         return [f"`kind`: image or text. Received: kind={kind!r}."]
     problems = []
     one_of_each = len(model.inputs) == len(model.outputs) == 1
-    before = model.inputs[0].shape if one_of_each else ()
-    after = model.outputs[0].shape if one_of_each else ()
+    before: tuple = model.inputs[0].shape if one_of_each else ()
+    after: tuple = model.outputs[0].shape if one_of_each else ()
     if kind == "image":
         fits = len(before) == 4 and before[1] == before[2] and before[1] and before[3] == 3
         form = "[batch, size, size, 3] of a fixed size"

@@ -45,7 +45,8 @@ _NORMS = (
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
-    shapes = {f"embeddings.{key}_embeddings.weight": (n, DIM) for key, n in _EMBEDDINGS.items()}
+    shapes: dict[str, tuple[int, ...]] = {}
+    shapes |= {f"embeddings.{key}_embeddings.weight": (n, DIM) for key, n in _EMBEDDINGS.items()}
     shapes |= {f"{norm}.{part}": (DIM,) for norm in _NORMS for part in ("weight", "bias")}
     for layer in range(NUM_LAYERS):
         for part, (before, after) in _PARTS.items():

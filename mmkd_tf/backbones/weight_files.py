@@ -95,8 +95,9 @@ def find_files(name: str, package: Package, folder: Path | None = None) -> dict[
         FileNotFoundError: If one is nowhere; says how to get it.
         ValueError: If one has another SHA-256 than expected; says both.
     """
-    found = {file.name: find_file(name, file, folder) for file in package.files}
-    if missing := [file for file, path in found.items() if path is None]:
+    places = {file.name: find_file(name, file, folder) for file in package.files}
+    found = {file: path for file, path in places.items() if path is not None}
+    if missing := [file for file in places if file not in found]:
         raise FileNotFoundError(
             f"`{name}`: its weights, {', '.join(missing)}. They are in no folder that "
             f"${FOLDER_VARIABLE} names, nor in {cache_folder() / WEIGHTS / name}, nor installed. "

@@ -27,7 +27,8 @@ def common_words(known: Sequence[str]) -> list[str]:
     Returns:
         Lower-case words of letters alone, each once; none where no list has a tenth of the words.
     """
-    left, found = {word for word in known if word.isalpha()}, []
+    left = {word for word in known if word.isalpha()}
+    found: list[list[str]] = []
     letters, number = set("".join(left)), len(left)
     lists = {name: _by_frequency(name) for name in SpellChecker.languages()} if left else {}
     while left and len(found) < MOST_LANGUAGES:

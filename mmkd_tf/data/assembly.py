@@ -9,7 +9,7 @@ from mmkd_tf.data.dataset import SPLITS, TRANSFER, UNLABELLED, Dataset, Examples
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.unlabelled import split_off, transfer_rows
-from mmkd_tf.modalities.modality import InputOptions, Modality, in_tensor_form
+from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, in_tensor_form
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
 
@@ -148,7 +148,7 @@ def _divide(name, tables, fractions, options: DatasetOptions) -> dict[str, Rows]
 
 def _repeated_rows(splits: Mapping[str, Rows]) -> list[str]:
     """Counts the held-out rows whose inputs an earlier split has too."""
-    notes, seen = [], {}
+    notes, seen = [], dict[str, set[tuple[bytes, ...]]]()
     for split, rows in splits.items():
         keys = rows.content_keys()
         nouns = " and ".join(dict.fromkeys(kind.noun for kind in rows.kinds.values()))
@@ -186,7 +186,7 @@ def _examples(rows: Rows, labels: np.ndarray, modalities: Mapping[str, Modality]
     return Examples(inputs, labels, raw)
 
 
-def _in_place(modality: Modality, values: Sequence) -> np.ndarray:
+def _in_place(modality: Modality, values: RawValues) -> np.ndarray:
     """The tensor form, in the memory of the raw values where they are such an array already."""
     shape, dtype = modality.input().shape[1:], modality.input().dtype
     if not isinstance(values, np.ndarray) or (values.shape[1:], values.dtype) != (shape, dtype):

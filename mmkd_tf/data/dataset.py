@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mmkd_tf.modalities.modality import (
     Modality,
+    RawValues,
     chosen,
     in_tensor_form,
     is_absent,
@@ -43,7 +44,7 @@ class Examples:
 
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray
-    raw: Mapping[str, Sequence] = field(default_factory=dict)
+    raw: Mapping[str, RawValues] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -203,9 +204,9 @@ class Dataset:
         digest.update(self.task.fingerprint())
         for split in (*SPLITS, *([TRANSFER] if TRANSFER in self.splits else [])):
             examples = self.splits[split]
-            for values in (*map(examples.inputs.get, sorted(examples.inputs)), examples.labels):
+            for values in (*(examples.inputs[n] for n in sorted(examples.inputs)), examples.labels):
                 digest.update(str((values.dtype, values.shape)).encode())
-                digest.update(np.ascontiguousarray(values))
+                digest.update(np.ascontiguousarray(values).data)
         for modality in self.modalities.values():
             digest.update(modality.fingerprint())
             if (strength := getattr(modality, "strength", 1.0)) != 1.0:  # another view of it
@@ -260,7 +261,8 @@ def for_student(dataset: Dataset, **inputs: Mapping | None) -> Dataset:
         >>> {name: modality.describe() for name, modality in both.modalities.items()}
         {'text': '1 token ids out of 12 words', 'teacher/text': '3 token ids out of 12 words'}
     """
-    own, problems = {}, []
+    own: dict[str, Modality] = {}
+    problems = []
     if student_inputs(dataset.modalities) != dataset.modalities:
         problems.append(
             "`dataset`: the data as teachers read them. Received: one that has forms for a "
@@ -308,6 +310,6 @@ def with_student_forms(dataset: Dataset, forms: Mapping[str, Modality]) -> Datas
     return dataset.with_inputs(replaced, {**dataset.modalities, **kept, **forms})
 
 
-def _values(examples: Examples, name: str) -> Sequence:
+def _values(examples: Examples, name: str) -> RawValues:
     """The raw values of an input, its tensors where none are kept."""
     return examples.raw.get(name, examples.inputs[name])

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -43,9 +44,10 @@ class Feature:
         return _is_text(self.connector)
 
     def value(self, example: Mapping):
+        value: Any = example
         for key in self.path:
-            example = example[key]
-        return example.decode(errors="replace") if self.is_text else example
+            value = value[key]
+        return value.decode(errors="replace") if self.is_text else value
 
     def label_of(self, example: Mapping) -> str | list[str]:
         """As text, empty if it is a class label's -1 for none."""
@@ -104,7 +106,7 @@ def find_features(
     for name, settings in inputs.items():
         kind = KINDS[settings.kind]
         found[name] = find(
-            settings.column,
+            settings.column or name,
             lambda feature, kind=kind: kind.fits_feature(feature.connector),
             f"a feature that is a {kind.noun}",
             place=f"`{name}`" if in_short else f"`inputs`, '{name}'",

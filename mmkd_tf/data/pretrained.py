@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from mmkd_tf.data.beside import InputAndFeatures, packed
 from mmkd_tf.data.dataset import SPLITS, TRANSFER, Dataset, Examples
 from mmkd_tf.modalities.modality import (
     Modality,
+    RawValues,
     chosen,
     student_inputs,
     teacher_form,
@@ -110,7 +112,7 @@ def with_pretrained(
             found = {form: packed(own[form], features) for form, features in found.items()}
         return {**examples.inputs, **found}
 
-    forms = {
+    forms: dict[str, Any] = {
         teacher_form(name): FeatureVector(
             name,
             sum(encoder.backbone.dim for encoder in of_input),
@@ -140,7 +142,7 @@ def _lookup(
     form = form_of_teacher(dataset, name)
     kind = type(dataset.modalities[form])
 
-    def values_of(examples: Examples) -> Sequence:
+    def values_of(examples: Examples) -> RawValues:
         return examples.raw.get(name, examples.inputs[form])
 
     # Rows without labels apart, so that those with labels have one file with them and without.
@@ -163,7 +165,7 @@ def _lookup(
 
 def features_of(
     kind: type[Modality],
-    values: Sequence,
+    values: RawValues,
     encoders: Sequence[Encoder],
     *,
     folder: Path | None = None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmkd_tf.modalities.modality import Modality, select
+from mmkd_tf.modalities.modality import Modality, RawValues, select
 
 LISTED_PROBLEMS = 20
 
@@ -17,8 +17,8 @@ class Rows:
     source: str  # what people call the table or split
     counting: str  # how `numbers` count, for messages, such as "row 1 is the header"
     numbers: Sequence[int]  # of each row as people count
-    labels: list[str | tuple]  # see `Task.read_labels`
-    inputs: dict[str, Sequence]  # by name, raw values, see `Modality.read`
+    labels: Sequence[str | tuple]  # see `Task.read_labels`
+    inputs: Mapping[str, RawValues]  # by name, raw values, see `Modality.read`
     kinds: Mapping[str, type[Modality]]  # by name of an input
     problems: dict[int, list[str]] = field(default_factory=dict)  # by index of a row
     unlabelled: Sequence[int] = ()  # indices of the rows whose label cells are empty
@@ -29,7 +29,7 @@ class Rows:
     def add_problem(self, index: int, reason: str) -> None:
         self.problems.setdefault(index, []).append(reason)
 
-    def select(self, indices: Sequence[int]) -> "Rows":
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Rows":
         """Gives some of the rows, with their problems."""
         return Rows(
             source=self.source,

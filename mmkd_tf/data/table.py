@@ -76,7 +76,7 @@ def from_table(
     sources = {"train": table} | {
         split: held_out[split] for split in ("validation", "test") if split not in fractions
     }
-    columns = [*(settings.column for settings in inputs.values()), *labels]
+    columns = [*(settings.column or name for name, settings in inputs.items()), *labels]
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
     cells = tables["train"].columns[labels[0]] if labels else ()
     task, notes = choose_task(cells, name=options.task, separator=options.label_separator)
@@ -132,7 +132,7 @@ def _rows(
     values, problems = {}, []
     for name, settings in inputs.items():
         values[name], wrong = kinds[name].read(
-            table.columns[settings.column],
+            table.columns[settings.column or name],
             settings,
             folder=table.folder,
             allow_outside=options.allow_outside,
@@ -146,7 +146,7 @@ def _rows(
     check_rows(rows, problems, wrong)
     for index, reason in table.broken.items():
         # Its cells are not in their columns: all else about it would mislead.
-        rows.problems[index], rows.labels[index] = [reason], MISSING
+        rows.problems[index], labels[index] = [reason], MISSING
     rows.unlabelled = [index for index in rows.unlabelled if index not in table.broken]
     return rows
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -115,10 +116,11 @@ def from_tfds(
     return assemble(
         name=builder.name,
         tables=tables,
-        fractions={split: held_out[split] for split in held_out if split not in tables},
+        fractions={split: float(held_out[split]) for split in held_out if split not in tables},
         inputs=inputs,
         options=options,
-        class_names=task.output_names(columns) or (label_feature and label_feature.class_names),
+        class_names=task.output_names(columns)
+        or (label_feature.class_names if label_feature else None),
         notes=[*notes, *found],
     )
 
@@ -229,10 +231,11 @@ def _read_rows(
     examples = iter(builder.as_dataset(split=split, decoders=decoding).as_numpy_iterator())
     # No values are read of no cells, so that a split without examples has values of the kind too.
     parts = {name: [kind.read([], inputs[name])[0]] for name, kind in kinds.items()}
-    problems, labels, num_rows = {name: {} for name in kinds}, [], 0
+    problems: dict[str, dict[int, str]] = {name: {} for name in kinds}
+    labels, num_rows = list[Any](), 0
     while some := list(islice(examples, _AT_ONCE)):
         for name, kind in kinds.items():
-            values, wrong = kind.read(map(features[name].value, some), inputs[name])
+            values, wrong = kind.read([features[name].value(one) for one in some], inputs[name])
             parts[name].append(values)
             problems[name] |= {num_rows + index: reason for index, reason in wrong.items()}
         labels += map(label.label_of, some) if label else []

@@ -55,13 +55,17 @@ def read_unlabelled(
         table = _table(options.unlabelled, inputs, options)
     except (TableError, TypeError) as error:
         raise type(error)(f"`unlabelled`: {error}") from None
-    columns = {name: table.columns.get(settings.column) for name, settings in inputs.items()}
+    columns = {name: table.columns.get(one.column or name) for name, one in inputs.items()}
     _check_memory(table, labelled)
     values, problems = {}, []
     for name, settings in inputs.items():
-        cells = [None] * len(table) if columns[name] is None else columns[name]
-        where = {"folder": table.folder, "allow_outside": options.allow_outside}
-        values[name], wrong = labelled.kinds[name].read(cells, settings, **where)
+        cells = columns[name]
+        values[name], wrong = labelled.kinds[name].read(
+            [None] * len(table) if cells is None else cells,
+            settings,
+            folder=table.folder,
+            allow_outside=options.allow_outside,
+        )
         problems.append(wrong)
     nothing = [MISSING] * len(table)
     rows = Rows(table.source, table.counting, table.numbers, nothing, values, labelled.kinds)
@@ -92,7 +96,7 @@ def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) 
             raise TableError(f"{path}: an empty file.")
         cells = [lines[number - 1] for number in numbers]
         return Table(str(path), path.parent, "its lines, from 1", numbers, {column: cells})
-    columns = list(dict.fromkeys(settings.column for settings in inputs.values()))
+    columns = list(dict.fromkeys(settings.column or name for name, settings in inputs.items()))
     folder = options.folder if isinstance(source, pd.DataFrame) else None
     table = read_table(source, columns, folder=folder, some=True)
     if isinstance(source, pd.DataFrame):
@@ -102,7 +106,7 @@ def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) 
 
 def _only(kind: str, inputs: Mapping[str, InputOptions], what: str) -> str:
     """The column of the one input of a kind."""
-    found = {name: one.column for name, one in inputs.items() if one.kind == kind}
+    found = {name: one.column or name for name, one in inputs.items() if one.kind == kind}
     if len(found) != 1:
         raise TableError(
             f"{what}, which is for data with one input of kind {kind}. Received: "

@@ -1,10 +1,12 @@
-"""Calibration: makes a teacher of classes as sure as it is right, by one temperature."""
+"""Calibration: makes models of classes as sure as they are right, by one temperature."""
+
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.models.cross_fitted import ANSWERING
+from mmkd_tf.models.cross_fitted import ANSWERING, heads_of
 
 _BETWEEN = (1 / 16, 16.0)
 _AT_ONCE = 2048
@@ -49,18 +51,47 @@ def calibrate(teacher: keras.Model, dataset: Dataset) -> None:
     """Sets the temperatures of a cross-fitted teacher in place.
 
     That of single heads by their answers on the training rows that they have not seen, that of all
-    together by those on validation. Values that are no logits of classes stay as they are.
+    together by those on validation, and so that of one head, which has seen all training rows.
+    Values that are no logits of classes stay as they are.
     """
     if not dataset.task.gives_probabilities:
         return
     loss, layer = dataset.task.loss(), teacher.get_layer("logits")
     layer.temperatures.assign([1.0, 1.0])
     found = []
-    for _, split in zip(ANSWERING, ("train", "validation"), strict=True):
+    unseen = "train" if len(heads_of(teacher)) > 1 else "validation"
+    for _, split in zip(ANSWERING, (unseen, "validation"), strict=True):
         examples = dataset.splits[split]
         logits = answers(teacher, examples.inputs)
         found.append(best_temperature(labels=examples.labels, logits=logits, loss=loss)[0])
     layer.temperatures.assign(found)
+
+
+def file_calibration(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict | None:
+    """The temperature of a model's exported files, found on validation, and what it does on test.
+
+    Args:
+        outputs: Of the model, by split: of `validation`, and of `test` where it is to be measured.
+        dataset: The data; its task says what the outputs are.
+
+    Returns:
+        `temperature`, by which logits are to be divided, and `num_examples` of validation; with
+        test also `error_before` and `error_after`, the calibration error there without and with it,
+        0 to 1. None where outputs are no logits of classes or labels.
+    """
+    task = dataset.task
+    if not task.gives_probabilities:
+        return None
+    labels = {split: dataset.splits[split].labels for split in outputs}
+    known = {"labels": labels["validation"], "logits": outputs["validation"]}
+    temperature, _ = best_temperature(**known, loss=task.loss())
+    found = {"temperature": temperature, "num_examples": len(labels["validation"])}
+    if "test" in outputs:
+        for name, divisor in (("before", 1.0), ("after", temperature)):
+            softened = outputs["test"] / divisor
+            error = task.calibration_error(labels=labels["test"], outputs=softened)
+            found[f"error_{name}"] = error
+    return found
 
 
 def calibrated_loss(outputs: np.ndarray, dataset: Dataset) -> float:

@@ -171,7 +171,7 @@ def check_labels(y, logits, loss) -> None:
             "loss=keras.losses.BinaryCrossentropy(from_logits=True)."
         )
     sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    shape = getattr(y, "shape", ())
+    shape: tuple = getattr(y, "shape", ())
     if sparse and len(shape) == 2 and shape[1] == logits.shape[-1]:
         raise ValueError(
             f"`y`: integer labels of shape (batch,) for {type(loss).__name__}. Received: shape "

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,7 +47,7 @@ def with_folds(dataset: Dataset, folds: int, *, seed: int) -> Dataset:
         of_rows = numbers if examples is train_rows else np.full(len(examples), -1)
         return {**examples.inputs, teacher_form(FOLD): fold_weights(of_rows, folds)}
 
-    form = FeatureVector(FOLD, folds, f"which of {folds} heads answers")
+    form: Any = FeatureVector(FOLD, folds, f"which of {folds} heads answers")
     return dataset.with_inputs(added, {**dataset.modalities, teacher_form(FOLD): form})
 
 
@@ -62,7 +63,8 @@ def train_heads(
     """Trains a cross-fitted teacher in place.
 
     The weight decay is chosen by the validation loss of a head trained on all rows; then each head
-    is trained with it on the rows of the other folds, and a teacher of classes is calibrated.
+    is trained with it on the rows of the other folds, one alone on all, and a teacher of classes is
+    calibrated.
 
     Args:
         teacher: Made by `cross_fitted_teacher`.
@@ -89,8 +91,9 @@ def train_heads(
         loss = dataset.task.loss(dataset.target_statistics)
         for weight_decay, trial in zip(weight_decays, trials, strict=True):
             losses[weight_decay] = float(loss(validation.labels, answers(trial, validation.inputs)))
-    chosen = min(losses, key=losses.get) if losses else weight_decays[0]
+    chosen = min(losses, key=losses.__getitem__) if losses else weight_decays[0]
     seen = [np.flatnonzero(answering != number) for number in range(len(heads))]
+    seen = seen if len(heads) > 1 else [np.arange(len(answering))]
     more = {"weight_decays": [chosen] * len(heads), "class_weight": class_weight}
     train_together(heads, features, recipe, rows=seen, **more)
     calibrate(teacher, dataset)

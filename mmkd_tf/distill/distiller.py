@@ -85,8 +85,8 @@ class Distiller(keras.Model):
         super().__init__(**{"dtype": student.dtype_policy, "autocast": False, **kwargs})
         self.student = student
         self._held = held
-        self.projections = {}
-        self.part_trackers = []
+        self.projections: dict[str, keras.layers.Layer] = {}
+        self.part_trackers: list[keras.metrics.Mean] = []
         self.loss_tracker = keras.metrics.Mean("loss")
         self.built = True
 
@@ -146,8 +146,8 @@ class Distiller(keras.Model):
             metrics = task.metrics() if metrics is TASK_METRICS else list(metrics)
         defaults = task.soft_targets(loss)
         if terms is None:
-            options = {"loss_options": defaults.options}
-            terms = [SoftTargets(defaults.temperature, defaults.weight, defaults.loss, **options)]
+            given = defaults.temperature, defaults.weight, defaults.loss
+            terms = [SoftTargets(*given, loss_options=defaults.options)]
         if hard_label_weight is None:
             hard_label_weight = defaults.hard_label_weight
         check_terms(terms, hard_label_weight)

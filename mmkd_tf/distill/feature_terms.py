@@ -1,6 +1,6 @@
 """Terms on features: hints of a layer or of one input's encoder, and relations in a batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 import keras
 from keras import layers, ops
@@ -171,7 +171,7 @@ def _pair(layer) -> tuple[str, str]:
     )
 
 
-def _problems(weight, loss: Callable, options: Mapping, *, given: set = frozenset()) -> list[str]:
+def _problems(weight, loss: Callable, options: Mapping, *, given: Set = frozenset()) -> list[str]:
     problems = schedule_problems(weight, argument="weight", above_zero=False)
     roles = {"teacher_features", "student_features"}
     return problems + loss_problems(loss, options, roles, given=given)
@@ -222,7 +222,10 @@ class ModalityTerm(Term):
         super().__init__(weight, loss, self.hint.loss_options, teacher, self.hint.name)
         self.teacher_layers = self.hint.teacher_layers
         self.student_layers = (*self.hint.student_layers, f"{modality}_presence")
-        self.projection = self.hint.projection
+
+    def projection(self, *, teacher_shapes, student_shapes) -> keras.layers.Layer | None:
+        """That of the hint."""
+        return self.hint.projection(teacher_shapes=teacher_shapes, student_shapes=student_shapes)
 
     def __call__(self, *, teacher, student, labels=None, step=None, projection=None):
         values = self.hint(teacher=teacher, student=student, projection=projection)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -193,7 +194,7 @@ def _raw(dataset: Dataset, encoders) -> Dataset:
                 found[_key(name, number)] = values
         return found
 
-    forms = {
+    forms: dict[str, Any] = {
         _key(name, number): FeatureVector(name, 0, "token ids")
         if encoder.backbone.size is None
         else dataset.modalities[form_of_teacher(dataset, name)]

@@ -103,7 +103,7 @@ class InputsDigest:
     def __init__(self, names: Iterable[str]):
         self.num_examples = 0
         self._digests = {name: hashlib.sha256() for name in sorted(names)}
-        self._kinds = {}
+        self._kinds: dict[str, str] = {}
 
     def update(self, inputs: Mapping) -> None:
         """Adds a batch: by name, tensors `[batch, ...]`; others than the names are left out."""

@@ -183,7 +183,7 @@ class Generator:
         for name in names:
             change, said = changing(name), self.dataset.splits["train"].raw[name]
             able = [row for row, text in enumerate(said) if len(split_words(text)) >= least]
-            rows = rng.choice(able, self._number(rate, names)) if able else []
+            rows = rng.choice(able, self._number(rate, names)) if able else np.zeros([0], int)
             changed = {at: _changed(change, said[row], rng) for at, row in enumerate(rows)}
             kept = [at for at, text in changed.items() if text is not None]
             if kept:

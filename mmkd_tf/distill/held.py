@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -109,7 +110,8 @@ def with_held(
 ) -> Dataset | None:
     """Gives the data in which inputs are what the held models make of them; None if too large.
 
-    There are as many views as epochs, at most `MOST_VIEWS`: view v is that of epoch v.
+    There are as many views as epochs, at most `MOST_VIEWS`: view v is that of epoch v, with some
+    examples corrupted besides.
     """
     shapes = {name: model.output.shape[1:] for name, model in held.items()}
     bytes_of_a_view = sum(2 * dataset.sizes["train"] * int(np.prod(s)) for s in shapes.values())
@@ -123,14 +125,20 @@ def with_held(
         for name in held
     }
     row = 0
-    given = {"views": views, "seed": seed, "augment": augment, "batch_size": _AT_ONCE}
+    shown = view_batches(seen, views=views, seed=seed, augment=augment, batch_size=_AT_ONCE)
     with steps("views through the blocks that are held", len(next(iter(made.values())))) as advance:
-        for batch, labels in view_batches(seen, **given):
+        for batch, labels in shown:
+            rows = tf.range(row, row + len(labels))
+            size = len(seen.splits["train"])
+            seeds = tf.stack([rows % size, first_view_seed(seed) + rows // size], 1)
             for name in held:
-                made[name][row : row + len(labels)] = outputs[name](batch[name])
+                values = batch[name]
+                if augment:
+                    values = dataset.modalities[name].corrupt(values, seeds)
+                made[name][row : row + len(labels)] = outputs[name](values)
             row += len(labels)
             advance(len(labels))
-    forms = {
+    forms: dict[str, Any] = {
         name: HeldOutputs(name, values.reshape([views, -1, *shapes[name]]), seed)
         for name, values in made.items()
     }
@@ -188,7 +196,7 @@ def rows_with_held(
             if augment:
                 index = tf.range(at, at + len(some))
                 seeds = tf.stack([index, tf.fill([len(some)], first_view_seed(seed) + view)], 1)
-                some = forms[name].augment(some, seeds)
+                some = forms[name].corrupt(forms[name].augment(some, seeds), seeds)
             start = view * len(values) + at
             made[name][start : start + len(some)] = outputs(some)
         num_views[name] = views

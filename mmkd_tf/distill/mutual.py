@@ -87,7 +87,7 @@ def learn_mutually(
     refuse(_problems(students, batches, epochs, compile_arguments))
     distillers = _distillers(students, compile_arguments)
 
-    history = {name: {} for name in students}
+    history: dict[str, dict] = {name: {} for name in students}
     for epoch in range(epochs):
         logs = _train_epoch(distillers, batches)
         if validation_data is not None:
@@ -119,7 +119,8 @@ def _distillers(students, compile_arguments) -> dict[str, Distiller]:
 
 
 def _train_epoch(distillers, batches) -> dict[str, dict[str, float]]:
-    totals, num_examples = {name: {} for name in distillers}, 0
+    totals: dict[str, dict] = {name: {} for name in distillers}
+    num_examples = 0
     for batch in batches:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         num_examples += len(y)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,7 +42,7 @@ def write_targets(
     """
     parts = iter(parts)
     first = next(parts)
-    files = {}
+    files: dict[str, dict] = {}
     for index, (name, values) in enumerate(first.items()):
         shape = [views, num_examples, *values.shape[1:]]
         files[name] = {"file": f"soft_targets-{index}.npy", "shape": shape, "dtype": "float32"}
@@ -54,7 +55,7 @@ def write_targets(
             "choose another disk."
         )
     with ExitStack() as stack:
-        opened = {
+        opened: dict[str, Any] = {
             name: stack.enter_context(open(folder / file["file"], "w+b"))
             for name, file in files.items()
         }

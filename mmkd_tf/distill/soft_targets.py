@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -85,7 +86,7 @@ def cache_soft_targets(
         "seed": int(seed) if augment else None,
     }
     maker = TargetMaker(teacher, folder, key, layers)
-    view = {"seed": seed, "augment": augment}
+    view: dict[str, Any] = {"seed": seed, "augment": augment}
     cache = maker.load()
     if cache is not None:
         last = view_batches(dataset, first_view=views - 1, views=views, **view)

@@ -58,7 +58,7 @@ class Teachers:
 
         Values that are not finite are an InvalidArgumentError; XLA leaves this check out.
         """
-        by_teacher = {}
+        by_teacher: dict[str, dict] = {}
         for name in self.teachers:
             if name in self.models:
                 model = self.models[name]
@@ -151,7 +151,8 @@ def _tensors_by_layer(model: keras.Model) -> dict[str, list]:
     `layer.output` is what the layer gave at its first call, which for a model inside the model,
     or a layer that was used before, is a tensor of another graph.
     """
-    tensors, pending, seen = {}, [model.outputs[0]], set()
+    tensors: dict[str, keras.KerasTensor] = {}
+    pending, seen = [model.outputs[0]], set()
     while pending:
         layer, call, _ = pending.pop()._keras_history
         if (layer.name, call) not in seen:

@@ -16,7 +16,7 @@ Terms keep no state, so one can be used in several Distillers.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 import keras
 
@@ -115,7 +115,7 @@ def arguments_of(loss: Callable) -> set[str]:
     return set(inspect.signature(loss).parameters)
 
 
-def loss_problems(loss: Callable, options: Mapping, roles: set, *, given: set = frozenset()):
+def loss_problems(loss: Callable, options: Mapping, roles: Set, *, given: Set = frozenset()):
     """What keeps a term from calling its loss with its two roles, options and what it has given."""
     name = getattr(loss, "__name__", repr(loss))
     if not (callable(loss) and roles <= arguments_of(loss)):

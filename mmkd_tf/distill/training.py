@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -196,7 +197,8 @@ def _learning_part(
     """What of a model learns, and the data as it reads them; see `mmkd_tf.distill.held`."""
     part, held = held_model(model)
     if held:
-        given = {"epochs": recipe.epochs, "seed": recipe.seed, "augment": recipe.augment}
+        given: dict[str, Any] = {"epochs": recipe.epochs, "seed": recipe.seed}
+        given["augment"] = recipe.augment
         seen, rows = with_held(dataset, held, **given), None
         if seen and transfer is not None:
             rows = rows_with_held(transfer, held, dataset.modalities, **given)
@@ -218,7 +220,7 @@ def terms_of(
     beside the whole one, called `teacher`. They give soft targets alone: of other features they
     know nothing.
     """
-    task, terms = dataset.task, []
+    task, terms = dataset.task, list[Any]()
     whole = "teacher" if experts else None
     if weight := settings.soft_target_weight:
         loss, options = task.soft_target_losses[settings.soft_target_loss]

@@ -243,9 +243,9 @@ def unlabelled_rows(teacher: keras.Model, dataset: Dataset) -> TransferRows | No
     )
 
 
-def joined(parts: Sequence[TransferRows | None]) -> TransferRows | None:
+def joined(given: Sequence[TransferRows | None]) -> TransferRows | None:
     """Puts rows of several sources one after the other; None if there are none."""
-    parts = [part for part in parts if part is not None and len(part)]
+    parts = [part for part in given if part is not None and len(part)]
     if len(parts) < 2:
         return parts[0] if parts else None
     values, index = {}, {}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmkd_tf.edge.examples import Session
+from mmkd_tf.edge.remarks import certainty, unknown_words
 
 _SHOWN = 3
 
@@ -51,6 +52,8 @@ class Classifier:
         class_names: In the order of the model's outputs.
         inputs: Names of the model's inputs.
         task: Name of what the model is for, such as "single_label".
+        temperature: What the model divides its logits by, so that its probabilities are as sure as
+            they are right; None of a file whose probabilities are not calibrated.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -63,6 +66,7 @@ class Classifier:
         self.class_names = self._session.names
         self.inputs = self._session.inputs
         self.task = self._session.task
+        self.temperature = self._session.temperature
 
     def __repr__(self) -> str:
         what = "classes" if self._session.threshold is None else "labels"
@@ -95,6 +99,29 @@ class Classifier:
             One prediction for each example, in the same order.
         """
         return [self._prediction(outputs) for outputs in self._session.batch(examples)]
+
+    def unknown_words(self, **inputs) -> dict[str, tuple[str, ...]]:
+        """Tells which words of an example's texts the model does not know; it is not run.
+
+        Args:
+            **inputs: As in `predict`.
+
+        Returns:
+            By name of a text, its unknown words as the model reads them, each once, in their order.
+            Texts that are not given, and those of a file without a vocabulary, are left out.
+        """
+        return self._session.unknown_words(inputs)
+
+    def remarks(self, prediction: Prediction, **inputs) -> list[str]:
+        """Says in sentences how sure an answer is, and which words the model does not know.
+
+        Args:
+            prediction: What `predict` gave.
+            **inputs: What it gave it for.
+        """
+        calibrated, threshold = self.temperature is not None, self._session.threshold
+        said = certainty(prediction.probabilities, calibrated=calibrated, threshold=threshold)
+        return [said, *unknown_words(self._session.words(inputs))]
 
     def _prediction(self, probabilities: Sequence[float]) -> Prediction:
         pairs = zip(self.class_names, probabilities, strict=True)

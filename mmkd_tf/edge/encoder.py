@@ -9,6 +9,7 @@ import numpy as np
 from mmkd_tf.edge.examples import Session
 from mmkd_tf.edge.index import Index, Match
 from mmkd_tf.edge.model_file import SMALL, find_file, read_model_file
+from mmkd_tf.edge.remarks import unknown_words
 
 
 class Encoder:
@@ -58,6 +59,10 @@ class Encoder:
             )
         rows = self._session.batch([{self.modality: value} for value in values])
         return np.array(rows, np.float32).reshape(len(values), self.embedding_dim)
+
+    def remarks(self, value) -> list[str]:
+        """Says in sentences which words of a text the model does not know; none of a picture."""
+        return unknown_words(self._session.words({self.modality: value}))
 
 
 class Retriever:
@@ -117,6 +122,12 @@ class Retriever:
         (other,) = self._encoders.keys() - query
         index = self._index(other, candidates)
         return index.search(self._encoders[name].encode([value])[0], top=top)
+
+    def remarks(self, **inputs) -> list[str]:
+        """Says in sentences which words of a given text the model does not know."""
+        given = {name: value for name, value in inputs.items() if value is not None}
+        said = (self._encoders[name].remarks(value) for name, value in given.items())
+        return [sentence for sentences in said for sentence in sentences]
 
     def _index(self, name: str, candidates) -> Index:
         """Gives what is to be found of an input."""

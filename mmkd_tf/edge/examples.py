@@ -1,7 +1,7 @@
 """Asks a file about examples as people have them: readers by kind of input, and `Session`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -38,10 +38,10 @@ class Reader(Protocol):
         """
 
 
-READERS: dict[str, type[Reader]] = {"image": PictureReader, "text": TextReader}
+READERS: dict[str, Callable[..., Reader]] = {"image": PictureReader, "text": TextReader}
 
 
-def register_reader(kind: str, reader: type[Reader]) -> None:
+def register_reader(kind: str, reader: Callable[..., Reader]) -> None:
     """Lets files with inputs of another kind, as `mmkd.json` names it, be read.
 
     Raises:
@@ -103,7 +103,7 @@ class ExampleReader:
         names = " and ".join(self.readers)
         if not isinstance(example, Mapping):
             return [TypeError(f"a dict of {names}. Received: {type(example).__name__}.")]
-        errors = []
+        errors: list[Exception] = []
         for name, value in example.items():
             if value is not None and name not in self.readers:
                 errors.append(
@@ -168,6 +168,7 @@ class Session:
         items: By input name, how several values of it are listed, "texts".
         num_outputs: Number of outputs.
         threshold: Probability above which an output is given, where any number of them may be.
+        temperature: What the model divides its logits by to be as sure as it is right, or None.
     """
 
     def __init__(self, path: str | os.PathLike, *, num_threads: int, output: str):
@@ -187,7 +188,7 @@ class Session:
             self._runner = TensorRunner(file.content, num_threads=num_threads)
         except ValueError as error:
             raise ValueError(str(error).replace("`content`", f"`path`, '{path}'", 1)) from error
-        self.task, self.threshold = file.task, file.threshold
+        self.task, self.threshold, self.temperature = file.task, file.threshold, file.temperature
         self.names = list(file.class_names)
         self.inputs = list(self._runner.inputs)
         self.num_outputs = self._runner.num_classes
@@ -219,6 +220,24 @@ class Session:
                 f"[{{'{self.inputs[-1]}': ...}}]. Received: {type(examples).__name__}."
             )
         return self._runner(self._read(examples)).tolist() if examples else []
+
+    def words(self, inputs: Mapping[str, object]) -> dict[str, list[tuple[str, bool]]]:
+        """Gives by text the words that are read of one example, each with whether it is known.
+
+        Inputs that are no texts, or of whose words the file knows nothing, are left out.
+        """
+        found = {}
+        for name, reader in self._read.readers.items():
+            if hasattr(reader, "words") and inputs.get(name) is not None:
+                found[name] = reader.words(inputs[name])
+        return {name: words for name, words in found.items() if words}
+
+    def unknown_words(self, inputs: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+        """As `Classifier.unknown_words`."""
+        return {
+            name: tuple(dict.fromkeys(word for word, known in words if not known))
+            for name, words in self.words(inputs).items()
+        }
 
     def _trial_problems(self) -> list[str]:
         """Runs what asks the most of the model, such as the vocabulary's last word."""

@@ -49,6 +49,16 @@ class Index:
     def __repr__(self) -> str:
         return f"Index({len(self):,} items)"
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """What was added, in that order."""
+        return tuple(self._items)
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """float32 `[n, width]`, each of length 1, in the order of the items; a copy."""
+        return self._embeddings.copy()
+
     def add(self, items: Sequence[str], embeddings: np.ndarray) -> None:
         """Adds items.
 

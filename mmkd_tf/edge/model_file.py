@@ -24,7 +24,8 @@ front where that is not its kind, such as `title.vocab.txt`. A file with the tok
 `kind` somewhere, or a `task` beside its format. Outputs are `probabilities`, of one class or, where
 they have a `threshold`, of each label by itself, those above it being given; or `values`, numbers
 in the units of the targets, which have no range; or an `embedding`, of length 1 (zeros for an
-absent input), without a `labels.txt`.
+absent input), without a `labels.txt`. Probabilities may have a `temperature`: what the model itself
+divides its logits by, so that it is as sure as it is right.
 A long vocabulary lies there as a gzip file, `vocab.txt.gz`, which makes the file one of format 3.
 Readers that know format 1 alone refuse the others. `author` and `licence` are left out where nobody
 gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
@@ -85,6 +86,7 @@ class ModelFile:
         licence: The terms of its use, or None.
         task: Name of what the model is for.
         threshold: Probability above which an output is given, where any number of them may be.
+        temperature: What the model divides its logits by to be as sure as it is right, or None.
     """
 
     content: bytes
@@ -96,6 +98,7 @@ class ModelFile:
     licence: str | None
     task: str
     threshold: float | None
+    temperature: float | None = None
 
     @property
     def vocabulary(self) -> tuple[str, ...] | None:
@@ -176,7 +179,8 @@ def _parse(content: bytes) -> ModelFile:
     if LABELS_FILE not in files and output != "embedding":
         raise KeyError(LABELS_FILE)
     task = str(description.get("task", _FIRST_TASK))
-    threshold = description["outputs"][output].get("threshold", _OLD_THRESHOLDS.get(task))
+    entry = description["outputs"][output]
+    threshold = entry.get("threshold", _OLD_THRESHOLDS.get(task))
     return ModelFile(
         content=content,
         inputs=inputs,
@@ -185,6 +189,7 @@ def _parse(content: bytes) -> ModelFile:
         files=files,
         task=task,
         threshold=None if threshold is None else float(threshold),
+        temperature=float(entry["temperature"]) if "temperature" in entry else None,
         **credits,
     )
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from mmkd_tf.edge.examples import Session
+from mmkd_tf.edge.remarks import unknown_words
 
 
 class Regressor:
@@ -38,6 +39,14 @@ class Regressor:
     def predict_batch(self, examples: Sequence[Mapping[str, object]]) -> list[dict[str, float]]:
         """Tells the numbers of several examples, as `Classifier.predict_batch`."""
         return [self._by_name(values) for values in self._session.batch(examples)]
+
+    def unknown_words(self, **inputs) -> dict[str, tuple[str, ...]]:
+        """Tells which words the model does not know, as `Classifier.unknown_words`."""
+        return self._session.unknown_words(inputs)
+
+    def remarks(self, **inputs) -> list[str]:
+        """Says in sentences which words of an example's texts the model does not know."""
+        return unknown_words(self._session.words(inputs))
 
     def _by_name(self, values: Sequence[float]) -> dict[str, float]:
         return dict(zip(self.target_names, values, strict=True))

@@ -175,6 +175,10 @@ class Tokenizer:
         ids = [self._ids.get(word, UNKNOWN_ID) for word in split_words(text)[: self.length]]
         return ids + [PAD_ID] * (self.length - len(ids))
 
+    def words(self, text: str) -> list[tuple[str, bool]]:
+        """Returns the words that are read, each with whether the vocabulary has it."""
+        return [(word, word in self._ids) for word in split_words(text)[: self.length]]
+
 
 class TextReader:
     """Reads texts for one input of a model, see `mmkd_tf.edge.examples.Reader`.
@@ -197,19 +201,16 @@ class TextReader:
             raise ValueError("texts are int32, int64 or uint8 [batch, length]")
         self._name, self._size = name, shape[0]
         self._takes_bytes, self._tokenizer = dtype == np.uint8, None
+        self._vocabulary = files.get(VOCABULARY_FILE)
         self.trial = np.zeros(shape, dtype)
-        if VOCABULARY_FILE in files and not self._takes_bytes:
-            vocabulary = files[VOCABULARY_FILE].split("\n")
+        if self._vocabulary is not None and not self._takes_bytes:
+            vocabulary = self._vocabulary.split("\n")
             self._tokenizer = Tokenizer(vocabulary, length=self._size)
             self.trial[:] = len(vocabulary) - 1
 
     def __call__(self, value) -> np.ndarray | list[int]:
         """Gives the token ids, or the UTF-8, of a str."""
-        if not isinstance(value, str):
-            raise TypeError(
-                f"`{self._name}`: a str. Received: {self._name}={type(value).__name__}. "
-                + ("Decode bytes as UTF-8." if isinstance(value, bytes) else "Convert it by str().")
-            )
+        self._check(value)
         if self._takes_bytes:
             return text_bytes(value, num_bytes=self._size)
         if self._tokenizer is None:
@@ -218,6 +219,27 @@ class TextReader:
                 "Export it with vocabulary=."
             )
         return self._tokenizer(value)
+
+    def words(self, value) -> list[tuple[str, bool]]:
+        """Gives the words of a str that are read, each with whether the model knows it.
+
+        Empty also where the file does not say which words it knows.
+        """
+        self._check(value)
+        if self._tokenizer is not None:
+            return self._tokenizer.words(value)
+        if self._vocabulary is None:
+            return []
+        known = set(self._vocabulary.split("\n")[UNKNOWN_ID + 1 :])
+        read = text_bytes(value, num_bytes=self._size).tobytes().rstrip(b"\0").decode()
+        return [(word, word in known) for word in split_words(read)]
+
+    def _check(self, value) -> None:
+        if not isinstance(value, str):
+            raise TypeError(
+                f"`{self._name}`: a str. Received: {self._name}={type(value).__name__}. "
+                + ("Decode bytes as UTF-8." if isinstance(value, bytes) else "Convert it by str().")
+            )
 
 
 def text_bytes(text: str, *, num_bytes: int) -> np.ndarray:

@@ -109,7 +109,7 @@ def damaged(
     name: str,
     *,
     split: str,
-    rows: Sequence[int],
+    rows: Sequence[int] | np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """Damages an input of the examples `rows` of a split: tensor form, absent ones as they are.
@@ -119,7 +119,7 @@ def damaged(
     """
     examples, modality = dataset.splits[split], dataset.modalities[name]
     values = select((examples.raw if modality.keeps_raw else examples.inputs)[name], rows)
-    absent = modality.absent(values) if modality.keeps_raw else is_absent(values)
+    absent = modality.absent(values) if modality.keeps_raw else is_absent(np.asarray(values))
     changed = [
         value if lacks else damage.change(value, amount, np.random.default_rng([seed, row]))
         for value, lacks, row in zip(values, absent, rows, strict=True)

@@ -7,8 +7,6 @@ import numpy as np
 
 from mmkd_tf.tasks.task import Task
 
-# The fewest for which a verdict is given.
-LEAST_SEEDS = 5
 # Of figures that are no means over examples; each takes a moment.
 MEASURED_RESAMPLES = 400
 
@@ -48,8 +46,7 @@ class Comparison:
         interval_with_examples: The same over seeds and examples; wider. None for one seed, and
             where the headline figure is no mean over examples.
         gap_closed: Share of the way from the student alone to the teacher, by mean figures;
-            None where the teacher is no better than the student alone.
-        verdict: Whether distillation helped, in plain words.
+            None where the teacher is no better than the student alone beyond chance.
     """
 
     differences: list[float]
@@ -57,7 +54,6 @@ class Comparison:
     interval: tuple[float, float] | None
     interval_with_examples: tuple[float, float] | None
     gap_closed: float | None
-    verdict: str
 
 
 def scores(predictions: Sequence[Predictions]) -> dict[str, list[float]]:
@@ -127,19 +123,19 @@ def teacher_gap(
     """
     _check([teacher], [student_alone], [student_alone], num_resamples)
     score, labels = teacher.task.score, teacher.labels
-    scores = teacher.example_scores, student_alone.example_scores
-    only = (None, None)
-    if scores[0] is None:
+    scores, others = teacher.example_scores, student_alone.example_scores
+    only: tuple[int | None, int | None] = (None, None)
+    if scores is None or others is None:
         drawn = rng.integers(len(labels), size=(MEASURED_RESAMPLES, len(labels)))
         gaps = np.array([_gap(teacher, student_alone, rows) for rows in drawn])
     else:
-        gaps = _resample_examples([scores[0] - scores[1]], num_resamples, rng)[:, 0]
+        gaps = _resample_examples([scores - others], num_resamples, rng)[:, 0]
         if teacher.task.has_one_class:
-            only = tuple(int(np.sum(scores[i] > scores[1 - i])) for i in (0, 1))
-    figures = [score(labels=labels, outputs=p.outputs) for p in (teacher, student_alone)]
-    interval = _interval(gaps)
+            only = int(np.sum(scores > others)), int(np.sum(others > scores))
+    ours, theirs = (score(labels=labels, outputs=p.outputs) for p in (teacher, student_alone))
+    interval = percentiles(gaps)
     return TeacherGap(
-        len(labels), *figures, figures[0] - figures[1], interval, *only, interval[0] > 0
+        len(labels), ours, theirs, ours - theirs, interval, only[0], only[1], interval[0] > 0
     )
 
 
@@ -191,30 +187,44 @@ def compare(
     """
     _check(teacher, student_alone, student, num_resamples)
     pairs = list(zip(student, student_alone, strict=True))
-    by_example = student[0].example_scores is not None
+    scores = [(s.example_scores, a.example_scores) for s, a in pairs]
+    per_example = [s - a for s, a in scores if s is not None and a is not None]
+    by_example = bool(per_example)
     if by_example:
-        per_example = [s.example_scores - a.example_scores for s, a in pairs]
         differences = np.array([values.mean() for values in per_example])
     else:
         differences = np.array([s.score - a.score for s, a in pairs])
     interval = with_examples = None
     if len(differences) > 1:
         drawn = rng.integers(len(differences), size=(num_resamples, len(differences)))
-        interval = _interval(differences[drawn].mean(axis=1))
+        interval = percentiles(differences[drawn].mean(axis=1))
         if by_example:
             resampled = _resample_examples(per_example, num_resamples, rng)
-            with_examples = _interval(np.take_along_axis(resampled, drawn, axis=1).mean(axis=1))
-    mean = float(differences.mean())
+            with_examples = percentiles(np.take_along_axis(resampled, drawn, axis=1).mean(axis=1))
     models = {"teacher": teacher, "student_alone": student_alone, "student": student}
     closed = gap_closed(**{name: _mean_score(seeds) for name, seeds in models.items()})
+    if closed is not None and not _is_gap(teacher, student_alone, rng):
+        closed = None
     return Comparison(
         differences=differences.tolist(),
-        mean_difference=mean,
+        mean_difference=float(differences.mean()),
         interval=interval,
         interval_with_examples=with_examples,
         gap_closed=closed,
-        verdict=_verdict(mean, interval, closed, seeds=len(differences), task=student[0].task),
     )
+
+
+def _is_gap(teacher, student_alone, rng, num_resamples: int = 10_000) -> bool:
+    """Whether the teachers are better beyond the chance of seeds, of examples where they count."""
+    pairs = list(zip(teacher, student_alone, strict=True))
+    drawn = rng.integers(len(pairs), size=(num_resamples, len(pairs)))
+    if teacher[0].example_scores is None:
+        gaps = np.array([t.score - a.score for t, a in pairs])[drawn]
+    else:
+        per_example = [t.example_scores - a.example_scores for t, a in pairs]
+        resampled = _resample_examples(per_example, num_resamples, rng)
+        gaps = np.take_along_axis(resampled, drawn, axis=1)
+    return percentiles(gaps.mean(axis=1))[0] > 0
 
 
 def rank_recipes(comparisons: Mapping[str, Mapping[str, Comparison]]) -> list[tuple[str, float]]:
@@ -273,27 +283,7 @@ def _resample_examples(per_example, num_resamples, rng) -> np.ndarray:
     return np.concatenate(columns, axis=1)
 
 
-def _interval(means: np.ndarray) -> tuple[float, float]:
+def percentiles(means: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of figures from resamples."""
     low, high = np.percentile(means, [2.5, 97.5]).round(12)
     return float(low), float(high)
-
-
-def _verdict(mean, interval, closed, *, seeds: int, task: Task) -> str:
-    points = f"{100 * mean:+.1f} points of {task.words.headline}"
-    if interval is None:
-        return f"Can't be told from one seed: {points}."
-    low, high = interval
-    points += f" (95 % over {seeds} seeds: {100 * low:+.1f} to {100 * high:+.1f})"
-    # With fewer seeds such an interval leaves out zero far too often where there is no effect.
-    if seeds < LEAST_SEEDS:
-        return f"Can't be told from {seeds} seeds: {points}. Use at least {LEAST_SEEDS}."
-    if low > 0:
-        share = (
-            "the teacher was no better than the student alone: there was no gap to close"
-            if closed is None
-            else f"{closed:.0%} of the gap to the teacher was closed"
-        )
-        return f"Distillation helped: {points}; {share}."
-    if high < 0:
-        return f"Distillation did not help: {points}."
-    return f"Can't be told from {seeds} seeds: {points}."

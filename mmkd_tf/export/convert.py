@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -172,7 +173,7 @@ def portable(model: layers.Layer, *, lower: bool = False) -> Iterator[None]:
             if policy.quantization_mode is None and policy.compute_dtype != policy.variable_dtype:
                 policies.append((layer, policy))
                 layer.dtype_policy = policy.variable_dtype
-            swaps = {"use_cudnn": False} if hasattr(layer, "use_cudnn") else {}
+            swaps: dict[str, Any] = {"use_cudnn": False} if hasattr(layer, "use_cudnn") else {}
             if lower:
                 swaps.update(_lowered(layer))
             for name, value in swaps.items():

@@ -12,7 +12,9 @@ from mmkd_tf.edge.index import Index
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import SMALL
 from mmkd_tf.edge.tokenizer import text_bytes
+from mmkd_tf.export.calibrated import calibrated
 from mmkd_tf.export.contract import MAX_EXAMPLES
+from mmkd_tf.export.latency import interleaved_times_ms
 from mmkd_tf.export.parity import difference, keras_logits
 from mmkd_tf.export.saved_model import export_saved_model
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
@@ -30,6 +32,7 @@ def export_all(
     name: str = "student",
     quantize: str = "auto",
     batch_size: int | None = 1,
+    temperature: float | None = None,
 ) -> list[dict]:
     """Writes a SavedModel, a TFLite file in float32 and a small one, each compared with Keras.
 
@@ -45,12 +48,16 @@ def export_all(
         name: How their names begin.
         quantize: Of the small file, as in `export_tflite`.
         batch_size: Of the TFLite files; None for any.
+        temperature: What logits are divided by, see `mmkd_tf.export.calibrated`.
 
     Returns:
-        A dict for each file, with the keys of `mmkd_tf.export.Export`, and `test_accuracy` and
-        `test_top1_agreement`, None for the SavedModel.
+        A dict for each file, with the keys of `mmkd_tf.export.Export`, and `test_accuracy`,
+        `test_top1_agreement` and `latency_spread_ms`, None for the SavedModel. The last are the
+        milliseconds that a tenth of the calls stay below, and a tenth exceed. The latencies of
+        the TFLite files are of calls in turn, so that they can be compared.
     """
-    shared = {"dataset": dataset, "settings": settings, "batch_size": batch_size}
+    shared = {"dataset": dataset, "settings": settings}
+    shared |= {"batch_size": batch_size, "temperature": temperature}
     if not dataset.task.is_pairwise:
         labels = {split: examples.labels for split, examples in dataset.splits.items()}
         return _export(model, labels, path / name, quantize, **shared)
@@ -72,7 +79,9 @@ def export_all(
     return made
 
 
-def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> list[dict]:
+def _export(
+    model, labels, file, quantize, *, dataset, settings, batch_size, temperature
+) -> list[dict]:
     """Exports a model with one output; `labels` are those of validation and test."""
     names = input_names(model)
     modalities = {key: dataset.modalities[key] for key in names}
@@ -90,11 +99,16 @@ def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> 
         author=settings.author,
         licence=settings.licence,
         task=dataset.task,
+        temperature=temperature,
     )
-    saved = export_saved_model(model, f"{file}_saved_model", task=dataset.task, **shared)
-    made = [{**asdict(saved), "test_accuracy": None, "test_top1_agreement": None}]
+    saved = export_saved_model(
+        model, f"{file}_saved_model", task=dataset.task, temperature=temperature, **shared
+    )
+    unmeasured = ("test_accuracy", "test_top1_agreement", "latency_spread_ms")
+    made = [{**asdict(saved), **dict.fromkeys(unmeasured)}]
     test = dataset.splits["test"]
-    logits = keras_logits(model, {key: test.inputs[key] for key in names})
+    given = {key: test.inputs[key] for key in names}
+    logits = keras_logits(calibrated(model, temperature), given)
     for end, level in each((("", None), (SMALL, quantize)), "files made and compared", 2):
         export = export_tflite(
             model,
@@ -114,15 +128,31 @@ def _export(model, labels, file, quantize, *, dataset, settings, batch_size) -> 
             "test_top1_agreement": found.top1_agreement,
         }
         made.append({**asdict(export), **measured})
+    for values, times in zip(made[1:], _times(made[1:], test, modalities), strict=True):
+        low, median, high = np.quantile(times, [0.1, 0.5, 0.9]).tolist()
+        values |= {"latency_ms": median, "latency_spread_ms": [low, high]}
     return [{**values, "file": Path(values["file"]).name} for values in made]
 
 
 def _answers(file: Path, examples, modalities) -> np.ndarray:
     """Runs a TFLite file on examples, on texts as they are if it takes bytes."""
     runner = TensorRunner(file.read_bytes())
+    return runner(_inputs_of(runner, examples, modalities))
+
+
+def _times(made: list[dict], examples, modalities) -> list[np.ndarray]:
+    """Milliseconds of the calls of some TFLite files that take the same, in turn."""
+    contents = {values["file"]: Path(values["file"]).read_bytes() for values in made}
+    runner = TensorRunner(next(iter(contents.values())))
+    inputs = _inputs_of(runner, examples, modalities)
+    return list(interleaved_times_ms(contents, inputs).values())
+
+
+def _inputs_of(runner: TensorRunner, examples, modalities) -> dict[str, np.ndarray]:
+    """Examples in the form that a file takes."""
     inputs = {name: examples.inputs[name] for name in runner.inputs}
     for name, (shape, dtype) in runner.inputs.items():
         if modalities[name].takes_utf8 and dtype == np.uint8:
             rows = [text_bytes(text or "", num_bytes=shape[1]) for text in examples.raw[name]]
             inputs[name] = np.stack(rows)
-    return runner(inputs)
+    return inputs

@@ -36,7 +36,7 @@ def median_ms(run: Callable, rows: list, *, calls: int = 100, seconds: float = 2
     """Calls `run` on the rows in turn and gives the median time in milliseconds."""
     for index in range(max(1, calls // 10)):
         run(rows[index % len(rows)])
-    times, end = [], time.perf_counter() + seconds
+    times, end = list[float](), time.perf_counter() + seconds
     while len(times) < calls and (len(times) < 5 or time.perf_counter() < end):
         start = time.perf_counter()
         run(rows[len(times) % len(rows)])
@@ -47,16 +47,24 @@ def median_ms(run: Callable, rows: list, *, calls: int = 100, seconds: float = 2
 def interleaved_latency_ms(
     contents: Mapping[str, bytes], inputs: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
+    """By name the median of `interleaved_times_ms`."""
+    times = interleaved_times_ms(contents, inputs)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def interleaved_times_ms(
+    contents: Mapping[str, bytes], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Calls files in turn, so that what else the machine does falls on all alike.
 
-    Gives by name the median milliseconds of a call of one batch, one thread, inputs set and output
+    Gives by name the milliseconds of each call of one batch, one thread, inputs set and output
     read included.
     """
     runners = {name: TensorRunner(content, num_threads=1) for name, content in contents.items()}
     size = next(iter(runners.values())).batch_size
     size = 1 if size == ANY_SIZE else size
     calls = _batches(inputs, size, _ROUNDS * _CALLS_A_ROUND)
-    times = {name: [] for name in runners}
+    times: dict[str, list[float]] = {name: [] for name in runners}
     end = time.perf_counter() + _SECONDS_A_FILE * len(runners)
     for index in range(1 + _ROUNDS):  # the first warms up
         if index > _MIN_ROUNDS and time.perf_counter() > end:
@@ -68,7 +76,7 @@ def interleaved_latency_ms(
                 runner(tensors)
                 if index > 0:
                     times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(values) * 1e3) for name, values in times.items()}
+    return {name: 1e3 * np.array(values) for name, values in times.items()}
 
 
 def _batches(inputs: Mapping[str, np.ndarray], size: int, number: int) -> list[dict]:

@@ -5,6 +5,7 @@ of their declaration, and a union takes two, its type and its value.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -65,8 +66,10 @@ def model_metadata(name: str, description: Mapping, files: Mapping[str, str]) ->
             inputs.append(_tensor(builder, key, f"numbers of shape {entry['shape']}", {}))
     ((output, entry),) = description["outputs"].items()
     about, of_labels, of_outputs = _WORDS.get((output, "threshold" in entry), _OTHER_WORDS)
+    if "temperature" in entry:
+        of_outputs += f"; logits are divided by {entry['temperature']:.4g} to calibrate it"
     labels = [_file(builder, LABELS_FILE, of_labels, _AXIS_LABELS)] if of_labels else []
-    fields = {5: _stats(builder, *entry["range"])} if "range" in entry else {}
+    fields: dict[int, Any] = {5: _stats(builder, *entry["range"])} if "range" in entry else {}
     outputs = [_tensor(builder, output, of_outputs, fields | ({6: labels} if labels else {}))]
     bound = "Bind inputs and outputs by the names of this signature, not by position."
     graph = _table(builder, {0: description["signature"], 1: bound, 2: inputs, 3: outputs})
@@ -109,7 +112,7 @@ def _text(builder, name: str, entry: Mapping, file: str, num_words: int | None) 
             f"of the vocabulary counted from 0; by {rules}"
         )
         largest = None if num_words is None else num_words - 1
-    fields = {} if largest is None else {5: _stats(builder, 0, largest)}
+    fields: dict[int, Any] = {} if largest is None else {5: _stats(builder, 0, largest)}
     if num_words is not None:
         about, kind = "words, one a line, in the order of ids", _VOCABULARY
         if file.endswith(COMPRESSED):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -174,7 +175,7 @@ def compare(
     logits = keras_logits(model, inputs) if logits is None else logits
     check_logits(logits, case="the examples", task=task)
     sizes = sizes_to_try(batch_size, num_examples=num_examples)
-    cases, goal = {}, {"task": task, "labels": labels}
+    cases, goal = {}, dict[str, Any](task=task, labels=labels)
     for size in sizes:
         answers = run_both_ways(run, file_inputs, size)
         case = "the examples" if len(sizes) == 1 else f"the examples in batches of {size}"
@@ -194,12 +195,11 @@ def compare(
             + ". "
             + ("Report the model's layers as a defect." if exact else "Export it in float32.")
         )
-    known = labels is not None
     return Parity(
         max_abs_logit_difference=max(found.max_abs_logit_difference for found in complete),
         top1_agreement=min(found.top1_agreement for found in complete),
-        accuracy=task.file_score(labels=labels, answers=answers) if known else None,
-        keras_accuracy=task.score(labels=labels, outputs=logits) if known else None,
+        accuracy=task.file_score(labels=labels, answers=answers) if labels is not None else None,
+        keras_accuracy=task.score(labels=labels, outputs=logits) if labels is not None else None,
         num_examples=num_examples,
         batch_sizes=sizes,
     )

@@ -45,13 +45,13 @@ def split_cell(cell: layers.Layer, states: Sequence) -> SplitCell:
     if type(cell) not in known:  # a subclass may compute something else
         return SplitCell(lambda inputs: inputs, _call(cell, states), 0, None, gives_state=False)
     kernel, bias, step = known[type(cell)](cell)
-    sizes = [math.prod(weight.shape) for weight in (cell.kernel, cell.recurrent_kernel)]
+    size, step_size = (math.prod(w.shape) for w in (cell.kernel, cell.recurrent_kernel))
 
     def project(inputs):
         projected = tf.matmul(inputs, kernel)
         return projected if bias is None else projected + bias
 
-    return SplitCell(project, step, *sizes, gives_state=True)
+    return SplitCell(project, step, size, step_size, gives_state=True)
 
 
 def _lstm(cell):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.export.calibrated import calibrated, temperature_problems
 from mmkd_tf.export.contract import call_by_name, check_model
 from mmkd_tf.export.convert import portable
 from mmkd_tf.export.latency import median_ms
@@ -27,6 +28,7 @@ def export_saved_model(
     modalities: Mapping[str, Modality],
     examples: Mapping[str, np.ndarray],
     task: Task | str = DEFAULT_TASK,
+    temperature: float | None = None,
 ) -> Export:
     """Writes a model as a SavedModel with everything between raw inputs and class names.
 
@@ -46,6 +48,8 @@ def export_saved_model(
         examples: By input name, examples in tensor form along the first axis; the first 500 are
             used to compare the SavedModel with Keras.
         task: What the model is for, or its name; of retrieval one tower.
+        temperature: What logits are divided by before they become probabilities, see
+            `mmkd_tf.export.calibrated`; None leaves them as they are.
 
     Returns:
         Size, latency (of the signature `tensors`) and difference from Keras.
@@ -57,12 +61,18 @@ def export_saved_model(
         RuntimeError: If the SavedModel differs from Keras by more than 1e-4 nats.
     """
     inputs = check_model(
-        model, class_names=class_names, examples=examples, modalities=modalities, task=task
+        model,
+        class_names=class_names,
+        examples=examples,
+        modalities=modalities,
+        problems=temperature_problems(temperature, task),
+        task=task,
     )
-    task = find_task(task)
+    task, model = find_task(task), calibrated(model, temperature)
     modalities = {name: modalities[name] for name in inputs}
     logits = keras_logits(model, inputs)
-    check_logits(logits, case="the examples", task=task)
+    # As the model itself gives them: probabilities that are divided no longer look like any.
+    check_logits(logits * (temperature or 1), case="the examples", task=task)
     path = Path(path)
     if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty_folder(path):
         raise FileExistsError(

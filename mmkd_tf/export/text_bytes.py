@@ -84,7 +84,7 @@ def as_bytes(ids: np.ndarray, text: Modality, *, num_bytes: int) -> tuple[np.nda
 
     Gives the ids of what fits, without gaps, and its UTF-8, uint8 `[n, num_bytes]`.
     """
-    utf8 = np.stack([text_bytes(one, num_bytes=num_bytes) for one in text.encode(ids)])
+    utf8 = np.stack([text_bytes(str(one), num_bytes=num_bytes) for one in text.encode(ids)])
     again = [text.tokenizer(bytes(row).rstrip(b"\0").decode()) for row in utf8]
     return np.array(again, ids.dtype), utf8
 

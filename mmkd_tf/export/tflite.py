@@ -4,11 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from mmkd_tf.edge.interpreter import TensorRunner
+from mmkd_tf.export.calibrated import calibrated, temperature_problems
 from mmkd_tf.export.contract import MAX_EXAMPLES, check_model, modalities_of
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.latency import latency_ms
@@ -36,6 +38,8 @@ class TFLiteOptions:
         author: Who made the model; kept in the file.
         licence: The model's licence; kept in the file.
         task: What the model is for, or its name; of retrieval one tower.
+        temperature: What logits are divided by before they become probabilities, see
+            `mmkd_tf.export.calibrated`; kept in the file. None leaves them as they are.
     """
 
     batch_size: int | None = 1
@@ -44,6 +48,7 @@ class TFLiteOptions:
     author: str | None = None
     licence: str | None = None
     task: Task | str = DEFAULT_TASK
+    temperature: float | None = None
 
 
 def export_tflite(
@@ -117,11 +122,12 @@ def export_tflite(
     texts = {name: one for name, one in found.items() if one.takes_utf8}
     problems += _text_problems(texts, examples, vocabulary, text_input)
     problems += _label_problems(examples, labels, len(class_names), options.task)
-    about = {"class_names": class_names, "task": options.task}
+    problems += temperature_problems(options.temperature, options.task)
+    about: dict[str, Any] = {"class_names": class_names, "task": options.task}
     inputs = check_model(
         model, examples=examples, modalities=modalities, problems=problems, **about
     )
-    task = find_task(options.task)
+    task, model = find_task(options.task), calibrated(model, options.temperature)
     labels = None if labels is None else np.asarray(labels)[:MAX_EXAMPLES]
     calibration = options.calibration
     if calibration is not None:
@@ -141,7 +147,8 @@ def export_tflite(
             calibration[name] = as_bytes(calibration[name], text, num_bytes=num_bytes)[1]
     calibration = calibration or file_inputs
     logits = keras_logits(model, inputs)
-    check_logits(logits, case="the examples", task=task)
+    # As the model itself gives them: probabilities that are divided no longer look like any.
+    check_logits(logits * (options.temperature or 1), case="the examples", task=task)
 
     content = convert(model, inputs, batch_size=options.batch_size, readers=readers, task=task)
     level, ladder = quantize or "float32", ()
@@ -166,6 +173,7 @@ def export_tflite(
         author=options.author,
         licence=options.licence,
         task=task,
+        temperature=options.temperature,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +224,7 @@ def _add_vocabulary(
         more = f"Of the texts {texts} give `modalities`." if texts else "Leave it out."
         return [f"`vocabulary`: None for a model that does not read one text. {received} {more}"]
     try:
-        text = found[texts[0]]
+        text: Any = found[texts[0]]
         found[texts[0]] = type(text)(text.name, vocabulary=vocabulary, length=text.length)
     except ValueError as error:
         return [str(error)]

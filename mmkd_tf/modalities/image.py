@@ -9,21 +9,34 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.image_damage import DAMAGES
-from mmkd_tf.modalities.modality import InputOptions, Modality, checked_changes, is_absent
-from mmkd_tf.modalities.picture_files import decode_picture, read_pictures, resized
+from mmkd_tf.modalities.modality import (
+    InputOptions,
+    Modality,
+    StudentOptions,
+    checked_changes,
+    is_absent,
+)
+from mmkd_tf.modalities.picture_files import (
+    decode_picture,
+    read_pictures,
+    resized,
+    thumbnail,
+)
 from mmkd_tf.modalities.tokens import SummaryAndTokens
 
 MIN_SIZE, MAX_SIZE = 8, 1024
 # Copies with another size or compression: of 64 bits of the hash, of 255 levels of the mean colour.
 BITS_APART, LEVELS_APART = 4, 8
+MOST_NOISE = 30.0  # standard deviation, of 255 levels
 _HASHED_AT_ONCE = 256
+_NOISES = 2**18
 
 
-class StudentImageOptions(BaseModel, extra="forbid", frozen=True):
+class StudentImageOptions(StudentOptions):
     """What is different for the students."""
 
     size: int | None = Field(
@@ -48,7 +61,7 @@ class ImageOptions(InputOptions):
         return self
 
 
-class Image(Modality):
+class Image(Modality[np.ndarray, ImageOptions]):
     """A picture as uint8 RGB `[height, width, 3]`, values 0 to 255; all zeros is absent.
 
     Raw values are such arrays of any size. A present picture that would become all black is all
@@ -88,8 +101,7 @@ class Image(Modality):
         folder: Path | None = None,
         allow_outside: bool = False,
     ) -> tuple[np.ndarray, dict[int, str]]:
-        where = {"folder": folder, "allow_outside": allow_outside}
-        return read_pictures(cells, size=options.size, **where)
+        return read_pictures(cells, size=options.size, folder=folder, allow_outside=allow_outside)
 
     @classmethod
     def absent(cls, values: np.ndarray) -> np.ndarray:
@@ -97,7 +109,7 @@ class Image(Modality):
 
     @classmethod
     def content_keys(cls, values: np.ndarray) -> list[bytes]:
-        return [hashlib.sha256(np.ascontiguousarray(pixels)).digest() for pixels in values]
+        return [hashlib.sha256(np.ascontiguousarray(pixels).data).digest() for pixels in values]
 
     @classmethod
     def copy_keys(cls, values: np.ndarray) -> np.ndarray:
@@ -110,7 +122,7 @@ class Image(Modality):
         for start in range(0, len(values), _HASHED_AT_ONCE):
             pictures = tf.cast(values[start : start + _HASHED_AT_ONCE], tf.float32)
             patches = tf.image.resize(pictures, [8, 9], method="area").numpy()
-            light = np.rint(patches @ np.float32([0.299, 0.587, 0.114]))
+            light = np.rint(patches @ np.array([0.299, 0.587, 0.114], np.float32))
             bits = np.packbits((light[:, :, 1:] > light[:, :, :-1] + 1).reshape(-1, 64), axis=1)
             found = keys[start : start + _HASHED_AT_ONCE]
             found[:, 0] = bits.view(np.int64)[:, 0]
@@ -198,6 +210,20 @@ class Image(Modality):
             fill_value=0.0,
         )
         return _still_there(changed, batch)
+
+    def corrupt(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Adds Gaussian noise of at most `MOST_NOISE` levels, of 255, to half of the pictures."""
+        amount, place = tf.unstack(uniform_draws(seeds, 2)[:, :, tf.newaxis], axis=1)
+        # Each takes another stretch of the same normal numbers: drawing them anew would cost more
+        # than the blocks that are to see them.
+        size = self.height * self.width * 3
+        normal = tf.random.stateless_normal([_NOISES + size], seed=[0, 0])
+        noise = tf.gather(normal, tf.cast(place * _NOISES, tf.int32) + tf.range(size))
+        noise *= MOST_NOISE * tf.maximum(2 * amount - 1, 0)
+        noisy = tf.cast(batch, tf.float32) + tf.reshape(noise, tf.shape(batch))
+        noisy = tf.cast(tf.round(tf.clip_by_value(noisy, 0, 255)), batch.dtype)
+        there = tf.reduce_any(batch != 0, axis=[1, 2, 3], keepdims=True)
+        return tf.where(there, _still_there(noisy, batch), batch)
 
     def fingerprint(self) -> bytes:
         return b""
@@ -298,6 +324,9 @@ class Image(Modality):
         return {"layout": "RGB, channels last", "range": [0, 255]}
 
     # Words.
+
+    def shown(self, value: np.ndarray) -> dict[str, str]:
+        return {"form": "picture", "data": thumbnail(value)}
 
     def describe(self) -> str:
         return f"uint8 RGB, {self.height} x {self.width} pixels"

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import keras
 import numpy as np
@@ -13,8 +13,15 @@ import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Value = TypeVar("Value")
+# Raw values of a kind: a list, or an array with examples along the first axis.
+RawValues = Sequence | np.ndarray
+Raw = TypeVar("Raw", bound=RawValues)
 
 TEACHER_PREFIX = "teacher/"
+
+
+class StudentOptions(BaseModel, extra="forbid", frozen=True):
+    """What may be different for the students: nothing, where a kind does not say otherwise."""
 
 
 class InputOptions(BaseModel):
@@ -30,7 +37,7 @@ class InputOptions(BaseModel):
     column: str | None = Field(
         None, description="Column of a table, or feature of a dataset; the input's name if not set."
     )
-    student: None = None
+    student: StudentOptions | None = None
 
     @property
     def student_changes(self) -> dict[str, Any]:
@@ -63,11 +70,15 @@ class Damage:
         return [self.clean, *map(self.form.format, self.amounts)]
 
 
-class Modality(ABC):
+Chosen = TypeVar("Chosen", bound=InputOptions)
+
+
+class Modality(ABC, Generic[Raw, Chosen]):
     """The contract of a kind of input. Abstract; the final classes lie beside it, one a file.
 
     A class is a kind, an object of it is one input with a name, fitted to the training values. Raw
-    values of a kind are a sequence: a list, or an array with examples along the first axis.
+    values of a kind are a sequence: a list, or an array with examples along the first axis. Types
+    may name both: `Image(Modality[np.ndarray, ImageOptions])`.
 
     **Absence**: in the tensor form an absent value is all zeros, and a present one never is, after
     reading, augmentation and damage too.
@@ -95,6 +106,11 @@ class Modality(ABC):
     takes_utf8: ClassVar[bool] = False
     damages: ClassVar[Mapping[str, Damage]] = {}
     name: str
+    # Of kinds that take UTF-8 alone.
+    vocabulary: Any  # list of words, or None where it is not known
+    length: int
+    tokenizer: Any
+    with_words: Callable[..., Any]
 
     # Reading raw values.
 
@@ -103,11 +119,11 @@ class Modality(ABC):
     def read(
         cls,
         cells: Sequence,
-        options: InputOptions,
+        options: Chosen,
         *,
         folder: Path | None = None,
         allow_outside: bool = False,
-    ) -> tuple[Sequence, dict[int, str]]:
+    ) -> tuple[Raw, dict[int, str]]:
         """Reads cells of a table.
 
         Args:
@@ -125,21 +141,21 @@ class Modality(ABC):
 
     @classmethod
     @abstractmethod
-    def absent(cls, values: Sequence) -> np.ndarray:
+    def absent(cls, values: Raw) -> np.ndarray:
         """Which raw values say nothing, bool `[n]`."""
 
     @classmethod
     @abstractmethod
-    def content_keys(cls, values: Sequence) -> list[bytes]:
+    def content_keys(cls, values: Raw) -> list[bytes]:
         """For each raw value a key that equal values share."""
 
     @classmethod
-    def pair_keys(cls, values: Sequence) -> list[bytes]:
+    def pair_keys(cls, values: Raw) -> list[bytes]:
         """The same, by which values belong to one item of a pairwise task."""
         return cls.content_keys(values)
 
     @classmethod
-    def copy_keys(cls, values: Sequence) -> np.ndarray:
+    def copy_keys(cls, values: Raw) -> np.ndarray:
         """For each raw value int64 numbers, `[n, k]`, by which `are_copies` knows near copies.
 
         Where a kind does not say otherwise, only equal values are copies.
@@ -154,11 +170,11 @@ class Modality(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, name: str, values: Sequence, options: InputOptions) -> Self:
+    def fit(cls, name: str, values: Raw, options: Chosen) -> Self:
         """Makes the input of the training values."""
 
     @abstractmethod
-    def for_student(self, values: Sequence, **changes: Any) -> "Modality | None":
+    def for_student(self, values: Raw, **changes: Any) -> "Modality | None":
         """Makes the student's form of the input, of the same name.
 
         Args:
@@ -193,6 +209,13 @@ class Modality(ABC):
     @abstractmethod
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Changes each example at random, as its row of `seeds` (int32 `[batch, 2]`) says."""
+
+    def corrupt(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Damages some examples at random, as a poor sensor would; none by default.
+
+        What blocks that do not learn make of damaged examples, those above them must have seen.
+        """
+        return batch
 
     def unknown_share(self, tensors: np.ndarray) -> float | None:
         """How much of some tensors the model can't tell apart, 0 to 1; None where that is no word.
@@ -240,7 +263,7 @@ class Modality(ABC):
         """
 
     @abstractmethod
-    def encode(self, tensors: np.ndarray) -> list[bytes | str]:
+    def encode(self, tensors: np.ndarray) -> list[bytes] | list[str]:
         """Undoes `decode` for some tensors, to try out an exported file.
 
         What `decode` gave is given back: `decode(encode(x))` is x, bit by bit. Of other tensors it
@@ -261,6 +284,16 @@ class Modality(ABC):
     def describe(self) -> str:
         """Says in a few words what the tensor holds."""
 
+    def shown(self, value) -> dict[str, str]:
+        """How a report shows one present value, a raw one where the kind keeps these.
+
+        Returns:
+            `form`, which names a macro of `mmkd_tf/report/templates/examples.html`, and what that
+            shows: of a `picture` or a `sound` its `data`, a data URI of some KiB; of a `text` the
+            `words`.
+        """
+        return {"form": "text", "words": f"a {self.noun}"}
+
     limits: ClassVar[str] = ""  # one sentence on what is lost, for the model card
     example: ClassVar[str] = ""  # Python code of a value, for the model card
 
@@ -275,12 +308,12 @@ def is_absent(tensors: np.ndarray) -> np.ndarray:
     return ~np.any(tensors.reshape(len(tensors), -1), axis=1)
 
 
-def select(values: Sequence, indices: Sequence[int]) -> Sequence:
+def select(values: RawValues, indices: Sequence[int] | np.ndarray) -> RawValues:
     """Gives some of the raw values."""
     return values[indices] if isinstance(values, np.ndarray) else [values[i] for i in indices]
 
 
-def in_tensor_form(modality: Modality, values: Sequence, *, at_once: int = 512) -> np.ndarray:
+def in_tensor_form(modality: Modality, values: RawValues, *, at_once: int = 512) -> np.ndarray:
     """Turns raw values, one or more, into the tensor form, `at_once` a time: memory stays small."""
     starts = range(0, len(values), at_once)
     parts = [modality.to_tensor(values[start : start + at_once]).numpy() for start in starts]

@@ -1,5 +1,7 @@
 """Reads picture files: of many rows in threads, and inside a TensorFlow graph."""
 
+import base64
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -10,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from mmkd_tf.edge.picture import PictureError, read_picture
 from mmkd_tf.modalities.cells import cell_text, is_missing, quote
@@ -18,6 +21,7 @@ from mmkd_tf.progress import steps
 # A decoded photograph takes up to 200 MB: no more threads than this, however many cores.
 MAX_THREADS = 8
 READ_AT_ONCE = 256
+THUMBNAIL = 96  # pixels, the longer side
 _NO_FILE = "there is no such file"
 _MOST_SEARCHED = 20_000  # files and folders
 
@@ -123,6 +127,18 @@ def resized(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Stretches pictures, bilinear with antialiasing; uint8."""
     values = tf.image.resize(tf.cast(pictures, tf.float32), (height, width), antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
+
+
+def thumbnail(pixels: np.ndarray) -> str:
+    """A small picture of uint8 `[height, width, 3]` as a data URI of PNG or JPEG, the shorter."""
+    picture, files = Image.fromarray(np.ascontiguousarray(pixels)), {}
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    for form, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85})):
+        file = io.BytesIO()
+        picture.save(file, form, **options)
+        files[form] = file.getvalue()
+    form, content = min(files.items(), key=lambda item: len(item[1]))
+    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 
 
 def decode_picture(content: tf.Tensor, *, height: int, width: int) -> tf.Tensor:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mmkd_tf.edge.tokenizer import (
     FOLD,
@@ -24,7 +24,7 @@ from mmkd_tf.edge.tokenizer import (
 )
 from mmkd_tf.modalities.cells import is_missing, quote
 from mmkd_tf.modalities.draws import uniform_draws
-from mmkd_tf.modalities.modality import InputOptions, Modality, checked_changes
+from mmkd_tf.modalities.modality import InputOptions, Modality, StudentOptions, checked_changes
 from mmkd_tf.modalities.text_damage import DAMAGES
 from mmkd_tf.modalities.tokens import SummaryAndTokens, WordPresence
 
@@ -36,10 +36,11 @@ _FOLDED[list(FOLD)] = list(FOLD.values())
 
 LONGEST_AUTOMATIC_LENGTH = 32
 LONGEST_TEXT = 100_000  # characters of a cell
+_SHOWN = 160  # characters, in a report
 VOCABULARY_FILE = "vocab.txt"
 
 
-class StudentTextOptions(BaseModel, extra="forbid", frozen=True):
+class StudentTextOptions(StudentOptions):
     """What is different for the students."""
 
     length: int | None = Field(
@@ -65,7 +66,7 @@ class TextOptions(InputOptions):
     student: StudentTextOptions = StudentTextOptions()
 
 
-class Text(Modality):
+class Text(Modality[Sequence[str], TextOptions]):
     """A text as `length` token ids, int32, filled with 0 on the right. Raw values are strings.
 
     Args:
@@ -293,6 +294,10 @@ class Text(Modality):
     @classmethod
     def missing(cls) -> str:
         return "a text with words"
+
+    def shown(self, value: str) -> dict[str, str]:
+        cut = value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "..."
+        return {"form": "text", "words": cut}
 
     def describe(self) -> str:
         known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"

@@ -31,7 +31,7 @@ def mistype(text: str, amount: float, rng: np.random.Generator) -> str:
     for index, word in enumerate(words):
         # All is drawn for each word, so that more mistakes are the same ones and others.
         chance, place, letter = rng.random(3)
-        first = rng.integers(len(_MISTAKES))
+        first = int(rng.integers(len(_MISTAKES)))
         if chance < amount:
             new = letters[int(letter * len(letters))] if letters else "x"
             pieces[2 * index + 1] = _mistake(word, int(place * len(word)), new, first)

@@ -28,8 +28,11 @@ class DatasetLike(Protocol):
     each training target.
     """
 
-    modalities: dict[str, Modality]
-    num_classes: int
+    @property
+    def modalities(self) -> dict[str, Modality]: ...
+
+    @property
+    def num_classes(self) -> int: ...
 
 
 def build_teacher(

@@ -22,7 +22,7 @@ def cross_fitted_teacher(dataset: DatasetLike, *, folds: int, **arguments) -> ke
 
     Args:
         dataset: As for `build_teacher`.
-        folds: Number of heads, 2 or more.
+        folds: Number of heads; one alone will have seen every row.
         **arguments: Those of `build_teacher`.
 
     Returns:
@@ -89,7 +89,7 @@ def temperatures_of(teacher: keras.Model) -> dict[str, float] | None:
 def heads_of(teacher: keras.Model) -> list[keras.Model]:
     """The heads of a cross-fitted teacher, by number; none of another teacher."""
     names = {layer.name for layer in teacher.layers}
-    found = []
+    found: list[keras.Model] = []
     while HEAD.format(len(found)) in names:
         found.append(teacher.get_layer(HEAD.format(len(found))))
     return found

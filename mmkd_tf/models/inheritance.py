@@ -4,15 +4,17 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import keras
 import numpy as np
 from keras import layers
 
-from mmkd_tf.backbones.encoder import Encoder
+from mmkd_tf.backbones.encoder import Encoder, PictureEncoder, TextEncoder
 from mmkd_tf.backbones.feature_files import kept_features
 from mmkd_tf.backbones.word_lists import common_words, in_turn
 from mmkd_tf.edge.tokenizer import PAD_ID, UNKNOWN_ID
+from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import Modality
 
 LEAST_PIXELS = 32  # of a picture's side
@@ -125,7 +127,7 @@ class Source:
         there, letters = set(known), set("".join(known))
         candidates = [
             word
-            for word in in_turn([common_words(known), self.encoder.words()])
+            for word in in_turn([common_words(known), cast(TextEncoder, self.encoder).words()])
             if word not in there and letters.issuperset(word)
         ][: max(MOST_CANDIDATES, number)]
         if self.probe is None or len(candidates) <= number:
@@ -141,7 +143,7 @@ def _asked(encoder: Encoder) -> dict[str, np.ndarray]:
 
 
 def picture_encoder(
-    image: Modality, source: Source, size: Inheritance, *, seed: int
+    image: Image, source: Source, size: Inheritance, *, seed: int
 ) -> list[keras.Model]:
     """Gives two models, one after the other: blocks that stay as they are, and those above.
 
@@ -149,7 +151,7 @@ def picture_encoder(
     normalisation keeps the statistics that it was pretrained with: those of a few small batches
     are worse, and cost half of a step's time.
     """
-    encoder = source.encoder
+    encoder = cast(PictureEncoder, source.encoder)
     blocks = min(size.blocks, encoder.block_count)
     shape = {"height": image.height, "width": image.width}
     held = encoder.first_blocks(min(size.held, blocks), **shape, name=f"{image.name}_held")
@@ -237,7 +239,8 @@ def _maker(modality: Modality, encoder: Encoder) -> Callable | None:
     """What makes a student's encoder of this one, for kinds of any name; None if nothing does."""
     if modality.takes_utf8:
         return text_encoder
-    if encoder.block_count and min(modality.height, modality.width) >= LEAST_PIXELS:
+    picture: Any = modality  # an encoder with blocks reads nothing else
+    if encoder.block_count and min(picture.height, picture.width) >= LEAST_PIXELS:
         return picture_encoder
     return None
 

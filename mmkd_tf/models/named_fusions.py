@@ -1,5 +1,7 @@
 """The fusions by the names that settings have for them, in the teacher's size and the student's."""
 
+from collections.abc import Callable
+
 from mmkd_tf.models.cross_attention import CrossAttention
 from mmkd_tf.models.fusion import Concatenation, Fusion
 from mmkd_tf.models.multiplying import FiLM, LowRankTensor
@@ -7,7 +9,7 @@ from mmkd_tf.models.weighing import Attention, GatedMultimodalUnit, WeightedSum
 
 # By name: the class, the teacher's arguments and the student's. The student's widths keep it 20
 # times smaller than the teacher.
-_FUSIONS = {
+_FUSIONS: dict[str, tuple[Callable[..., Fusion], dict, dict]] = {
     "concatenation": (Concatenation, {}, {}),
     "weighted_sum": (WeightedSum, {"fused_dim": 128}, {"fused_dim": 32}),
     "weighted_sum_by_example": (

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -29,7 +30,7 @@ def study_figure(results: Mapping) -> Figure:
     grid = figure.subplots(len(splits), len(datasets), squeeze=False)
     tasks = {name: study_task(results, name) for name in datasets}
     for row, split in zip(grid, splits, strict=True):
-        labels = []
+        labels: list[str] = []
         for axes, (name, values) in zip(row, datasets.items(), strict=True):
             _panel(axes, values["models"], values["splits"][split], recipes, tasks[name].headline)
             axes.set_title(f"{name}, {split}", fontsize=11)
@@ -65,7 +66,7 @@ def _pairs(axes: Axes, place: int, alone: list, distilled: list, *, labelled: bo
     left, right = place - _SHIFT, place + _SHIFT
     for pair in zip(alone, distilled, strict=True):
         axes.plot([left, right], pair, color=_GREY, linewidth=1, zorder=2)
-    points = {"s": 28, "edgecolors": _DARK, "linewidths": 1.1, "zorder": 3}
+    points: dict[str, Any] = {"s": 28, "edgecolors": _DARK, "linewidths": 1.1, "zorder": 3}
     labels = ("student alone", "distilled", "mean over seeds") if labelled else (None,) * 3
     axes.scatter([left] * len(alone), alone, facecolors="1.0", label=labels[0], **points)
     axes.scatter([right] * len(distilled), distilled, facecolors="0.25", label=labels[1], **points)
@@ -83,8 +84,9 @@ PAGE_COLOURS = {
     "card": "#050607",
 }
 _QUIET = {"color": PAGE_COLOURS["quiet"], "linewidth": 1.4}
-_CURVES = {
+CURVES: dict[str, dict[str, Any]] = {
     "teacher": {**_QUIET, "linestyle": (0, (4, 2))},
+    "student_scratch": {**_QUIET, "linestyle": (0, (1, 1.5))},
     "student_alone": {
         **_QUIET,
         **{"marker": "o", "markersize": 4, "markerfacecolor": PAGE_COLOURS["card"]},
@@ -104,22 +106,30 @@ def damage_figure(found: Mapping, *, score: str, absent: float | None, top: floa
     The curves tell apart by line and mark as well as by colour. A dotted line shows the score of
     the distilled student with the input `absent`; all panels have one scale, up to `top`.
     """
-    figure = Figure(figsize=(3.3, 2.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = page_axes()
     for name, curve in found["score"].items():
-        if name in _CURVES:
-            axes.plot(curve, **_CURVES[name], label=name, clip_on=False, zorder=3)
+        if name in CURVES:
+            axes.plot(curve, **CURVES[name], label=name, clip_on=False, zorder=3)
     if absent is not None:
         axes.axhline(absent, color=PAGE_COLOURS["accent"], linestyle=":", linewidth=1.4)
     axes.set_xticks(range(len(found["levels"])), found["levels"])
     axes.set_ylim(0, min(1, top + 0.05))
-    axes.set_ylabel(score, color=PAGE_COLOURS["quiet"])
+    axes.set_ylabel(score)
+    return figure
+
+
+def page_axes(width: float = 3.3, height: float = 2.2) -> tuple[Figure, Axes]:
+    """A figure of one panel in `PAGE_COLOURS`, sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=PAGE_COLOURS["quiet"], fontsize=9)
     axes.tick_params(color=PAGE_COLOURS["line"], labelcolor=PAGE_COLOURS["ink"], labelsize=9)
     axes.grid(axis="y", color=PAGE_COLOURS["line"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(PAGE_COLOURS["line"])
-    return figure
+    return figure, axes
 
 
 def svg(figure: Figure, *, name: str, label: str) -> Markup:

@@ -1,17 +1,33 @@
 """The page of a run: one HTML file that needs nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
+from mmkd_tf.report import page_parts as parts
 from mmkd_tf.report import run_tables as tables
 from mmkd_tf.report import sentences as say
-from mmkd_tf.report.figures import damage_figure, svg
-from mmkd_tf.report.tables import capitalized, escape_markdown, figure
+from mmkd_tf.report import verdict as judge
+from mmkd_tf.report.tables import capitalized, escape_markdown
 
 _FOLDER = Path(__file__).parent
+MOST_BYTES = 3_000_000  # of a page; examples are left out where it would be more
+
+# In the order of the page: by the name of a template `section_<name>.html` the title.
+_SECTIONS = {
+    "figures": "The models",
+    "cost": "Size and time",
+    "learning": "Learning curves",
+    "examples": "Examples",
+    "outputs": "",  # the task's own
+    "sure": "How sure it is",
+    "inputs": "What each input gives",
+    "robustness": "With an input absent or damaged",
+    "data": "The data",
+    "making": "How it was made",
+}
 
 
 def render(template: str, **values: object) -> str:
@@ -24,65 +40,60 @@ def render(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"capitalized": capitalized, "md": escape_markdown}
-    return environment.get_template(template).render(tables=tables, say=say, **values)
+    return environment.get_template(template).render(tables=tables, say=say, judge=judge, **values)
 
 
-def report_page(results: Mapping) -> str:
+def style() -> Markup:
+    """The style sheet of the pages."""
+    return Markup((_FOLDER / "page.css").read_text(encoding="utf-8"))  # noqa: S704
+
+
+def report_page(results: Mapping, *, examples: Sequence[Mapping] | None = None) -> str:
     """Writes the page of what `results.json` holds, of earlier versions too, as HTML.
 
     Everything is in it, figures too; it asks for nothing from elsewhere. Names from the data are
-    escaped.
+    escaped. What is not there is left out, and said to be.
+
+    Args:
+        results: What `results.json` holds; of a run that stopped half-way, `unfinished` with
+            what there is of `config`, `history` and `seconds`.
+        examples: What `mmkd_tf.report.gallery.gallery` gave; None where nothing was kept.
     """
-    measured = results.get("robustness") or {"damage": {}}
-    return render(
-        "report.html",
-        results=results,
-        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
-        tiles=_tiles(results),
-        curves=[
-            (name, title)
-            for name, title in say.MODELS.items()
-            if any(name in found["score"] for found in measured["damage"].values())
-        ],
-        panels=[_panel(kind, results) for kind in measured["damage"]],
-        epochs=say.setting(results, "training.epochs"),
-    )
+    sections = _sections(results, examples)
+    words = say.task_of(results).words
+    shown = {
+        "results": results,
+        "words": words,
+        "dataset": results.get("dataset", {}),
+        "found": judge.verdict(results),
+        "style": style(),
+        "sections": sections,
+        "missing": [*filter(None, [say.first_look(results)]), *parts.missing(results, examples)],
+        "parts": parts,
+    }
+    most = max((len(group["examples"]) for group in examples or ()), default=0)
+    while True:
+        cut = [{**each, "examples": each["examples"][:most]} for each in examples or ()]
+        page = render("report.html", examples=cut, **shown)
+        if most == 0 or len(page.encode()) <= MOST_BYTES:
+            return page
+        most //= 2
 
 
-def _tiles(results: Mapping) -> list[tuple[str, str]]:
-    """What came out, in four figures, each with its meaning."""
-    student, teacher, task = results["student"], results["teacher"], say.task_of(results)
-    form = ".1%" if task.has_one_class else ".3f"  # people read an accuracy in percent
-    whose = ((student, "of the distilled student"), (teacher, "of its teacher"))
-    tiles = [
-        (figure(model["test"][task.headline], form), f"{task.words.headline} {words}")
-        for model, words in whose
-    ]
-    smaller = f"{teacher['parameters'] / student['parameters']:,.0f} x"
-    counts = f"{student['parameters']:,} for {teacher['parameters']:,}"
-    tiles.append((smaller, f"fewer parameters: {counts}"))
-    files = [made for made in results.get("exports", []) if made["file"].endswith(".tflite")]
-    if files:
-        made = min(files, key=lambda file: file["bytes"])
-        meaning = f"{made['file']}, {made['latency_ms']:.2g} ms a call"
-        tiles.append((f"{made['bytes'] / 1024:,.0f} KiB", meaning))
-    return tiles
-
-
-def _panel(kind: str, results: Mapping) -> dict:
-    """Title, measure and picture of a kind of damage."""
-    measured, score = results["robustness"], say.task_of(results).words.headline
-    found, title = measured["damage"][kind], say.damage_title(kind)
-    absent = measured["absent"].get("student", {}).get(found["modality"])
-    curves = (curve for each in measured["damage"].values() for curve in each["score"].values())
-    ends = ", ".join(
-        f"{say.MODELS[name]} from {curve[0]:.2f} to {curve[-1]:.2f}"
-        for name, curve in found["score"].items()
-        if name in say.MODELS
-    )
-    picture = svg(
-        damage_figure(found, score=score, absent=absent, top=max(map(max, curves))),
-        name=kind,
-        label=f"{capitalized(score)} under {title}: {ends}.",
-    )
-    return {"title": title, "measure": found["measure"], "picture": picture}
+def _sections(results: Mapping, examples: Sequence | None) -> list[tuple[str, str]]:
+    """Name and title of those for which there is something to show."""
+    finished = "student" in results
+    is_shown = {
+        "figures": finished,
+        "cost": bool(results.get("exports")),
+        "learning": bool(parts.learning_curves(results)),
+        "examples": any(group["examples"] for group in examples or ()),
+        "outputs": finished and bool(tables.outputs(results).rows),
+        "sure": bool(results.get("reliability")),
+        "inputs": finished and parts.tells_of_inputs(results),
+        "robustness": finished,
+        "data": "dataset" in results,
+        "making": True,
+    }
+    titles = _SECTIONS | {"outputs": say.task_of(results).words.output_title}
+    return [(name, title) for name, title in titles.items() if is_shown[name]]

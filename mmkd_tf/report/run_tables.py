@@ -6,6 +6,7 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.modalities.modality import TEACHER_PREFIX
 from mmkd_tf.report.sentences import MODELS, damage_title, kinds, task_of
 from mmkd_tf.report.tables import Table, figure
+from mmkd_tf.report.verdict import difference_words, interval_words, naive_words
 from mmkd_tf.setting_names import flat, full_names
 
 _MOST_MISTAKES = 15
@@ -18,16 +19,103 @@ _DIFFERENCES = {
 
 
 def comparison(results: Mapping) -> Table:
-    """The models' figures on the test split."""
-    task = task_of(results)
-    models = {title: results[name] for name, title in MODELS.items() if name in results}
-    rows = [
-        (title, *_figures(model["test"], task.words.columns), f"{model['parameters']:,}")
-        for title, model in models.items()
-    ]
-    columns = ("model", *(title for title, _, _ in task.words.columns), "parameters")
-    shares = [model["test"][task.headline] for model in models.values()]
+    """The models' figures on the test split, below them that of an answer that looks at no input.
+
+    With the headline figure's 95 % interval where it is known.
+    """
+    task, compared = task_of(results), results.get("test_comparison")
+    models = {name: results[name] for name in MODELS if name in results}
+    rows, shares = [], []
+    for name, model in models.items():
+        first, *others = _figures(model["test"], task.words.columns)
+        between = _between(task, compared, name)
+        rows.append((MODELS[name], first, *between, *others, f"{model['parameters']:,}"))
+        shares.append(model["test"][task.headline])
+    if compared:
+        score, further = compared["naive"]["score"], len(task.words.columns)
+        between = _between(task, compared, "naive")
+        rows.append((naive_words(compared), figure(score), *between, *["-"] * further))
+        shares.append(score)
+    first, *others = (title for title, _, _ in task.words.columns)
+    columns = ("model", first, *(["95 %"] if compared else []), *others, "parameters")
     return Table(columns, rows, bars={1: shares})
+
+
+def _between(task, compared: Mapping | None, name: str) -> list[str]:
+    if not compared:
+        return []
+    return [" to ".join(figure(end) for end in compared["intervals"][name])]
+
+
+# By name in `test_comparison`, what a difference says.
+_BROUGHT = {
+    "inheritance": "student alone less student from scratch: what inheritance brought",
+    "teaching": "distilled student less student alone: what the teacher brought",
+    "gap": "teacher less student alone: the gap",
+    "to_teacher": "distilled student less its teacher",
+    "over_naive": "distilled student less {naive}",
+}
+
+
+def brought(results: Mapping) -> Table:
+    """Differences between the models with their intervals; no rows in older results."""
+    if "test_comparison" not in results:
+        return Table(("difference", "by", "95 %"), [])
+    task, compared = task_of(results), results["test_comparison"]
+    rows = [
+        (
+            title.format(naive=naive_words(compared)),
+            difference_words(task, compared["differences"][name]["difference"]),
+            interval_words(task, compared["differences"][name]["interval"], signed=True),
+        )
+        for name, title in _BROUGHT.items()
+        if name in compared["differences"]
+    ]
+    return Table(("difference", f"{task.words.headline}", "95 %"), rows)
+
+
+def epochs(results: Mapping) -> Table:
+    """Of each model that has a history, its epochs and validation figures at the end."""
+    history = results.get("history") or {}
+    keys = [key for figures in history.values() for key in figures if key.startswith("val_")]
+    keys = sorted(dict.fromkeys(keys), key=lambda key: key == "val_loss")
+    rows = [
+        (
+            MODELS.get(model, model.replace("_", " ")),
+            f"{len(figures['epoch']):,}",
+            *(figure(figures.get(key, [None])[-1]) for key in keys),
+        )
+        for model, figures in history.items()
+    ]
+    titles = (key.removeprefix("val_").replace("_", " ") for key in keys)
+    return Table(("model", "epochs", *(f"last {title}" for title in titles)), rows)
+
+
+def reliability(results: Mapping) -> Table:
+    """How often each model is right by how sure it is."""
+    rows = [
+        (
+            MODELS.get(model, model),
+            f"{each['confidence']:.3f}",
+            f"{each['right']:.3f}",
+            f"{each['count']:,}",
+        )
+        for model, bins in (results.get("reliability") or {}).items()
+        for each in bins or ()
+    ]
+    return Table(("model", "sure", "right", "answers"), rows)
+
+
+def contributions(results: Mapping) -> Table:
+    """What models lose without each input; no rows where none was left out."""
+    measured = results.get("robustness") or {"absent": {}}
+    rows, shares, headline = [], [], task_of(results).words.headline
+    for model, absent in measured["absent"].items():
+        for name, score in absent.items():
+            lost = measured["clean"][model] - score
+            rows.append((MODELS.get(model, model), name, f"{lost:.3f}"))
+            shares.append(lost)
+    return Table(("model", "input", f"{headline} lost"), rows, num_words=2, bars={2: shares})
 
 
 def outputs(results: Mapping) -> Table:
@@ -118,6 +206,7 @@ def files(exports: Sequence[Mapping]) -> Table:
         "weights",
         "KiB",
         "ms per call",
+        "most calls",
         task.words.headline,
         "in Keras",
         f"largest {_DIFFERENCES[task.output]}",
@@ -129,7 +218,9 @@ def files(exports: Sequence[Mapping]) -> Table:
         (
             made["file"],
             made["quantize"],
-            *_measured(made),
+            _kib(made),
+            figure(made.get("latency_ms")),
+            _spread(made.get("latency_spread_ms")),
             figure(made.get("accuracy")),
             figure(made.get("keras_accuracy")),
             figure(made.get("max_abs_logit_difference"), ".2g"),
@@ -149,16 +240,18 @@ def levels(exports: Sequence[Mapping]) -> list[Table]:
 
 def _levels(made: Mapping) -> Table:
     task = task_of(made)
-    columns = ("weights", "KiB", "ms per call", task.words.headline, _as_keras(task.words.same))
+    columns = ("weights", "KiB", "time", task.words.headline, _as_keras(task.words.same))
     columns += (f"largest {_DIFFERENCES[task.output]}", "")
     rows = []
+    first = next((level["latency_ms"] for level in made["ladder"] if level["bytes"]), None)
     for level in made["ladder"]:
         verdict = "taken" if level["level"] == made["quantize"] else level.get("reason") or ""
         if level["bytes"] is None:
             rows.append((level["level"], *[""] * 5, f"can't be made: {verdict}"))
             continue
         figures = (
-            *_measured(level),
+            _kib(level),
+            figure(level["latency_ms"] / first if first else None, ".2f"),
             figure(level.get("accuracy")),
             figure(level.get("top1_agreement"), ".1%"),
             figure(level.get("max_abs_logit_difference"), ".2g"),
@@ -197,7 +290,7 @@ def targets(results: Mapping) -> Table:
 
 def seconds(results: Mapping) -> Table:
     """How long each stage took."""
-    taken = results["seconds"]
+    taken = results.get("seconds", {})
     rows = [(stage.replace("_", " "), f"{value:,.1f}") for stage, value in taken.items()]
     return Table(("stage", "seconds"), [*rows, ("together", f"{sum(taken.values()):,.1f}")])
 
@@ -229,9 +322,12 @@ def _figures(measured: Mapping, columns: Sequence[tuple[str, str, str]]) -> list
     return [figure(measured.get(key), form or ",") for _, key, form in columns]
 
 
-def _measured(made: Mapping) -> tuple[str, str]:
-    """Size and latency of a file or level."""
-    return f"{made['bytes'] / 1024:,.1f}", figure(made.get("latency_ms"))
+def _kib(made: Mapping) -> str:
+    return f"{made['bytes'] / 1024:,.1f}"
+
+
+def _spread(ends: Sequence[float] | None) -> str:
+    return "-" if ends is None else " to ".join(figure(end) for end in ends)
 
 
 def _as_keras(same: str) -> str:

@@ -1,12 +1,16 @@
 """Sentences about the results of a run, the same at the terminal, on the page and on the card."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mmkd_tf.evaluate.statistics import wilson_interval
+import yaml
+
+from mmkd_tf.config import make_config
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
 from mmkd_tf.report.tables import figure
-from mmkd_tf.setting_names import full_names
+from mmkd_tf.setting_names import flat, full_names
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
 
@@ -30,7 +34,10 @@ LEVELS = (
     "The smallest level that is accepted on validation was taken. Sizes are without labels and "
     "vocabulary."
 )
-LATENCY = "Latency: median, one thread, one example, on the machine of the run"
+LATENCY = "Latency: median, one thread, one example, on the machine of the run, files in turn"
+# Below these a warning is due: test examples; above: shares of a class, of unknown words.
+_FEW_EXAMPLES, _LARGE_CLASS, _MANY_UNKNOWN = 100, 0.5, 0.1
+_NAMED = 5
 
 
 def task_of(values: Mapping) -> Task:
@@ -38,7 +45,7 @@ def task_of(values: Mapping) -> Task:
     return find_task(values.get("task", DEFAULT_TASK))
 
 
-def setting(results: Mapping, name: str) -> object:
+def setting(results: Mapping, name: str) -> Any:
     """A setting of a run by its full name, such as `training.epochs`; None if it is not there."""
     return full_names(results.get("config", {})).get(name)
 
@@ -115,6 +122,19 @@ def finetuning(results: Mapping) -> str:
     return f"{text} would have taken {losses}, so they stay as they were."
 
 
+def calibration(results: Mapping) -> str:
+    """Says what makes probabilities in files as sure as they are right; nothing if nothing does."""
+    found = results.get("calibration")
+    if not found:
+        return ""
+    return (
+        f"The files divide logits by {found['temperature']:.2f}, found on the "
+        f"{found['num_examples']:,} validation examples, so that a probability can be taken at its "
+        f"word: the calibration error on test is {found['error_after']:.3f}, without it "
+        f"{found['error_before']:.3f}."
+    )
+
+
 def can_help(results: Mapping) -> str:
     """Says whether the teacher knows something on validation that the student alone does not."""
     found = results.get("can_help")
@@ -152,40 +172,12 @@ def _advice(results: Mapping) -> list[str]:
     return advice
 
 
-def gain(results: Mapping) -> str:
-    """Says plainly whether distillation helped."""
-    task = task_of(results)
-    alone, student = (results[name]["test"][task.headline] for name in ("student_alone", "student"))
-    if task.has_one_class:
-        num_test = results["dataset"]["sizes"]["test"]
-        examples = round((student - alone) * num_test)
-        verb = "gained" if examples > 0 else "did not help:"
-        text = f"Distillation {verb} {100 * (student - alone):+.1f} points of accuracy ("
-        text += f"{examples:+d} of {num_test:,} test examples)."
-    else:
-        verb = "gained" if student > alone else "did not help:"
-        text = f"Distillation {verb} {student - alone:+.3f} of {task.words.headline}."
-    if results.get("gap_closed") is None:
-        return text + " The teacher was no better than the student alone: no gap to close."
-    return f"{text} {results['gap_closed']:.0%} of the gap to the teacher was closed."
-
-
 def inheritance(results: Mapping) -> str:
-    """Says what the student begins with, and what that brought where it was compared."""
+    """Says what the student begins with; nothing where it inherits nothing."""
     if not results.get("inherited"):
         return ""
     named = "; ".join(f"{name}: {credit}" for name, credit in results["inherited"].items())
-    text = f"The student begins with parts of its teacher's pretrained encoders ({named})."
-    if "student_scratch" in results:
-        task = task_of(results)
-        scratch, alone = (
-            results[name]["test"][task.headline] for name in ("student_scratch", "student_alone")
-        )
-        gained = f"{100 * (alone - scratch):+.1f} points of accuracy"
-        if not task.has_one_class:
-            gained = f"{alone - scratch:+.3f} of {task.words.headline}"
-        text += f" Inheritance brought {gained}."
-    return text
+    return f"The student begins with parts of its teacher's pretrained encoders ({named})."
 
 
 def first_look(results: Mapping) -> str:
@@ -205,19 +197,6 @@ def unknown_words(results: Mapping) -> str:
     return " ".join(
         f"Of the test split's words of {name} the student does not know {share:.0%}."
         for name, share in shares.items()
-    )
-
-
-def chance(results: Mapping) -> str:
-    """Says how far a figure on this test split can be off by the draw of its examples."""
-    task, num_test = task_of(results), results["dataset"]["sizes"]["test"]
-    if not task.has_one_class:
-        return f"One seed on {num_test:,} test examples: a small difference can be chance."
-    accuracy = results["student"]["test"][task.headline]
-    low, high = wilson_interval(accuracy, num_test)
-    return (
-        f"One seed on {num_test:,} test examples: the distilled student's accuracy lies between "
-        f"{low:.1%} and {high:.1%} (95 %)."
     )
 
 
@@ -274,7 +253,47 @@ def transfer(results: Mapping) -> str:
     return text + "."
 
 
-def compared_on(exports: list[dict]) -> str:
+def warnings(results: Mapping) -> list[str]:
+    """What in the data makes figures less worth than they look, and what the reading noted."""
+    dataset, task = results["dataset"], task_of(results)
+    sizes, counts = dataset["sizes"], dataset.get("class_counts") or {}
+    found = []
+    if sizes["test"] < _FEW_EXAMPLES:
+        found.append(f"There are only {sizes['test']:,} test examples: figures of them are rough.")
+    if task.counts_outputs and counts:
+        lacking = [name for name, count in counts["test"].items() if not count]
+        if lacking:
+            named = ", ".join(lacking[:_NAMED]) + (", ..." if len(lacking) > _NAMED else "")
+            found.append(
+                f"No test example has {len(lacking):,} of the {len(counts['test']):,} "
+                f"{task.words.outputs} ({named}): how good models are at them is not known."
+            )
+        largest = max(counts["train"], key=counts["train"].get, default=None)
+        share = counts["train"][largest] / max(sizes["train"], 1) if largest is not None else 0
+        if task.has_one_class and share > _LARGE_CLASS:
+            found.append(f"{share:.0%} of the training examples are of one class, {largest}.")
+    for name, share in (dataset.get("unknown_words") or {}).items():
+        if share > _MANY_UNKNOWN:
+            found.append(f"The student does not know {share:.0%} of the test words of {name}.")
+    return [*found, *(dataset.get("notes") or [])]
+
+
+def command(results: Mapping) -> str:
+    """The command that makes the run again, with the settings that are not the defaults."""
+    given, usual = full_names(results.get("config", {})), full_names(make_config({}).model_dump())
+    source = given.pop("data.source", "")
+    changed, usual = dict(flat(given)), dict(flat(usual))
+    parts = ["mmkd-tf", "run", *([str(source)] if source else [])]
+    for name, value in changed.items():
+        if name not in usual or value != usual[name]:
+            written = yaml.safe_dump(
+                value, default_flow_style=True, allow_unicode=True, width=10**6
+            )
+            parts += ["--set", f"{name}={written.strip().removesuffix('...').strip()}"]
+    return shlex.join(parts)
+
+
+def compared_on(exports: Sequence[Mapping]) -> str:
     """How many validation examples exported files were compared on."""
     return " or ".join(f"{count:,}" for count in sorted({made["num_examples"] for made in exports}))
 

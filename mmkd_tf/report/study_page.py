@@ -64,7 +64,6 @@ def _comparisons(results: Mapping, split: str) -> Table:
     for dataset, values in results["datasets"].items():
         key, models = study_task(results, dataset).headline, values["splits"][split]["models"]
         for recipe, comparison in values["splits"][split]["comparisons"].items():
-            closed = comparison["gap_closed"]
             compared = ("teacher", "student_alone", f"recipe-{recipe}")
             rows.append(
                 (
@@ -75,7 +74,7 @@ def _comparisons(results: Mapping, split: str) -> Table:
                     f"{100 * comparison['mean_difference']:+.1f}",
                     points_interval(comparison["interval"]),
                     points_interval(comparison["interval_with_examples"]),
-                    "no gap" if closed is None else f"{closed:.0%}",
+                    _closed(comparison["gap_closed"]),
                 )
             )
     columns = ("dataset", "recipe", "seeds", "teacher", "alone", "distilled", "gain, points")
@@ -83,9 +82,15 @@ def _comparisons(results: Mapping, split: str) -> Table:
     return Table(columns, rows, num_words=2)
 
 
+def _closed(share: float | None) -> str:
+    if share is None:
+        return "no gap"
+    return "none" if share <= 0 else "all" if share >= 1 else f"{share:.0%}"
+
+
 def _models(results: Mapping, split: str) -> list[Table]:
     """All figures of all models; a table for the datasets with the same figures."""
-    tables = {}
+    tables: dict = {}
     for dataset, values in results["datasets"].items():
         columns = study_task(results, dataset).words.columns
         known = {key: (title, form) for title, key, form in columns}

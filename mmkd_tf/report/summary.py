@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from mmkd_tf.report import run_tables as tables
 from mmkd_tf.report import sentences as say
 from mmkd_tf.report.tables import wrapped
+from mmkd_tf.report.verdict import ONE_SEED, verdict
 
 _FURTHER = (
     say.teacher_comparison,
@@ -24,10 +25,11 @@ def summary(results: Mapping) -> str:
     memory = "" if peak is None else f", peak memory {peak:,.0f} MiB"
     parts = [
         *(f"\n{wrapped(text)}" for text in [say.first_look(results)] if text),
+        "",
+        wrapped(verdict(results).sentence),
         "\nOn the test split:",
         tables.comparison(results).to_text(),
-        wrapped(say.gain(results)),
-        wrapped(say.chance(results)),
+        wrapped(ONE_SEED),
         *(wrapped(text) for text in (tell(results) for tell in _FURTHER) if text),
         *_robustness(results),
         "",
@@ -51,7 +53,7 @@ def exports_text(exports: Sequence[Mapping]) -> str:
     """Writes the exported files beside Keras, and the levels that were tried, as plain text."""
     files = tables.files(exports)
     tried = tables.levels(exports)
-    parts = [files.without(files.columns[-1]).to_text()]
+    parts = [files.without("most calls", files.columns[-1]).to_text()]
     parts += [f"\n{table.to_text()}" for table in tried]
     if tried:
         parts.append(wrapped(say.LEVELS))

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -65,11 +66,12 @@ class Table:
         widths, gap = self._widths(table, width)
         file = StringIO()
         console = Console(file=file, width=width, color_system=None, force_terminal=False)
+        side: Any
         for rows, side in ((table[:1], "bottom"), (table[1:], "top")):
             grid = Grid(box=None, show_header=False, pad_edge=False, collapse_padding=True)
             grid.padding = (0, gap)
             for place, size in enumerate(widths):
-                justify = "left" if self.holds_words(place) else "right"
+                justify: Any = "left" if self.holds_words(place) else "right"
                 grid.add_column(justify=justify, width=size, vertical=side, overflow="fold")
             for row in rows:
                 grid.add_row(*map(Text, row))

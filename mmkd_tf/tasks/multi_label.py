@@ -1,6 +1,7 @@
 """Multi label: any number of several labels an example."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -27,10 +28,11 @@ from mmkd_tf.tasks.outputs import (
     by_output,
     check_outputs,
     ratio,
+    reliability_bins,
     table_problems,
 )
 from mmkd_tf.tasks.splits import iterative_split, numbered
-from mmkd_tf.tasks.task import MISSING, SoftTargetDefaults, Task, Words
+from mmkd_tf.tasks.task import MISSING, Answers, SoftTargetDefaults, Task, Words
 
 THRESHOLD = 0.5  # a label is given where its probability is above this
 
@@ -167,6 +169,32 @@ class MultiLabel(Task):
         """F1 of one model's labels for the other's, 1 if neither gives any."""
         return _given_f1(np.asarray(teacher_outputs) > 0, np.asarray(student_outputs) > 0)
 
+    def naive_outputs(self, *, training_labels, labels, names):
+        shares = np.clip(training_labels.mean(axis=0), SMALLEST, 1 - TIE)
+        logits = np.log(shares) - np.log1p(-shares)
+        return np.tile(logits, (len(labels), 1)), "giving each label its share of training"
+
+    def reliability(self, *, labels, outputs):
+        """Of each pair of example and label: how often one of such a probability is there."""
+        confidence = _probabilities(outputs).reshape(-1)
+        return reliability_bins(confidence=confidence, right=(labels > 0).reshape(-1))
+
+    def label_words(self, labels, names):
+        return [_listed(row > 0, names) for row in labels]
+
+    def answers(self, *, labels, outputs, names, inputs=()):
+        """As sure as it is of the label that it is least sure of."""
+        probs = _probabilities(outputs)
+        given, sure = probs > THRESHOLD, np.maximum(probs, 1 - probs)
+        mistakes = np.where(given != (labels > 0), sure, 0).max(axis=1)
+        return Answers([_listed(row, names) for row in given], mistakes, sure.min(axis=1))
+
+    def disagreement(self, *, labels, outputs, others):
+        """The greatest difference of the probabilities of a label that one gives alone."""
+        first, second = _probabilities(outputs), _probabilities(others)
+        apart = (first > THRESHOLD) != (second > THRESHOLD)
+        return np.where(apart, np.abs(first - second), 0).max(axis=1)
+
     def activate(self, outputs, name=None):
         return tf.sigmoid(tf.cast(outputs, tf.float32), name)
 
@@ -241,6 +269,14 @@ def _same_labels(expected: np.ndarray, found: np.ndarray, undecided: np.ndarray)
     """F1 of the labels given, `undecided` ones left to the file; all of log-probabilities."""
     given = found > np.log(THRESHOLD)
     return _given_f1(np.where(undecided, given, expected > np.log(THRESHOLD)), given)
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64)))
+
+
+def _listed(given: np.ndarray, names: Sequence[str]) -> str:
+    return ", ".join(names[index] for index in np.flatnonzero(given)) or "none of them"
 
 
 def _given_f1(one: np.ndarray, other: np.ndarray) -> float:

@@ -55,6 +55,31 @@ def ratio(part, whole) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.asarray(whole) > 0)
 
 
+def reliability_bins(
+    *, confidence: np.ndarray, right: np.ndarray, num_bins: int = 15
+) -> list[dict]:
+    """Sorts answers into bins of equal width by how sure a model is of them.
+
+    Args:
+        confidence: Probabilities, `[n]`.
+        right: Whether that came true, 0 or 1, `[n]`.
+        num_bins: How many there are; those without answers are left out.
+
+    Returns:
+        For each bin the mean `confidence`, the share of `right` and the `count`.
+    """
+    # Bins are open on the left, so that a confidence of 1 falls into the last one.
+    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    return [
+        {
+            "confidence": float(confidence[bins == place].mean()),
+            "right": float(right[bins == place].mean()),
+            "count": int((bins == place).sum()),
+        }
+        for place in np.unique(bins)
+    ]
+
+
 def by_output(columns: Mapping[str, Sequence]) -> list[dict]:
     """A dict of plain Python values for each output, from columns by key."""
     rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)

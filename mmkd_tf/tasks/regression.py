@@ -16,7 +16,7 @@ from mmkd_tf.tasks.outputs import (
     table_problems,
 )
 from mmkd_tf.tasks.splits import numbered, quantile_bins, stratified_split
-from mmkd_tf.tasks.task import MISSING, SoftTargetDefaults, Task, Words
+from mmkd_tf.tasks.task import MISSING, Answers, SoftTargetDefaults, Task, Words
 
 _LARGEST = float(np.finfo(np.float32).max)
 # Below this share of the greatest value, float32 does not tell the values apart well enough.
@@ -160,6 +160,19 @@ class Regression(Task):
     def agreement(self, *, teacher_outputs, student_outputs):
         return self.score(labels=teacher_outputs, outputs=student_outputs)
 
+    def label_words(self, labels, names):
+        return [_listed(row, names) for row in labels]
+
+    def answers(self, *, labels, outputs, names, inputs=()):
+        """Mistakes are mean errors in standard deviations of the labels."""
+        words = [_listed(row, names) for row in outputs]
+        return Answers(words, self.disagreement(labels=labels, outputs=outputs, others=labels))
+
+    def disagreement(self, *, labels, outputs, others):
+        spread = np.asarray(labels, np.float64).std(axis=0)
+        gaps = np.abs(np.asarray(outputs, np.float64) - others)
+        return (gaps / np.where(spread > 0, spread, 1)).mean(axis=1)
+
     def comparable(self, outputs, answers, labels=None):
         """Values in standard deviations of the labels; without labels, of Keras' outputs."""
         outputs, answers = outputs.astype(np.float64), answers.astype(np.float64)
@@ -254,6 +267,10 @@ def _check_spread(source: str, labels: Sequence, names: Sequence[str]) -> list[s
         for name, values in zip(names, np.array(labels, np.float64).T, strict=True)
         if values.std() <= _SMALLEST_SPREAD * np.abs(values).max()
     ]
+
+
+def _listed(values: np.ndarray, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
 
 
 def _numbers(count: int) -> str:

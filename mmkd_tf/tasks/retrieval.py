@@ -15,12 +15,13 @@ from mmkd_tf.losses.pairs import matching_loss
 from mmkd_tf.tasks.labels import check_rows_left
 from mmkd_tf.tasks.outputs import LOSSES_OF_CLASSES, TIE
 from mmkd_tf.tasks.splits import joined, numbered, stratified_split
-from mmkd_tf.tasks.task import SoftTargetDefaults, Task, Words
+from mmkd_tf.tasks.task import Answers, SoftTargetDefaults, Task, Words
 
 # Embeddings with at least this cosine are as good as the same.
 _COSINE = 0.99
 _AT_ONCE = 1024
 _FEW = 10  # what people look through
+_WIDTH_OF_CHANCE = 64  # of both embeddings that are drawn at random
 _APART = (  # settings of models that read inputs together
     "distillation.relation_weight",
     "teacher.architecture",
@@ -210,12 +211,25 @@ class Retrieval(Task):
 
     def example_scores(self, *, labels, outputs):
         """Share of the two queries of an example that meet a right candidate among ten."""
-        halves = unit_halves(outputs)
-        found = [
-            first_ranks(queries=queries, candidates=candidates, items=labels) <= _FEW
-            for queries, candidates in (halves, halves[::-1])
+        return np.mean(_both_ranks(outputs, labels) <= _FEW, axis=0)
+
+    def naive_outputs(self, *, training_labels, labels, names):
+        drawn = np.random.default_rng(0).normal(size=[len(labels), _WIDTH_OF_CHANCE])
+        return drawn, "drawing at random"
+
+    def answers(self, *, labels, outputs, names, inputs=()):
+        """Mistakes are mean logarithms of the rank of the first right candidate."""
+        first, second = inputs or ("first", "second")
+        ranks = _both_ranks(outputs, labels)
+        words = [
+            f"{second} found at rank {to:,.4g}, {first} at rank {back:,.4g}"
+            for to, back in zip(*ranks, strict=True)
         ]
-        return np.mean(found, axis=0)
+        return Answers(words, np.log(ranks).mean(axis=0))
+
+    def disagreement(self, *, labels, outputs, others):
+        ranks = (np.log(_both_ranks(each, labels)) for each in (outputs, others))
+        return np.abs(next(ranks) - next(ranks)).mean(axis=0)
 
     def comparable(self, outputs, answers, labels=None):
         return outputs.astype(np.float64), answers.astype(np.float64), 1.0
@@ -333,6 +347,13 @@ def unit_halves(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lengths = [np.linalg.norm(half, axis=1, keepdims=True) for half in halves]
     first, second = (h / np.where(n > 0, n, 1) for h, n in zip(halves, lengths, strict=True))
     return first, second
+
+
+def _both_ranks(pairs: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """`first_ranks` of both directions, `[2, n]`."""
+    halves = unit_halves(pairs)
+    both = (halves, halves[::-1])
+    return np.array([first_ranks(queries=q, candidates=c, items=items) for q, c in both])
 
 
 def _direction(name, queries, candidates, items) -> dict:

@@ -26,9 +26,10 @@ from mmkd_tf.tasks.outputs import (
     by_output,
     check_finite,
     ratio,
+    reliability_bins,
 )
 from mmkd_tf.tasks.splits import numbered, stratified_split
-from mmkd_tf.tasks.task import SoftTargetDefaults, Task, Words
+from mmkd_tf.tasks.task import Answers, SoftTargetDefaults, Task, Words, calibration_gap
 
 
 class SingleLabel(Task):
@@ -181,6 +182,30 @@ class SingleLabel(Task):
     def example_scores(self, *, labels, outputs):
         return (np.argmax(outputs, axis=1) == labels).astype(np.float64)
 
+    def naive_outputs(self, *, training_labels, labels, names):
+        counts = np.bincount(training_labels, minlength=len(names))
+        outputs = np.tile(np.log(np.maximum(counts, SMALLEST)), (len(labels), 1))
+        return outputs, f"always naming {names[counts.argmax()]}"
+
+    def reliability(self, *, labels, outputs):
+        probs = np.exp(log_softmax(outputs))
+        right = probs.argmax(axis=1) == labels
+        return reliability_bins(confidence=probs.max(axis=1), right=right)
+
+    def label_words(self, labels, names):
+        return [names[label] for label in labels]
+
+    def answers(self, *, labels, outputs, names, inputs=()):
+        probs = np.exp(log_softmax(outputs))
+        named, sure = probs.argmax(axis=1), probs.max(axis=1)
+        return Answers([names[index] for index in named], sure * (named != labels), sure)
+
+    def disagreement(self, *, labels, outputs, others):
+        """How sure both are of the classes that they name, where these are two."""
+        both = [np.exp(log_softmax(each)) for each in (outputs, others)]
+        first, second = (probs.argmax(axis=1) for probs in both)
+        return (first != second) * sum(probs.max(axis=1) for probs in both) / 2
+
     def activate(self, outputs, name=None):
         return tf.nn.softmax(tf.cast(outputs, tf.float32), name=name)
 
@@ -244,18 +269,12 @@ def expected_calibration_error(
 
     Mean over the examples of `|accuracy - confidence|` of their bin, by the probability of the
     predicted class in bins of equal width. `labels` are int `[n]`, `logits` `[n, num_classes]`.
-
-    References:
-        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
     """
     log_probs = log_softmax(logits)
     confidence = np.exp(log_probs.max(axis=1))
     correct = log_probs.argmax(axis=1) == labels
-    # Bins are open on the left, so that a confidence of 1 falls into the last one.
-    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.zeros(num_bins)
-    np.add.at(gaps, bins, correct - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+    bins = reliability_bins(confidence=confidence, right=correct, num_bins=num_bins)
+    return calibration_gap(bins)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -53,6 +53,22 @@ class Words:
         return self.output + ("es" if self.output.endswith("s") else "s")
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of examples, for people.
+
+    Attributes:
+        words: What it says of each.
+        mistakes: How bad that is, float64 `[n]`, 0 where it is right; of classes and labels how
+            sure the model is of what is wrong.
+        sure: How sure it is, float64 `[n]`, 0 to 1; None where a model does not say.
+    """
+
+    words: list[str]
+    mistakes: np.ndarray
+    sure: np.ndarray | None = None
+
+
 class Task(ABC):
     """The contract of a task. Abstract; the final classes lie beside it, one a file.
 
@@ -268,6 +284,55 @@ class Task(ABC):
         """float64 `[n]` whose mean is `score`; None where it is no mean over examples."""
         return None
 
+    def naive_outputs(
+        self, *, training_labels: np.ndarray, labels: np.ndarray, names: Sequence[str]
+    ) -> tuple[np.ndarray, str]:
+        """The best that can be said without looking at inputs, beside which a model is judged.
+
+        Returns:
+            Outputs for examples with these labels, and what they are, such as "always naming cup".
+        """
+        mean = self.targets_of(training_labels, len(names)).mean(axis=0)
+        return np.tile(mean, (len(labels), 1)), "always giving the mean of training"
+
+    def reliability(self, *, labels: np.ndarray, outputs: np.ndarray) -> list[dict] | None:
+        """How often a model is right where it is so sure, see `tasks.outputs.reliability_bins`.
+
+        None where outputs are no probabilities.
+        """
+        return None
+
+    def calibration_error(self, *, labels: np.ndarray, outputs: np.ndarray) -> float | None:
+        """How far a model's certainty is from being right, 0 to 1; None of no probabilities."""
+        bins = self.reliability(labels=labels, outputs=outputs)
+        return None if bins is None else calibration_gap(bins)
+
+    # Single examples, for people.
+
+    def label_words(self, labels: np.ndarray, names: Sequence[str]) -> list[str]:
+        """What is true of each example; empty where the example says it itself."""
+        return [""] * len(labels)
+
+    def answers(
+        self,
+        *,
+        labels: np.ndarray,
+        outputs: np.ndarray,
+        names: Sequence[str],
+        inputs: Sequence[str] = (),
+    ) -> Answers:
+        """What a model says of each example; `inputs` as in `measure`."""
+        return Answers([""] * len(labels), np.zeros(len(labels)))
+
+    def disagreement(
+        self, *, labels: np.ndarray, outputs: np.ndarray, others: np.ndarray
+    ) -> np.ndarray:
+        """How far two models say different things of each example, float64 `[n]`, 0 for the same.
+
+        `labels` tell what differences are large: the deviation of numbers, ranks of candidates.
+        """
+        return np.zeros(len(labels))
+
     # Export. A file gives `activate(outputs)`.
 
     def activate(self, outputs: tf.Tensor, name: str | None = None) -> tf.Tensor:
@@ -344,3 +409,16 @@ class Task(ABC):
         return [f"{len(names)} {self.words.outputs}"] + [
             f"{name:<{width}} " + " ".join(f"{of[name]:>7,}" for of in counts) for name in rows
         ]
+
+
+def calibration_gap(bins: Sequence[Mapping]) -> float:
+    """Expected calibration error: how far probabilities are from how often they come true.
+
+    The mean over the examples of `|right - confidence|` of their bin, see
+    `mmkd_tf.tasks.outputs.reliability_bins`.
+
+    References:
+        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
+    """
+    gaps = [each["count"] * abs(each["right"] - each["confidence"]) for each in bins]
+    return float(sum(gaps) / sum(each["count"] for each in bins))

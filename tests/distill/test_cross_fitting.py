@@ -56,6 +56,19 @@ def right(logits, labels):
     return (np.asarray(logits).argmax(1) == labels).mean()
 
 
+def test_one_head_alone_sees_all_rows_and_is_calibrated_on_validation():
+    data = with_folds(dataset(random_labels), 1, seed=0)
+    teacher = seeded(cross_fitted_teacher(data, folds=1), seed=0)
+    seen = data.seen_by(teacher=True)
+    recipe = Recipe(epochs=60, batch_size=16, learning_rate=1e-2, augment=False)
+    train_heads(teacher, seen, recipe=recipe, weight_decays=NO_DECAY)
+    train = seen.splits["train"]
+    answers = teacher.predict(dict(train.inputs), verbose=0)
+    assert right(answers, train.labels) > 0.95
+    found = temperatures_of(teacher)
+    assert found["single"] == found["joint"] > 2  # it is sure, and what it learnt is chance
+
+
 def test_a_training_row_is_answered_by_a_head_that_has_not_seen_it(trained):
     teacher, train = trained
     answers = teacher.predict(dict(train.inputs), verbose=0)

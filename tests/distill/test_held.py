@@ -15,6 +15,7 @@ from mmkd_tf.distill.held import held_model, rows_with_held, with_held
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.training import Recipe, distill, train
 from mmkd_tf.distill.transfer import TransferRows
+from mmkd_tf.modalities import image as image_module
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models.builder import build_student, build_teacher
@@ -67,6 +68,12 @@ def student_of(dataset, **options):
 @pytest.fixture
 def student(dataset):
     return student_of(dataset)
+
+
+@pytest.fixture
+def no_noise(monkeypatch):
+    """Views are then what the whole student sees in training, which gets no noise."""
+    monkeypatch.setattr(image_module, "MOST_NOISE", 0.0)
 
 
 def answers(model, inputs):
@@ -146,7 +153,7 @@ def test_in_training_absent_and_dropped_pictures_are_seen_as_by_the_whole(datase
     same(statistics, whole[1:], atol=5e-5)
 
 
-def test_views_are_those_of_the_epochs(dataset, student):
+def test_views_are_those_of_the_epochs(dataset, student, no_noise):
     """Whatever the order in which an epoch shows them."""
     learning, held = held_model(student)
     for seed, epochs in ((0, 3), (40, 2), (10**9 + 7, 2)):
@@ -167,6 +174,20 @@ def test_views_are_those_of_the_epochs(dataset, student):
         assert len(set(views)) == len(views)  # pictures do change
 
 
+def test_some_pictures_of_a_view_have_noise(dataset, student, monkeypatch):
+    _, held = held_model(student)
+    given = {"epochs": 2, "seed": 3, "augment": True}
+
+    def made():
+        return with_held(dataset, held, **given).modalities["image"].views.numpy()
+
+    noisy = made()
+    monkeypatch.setattr(image_module, "MOST_NOISE", 0.0)
+    changed = (made() != noisy).any((1, 2, 3))
+    assert changed.shape == (40,) and 8 < changed.sum() < 32
+    assert not changed[[0, 20]].any()  # the absent picture
+
+
 def test_more_epochs_than_views_show_these_in_turn(dataset, student, monkeypatch):
     monkeypatch.setattr(held_module, "MOST_VIEWS", 2)
     _, held = held_model(student)
@@ -180,6 +201,7 @@ def test_more_epochs_than_views_show_these_in_turn(dataset, student, monkeypatch
     assert (views[0] != views[1]).any()
 
 
+@pytest.mark.usefixtures("no_noise")
 @pytest.mark.parametrize("distilled", [False, True])
 def test_learns_what_the_whole_would(dataset, monkeypatch, tmp_path, distilled):
     """But for rounding; with absent and dropped inputs."""
@@ -274,7 +296,9 @@ def test_rows_without_labels_have_views_of_any_seed(dataset, student):
     assert rows.views == {"image": 2} and rows.values["image"].shape[0] == 6
 
 
-def test_rows_without_labels_are_run_once_for_each_view_too(dataset, student, monkeypatch):
+def test_rows_without_labels_are_run_once_for_each_view_too(
+    dataset, student, monkeypatch, no_noise
+):
     _, held = held_model(student)
     given = {"epochs": 3, "seed": 4, "augment": True}
     rows = rows_with_held(some_rows(), held, dataset.modalities, **given)
@@ -299,7 +323,7 @@ def test_rows_without_labels_are_run_once_for_each_view_too(dataset, student, mo
 
 
 def test_a_student_learns_from_rows_without_labels_as_the_whole_would(
-    dataset, monkeypatch, tmp_path
+    dataset, monkeypatch, tmp_path, no_noise
 ):
     """But for rounding; no picture is absent, as above."""
     train_rows = dataset.splits["train"]

@@ -26,7 +26,7 @@ from mmkd_tf.settings import GENERATORS
 FOLDER = Path(__file__).parent
 TOLERANCE = 1e-5  # absolute below 1, relative above
 
-# Settings of rows without labels, of which there were none.
+# Settings of rows without labels, of calibrated files and so on, of which there were none.
 YOUNGER = (
     *GENERATORS,
     "transfer_share",
@@ -39,6 +39,7 @@ YOUNGER = (
     "precision",
     "quantize",
     "fast",
+    "calibrate",
 )
 
 # Of these keys the values differ from run to run or from machine to machine; their form is kept.
@@ -88,6 +89,7 @@ DIST = {
     "hard_label_weight": 1.0,
 }
 SMALL = {"image_size": 16, "text_length": 4, "epochs": 2, "batch_size": 16, "seed": 0} | SCRATCH
+SMALL |= {"calibrate": False}
 RUNS = {
     "single_label": SMALL | DIST | {"label": "kind"},
     "multi_label": SMALL | {"label": "tags", "fusion": "weighted_sum"},
@@ -167,6 +169,8 @@ def frozen_results(run: Path) -> dict:
     results["dataset"].pop("unknown_words", None)  # which was not said then
     results.pop("transfer", None)
     results.pop("finetuning", None)
+    if results.pop("calibration") is not None:
+        raise AssertionError("no file was calibrated then")
     for made in results["exports"]:
         # A level, and a figure of each, that were not there then.
         made["ladder"] = [rung for rung in made["ladder"] if rung["level"] != "dynamic4"]

@@ -85,7 +85,8 @@ def test_what_is_there_stays_there_and_what_is_absent_stays_absent(kind):
         check_presence(tensors, num_present)
         for view in range(60):
             seeds = np.stack([np.arange(len(values)), np.full(len(values), view)], 1)
-            check_presence(form.augment(tensors, seeds.astype("int32")), num_present)
+            for change in (form.augment, form.corrupt):
+                check_presence(change(tensors, seeds.astype("int32")), num_present)
         decoded = form.decode(form.encode(np.asarray(tensors))).numpy()
         check_presence(decoded, num_present)
         np.testing.assert_array_equal(form.decode(form.encode(decoded)), decoded)
@@ -128,7 +129,8 @@ def test_any_drawn_value_is_there_or_not_all_the_way(data):
     for form in forms:
         tensors = form.to_tensor(values)
         check_presence(tensors, int(there))
-        check_presence(form.augment(tensors, np.array([[seed, 1]], "int32")), int(there))
+        for change in (form.augment, form.corrupt):
+            check_presence(change(tensors, np.array([[seed, 1]], "int32")), int(there))
     for damage in modality.damages.values() if there else ():
         rng = np.random.default_rng(seed)
         damaged = [damage.change(values[0], data.draw(st.sampled_from(damage.amounts)), rng)]
@@ -142,10 +144,11 @@ def test_a_view_belongs_to_its_seed(kind):
     (modality, *_), values, _ = fitted(kind)
     tensors = np.asarray(modality.to_tensor(values))
     seeds = np.stack([np.arange(len(values)), np.full(len(values), 5)], 1).astype("int32")
-    together = np.asarray(modality.augment(tensors, seeds))
-    for row in range(len(values)):
-        alone = modality.augment(tensors[row : row + 1], seeds[row : row + 1])
-        np.testing.assert_array_equal(together[row], alone[0])
+    for change in (modality.augment, modality.corrupt):
+        together = np.asarray(change(tensors, seeds))
+        for row in range(len(values)):
+            alone = change(tensors[row : row + 1], seeds[row : row + 1])
+            np.testing.assert_array_equal(together[row], np.asarray(alone)[0])
 
 
 @every_kind

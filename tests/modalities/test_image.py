@@ -41,6 +41,18 @@ def test_augmentation_mirrors_about_half_and_keeps_the_colours():
     assert (changed[..., 0].max((1, 2)) > 150).all() and (changed[..., 2].max((1, 2)) > 150).all()
 
 
+def test_half_of_the_pictures_get_noise():
+    batch = np.full([200, 16, 16, 3], 128, np.uint8)
+    batch[0] = 0
+    seeds = np.stack([np.arange(200), np.full(200, 7)], 1).astype("int32")
+    noise = Image(height=16).corrupt(batch, seeds).numpy() - batch.astype(float)
+    deviations = noise.std((1, 2, 3))
+    assert 0.4 < (deviations > 0).mean() < 0.6 and deviations[0] == 0
+    assert 25 < deviations.max() < 33 and abs(noise.mean()) < 0.2
+    loud = noise[deviations > 15].reshape(-1, 16 * 16 * 3)
+    assert abs(np.corrcoef(loud) - np.eye(len(loud))).max() < 0.2  # another noise for each
+
+
 def test_other_sizes_are_resized(pictures):
     assert Image(height=8, width=12).to_tensor(pictures).shape == (4, 8, 12, 3)
     np.testing.assert_array_equal(Image(height=16).to_tensor(pictures), pictures)

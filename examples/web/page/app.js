@@ -1,14 +1,15 @@
 /** The page: takes a picture and a text, shows what the model makes of them. */
 
-import { loadClassifier } from "./classifier.js";
+import { closeCamera, hasCamera, openCamera, takeFrame } from "./camera.js";
+import { loadModel } from "./model.js";
 import { PageError } from "./model_file.js";
 import { readPicture } from "./picture.js";
 import * as view from "./view.js";
 
 const find = (id) => document.getElementById(id);
-const [drop, file, field] = ["drop", "file", "words-field"].map(find);
+const [drop, file, field, video] = ["drop", "file", "words-field", "video"].map(find);
 
-let classifier;
+let model;
 let pixels = null; // of the picture, as the model takes them
 let newest = null; // the picture chosen last: it may be read sooner than one before
 let isReading = false;
@@ -26,9 +27,9 @@ async function answer() {
   try {
     while (isStale) {
       isStale = false;
-      const text = classifier.hasWords(field.value) ? field.value : "";
+      const text = model.hasWords(field.value) ? field.value : "";
       const isEmpty = pixels === null && text === "";
-      view.showAnswer(isEmpty ? null : await classifier.predict(pixels, text), classifier);
+      view.showAnswer(isEmpty ? null : await model.predict(pixels, text), model);
     }
   } catch (error) {
     view.showFailure(error);
@@ -40,30 +41,80 @@ async function answer() {
 
 /** Reads a picture file, or forgets the one before if it is null. */
 async function takePicture(chosen) {
+  showFinder(false);
   newest = chosen;
   isReading = true;
   showBusy();
   let problem = "";
   let read = null;
   try {
-    if (chosen) read = await readPicture(chosen, classifier.image);
+    if (chosen) read = await readPicture(chosen, model.image);
   } catch (error) {
-    if (!(error instanceof PageError)) console.error(error);
-    problem =
-      error instanceof PageError
-        ? error.message
-        : "The picture could not be read: the browser may be short of memory. Make it smaller.";
+    problem = wordsOf(
+      error,
+      "The picture could not be read: the browser may be short of memory. Make it smaller.",
+    );
   }
   if (newest !== chosen) return;
   isReading = false;
   pixels = read;
-  view.showPicture({ file: read && chosen, pixels, size: classifier.image, problem });
+  view.showPicture({ file: read && chosen, pixels, size: model.image, problem });
   file.value = ""; // so that the same file can be chosen again
   answer();
 }
 
+/** What an error says to the person before the page. */
+function wordsOf(error, otherwise) {
+  if (error instanceof PageError) return error.message;
+  console.error(error);
+  return otherwise;
+}
+
+function showFinder(isOpen) {
+  if (!isOpen) closeCamera(video);
+  view.showFinder(isOpen, hasCamera());
+}
+
+function takeFromCamera() {
+  showFinder(false);
+  find("camera").addEventListener("click", async () => {
+    view.showProblem("");
+    showFinder(true);
+    try {
+      await openCamera(video);
+      if (find("finder").hidden) closeCamera(video); // closed before it was open
+      else find("shoot").focus();
+    } catch (error) {
+      showFinder(false);
+      view.showProblem(wordsOf(error, "The camera could not be started."));
+    }
+  });
+  find("shoot").addEventListener("click", async () => {
+    if (video.videoWidth) await takePicture(await takeFrame(video));
+    find("camera").focus();
+  });
+  find("close").addEventListener("click", () => {
+    showFinder(false);
+    find("camera").focus();
+  });
+  addEventListener("pagehide", () => closeCamera(video));
+}
+
+/** Lets people try pictures that lie beside the page, if there are some. */
+async function takeSamples() {
+  const response = await fetch("samples.json", { cache: "no-cache" });
+  if (!response.ok) return;
+  view.showSamples(await response.json(), async (path) => {
+    try {
+      takePicture(await (await fetch(path)).blob());
+    } catch (error) {
+      view.showProblem(wordsOf(error, "The picture could not be fetched. Reload the page."));
+    }
+  });
+}
+
 function takeText() {
-  view.showText(field.value, classifier);
+  view.showText(field.value, model);
   answer();
 }
 
@@ -104,12 +155,20 @@ function takeTexts() {
 
 find("unserved").remove();
 try {
-  const paths = { model: "model.tflite", rules: "rules.json", litert: "litert/" };
-  classifier = await loadClassifier(paths);
-  view.showAbout(classifier);
-  if (classifier.image) takePictures();
-  if (classifier.text) takeTexts();
-  find("more").addEventListener("click", view.toggleClasses);
+  model = await loadModel({
+    model: "model.tflite",
+    rules: "rules.json",
+    litert: "litert/",
+    candidates: "candidates",
+  });
+  view.showAbout(model);
+  if (model.image) {
+    takePictures();
+    takeFromCamera();
+    takeSamples().catch(console.error); // they are no need
+  }
+  if (model.text) takeTexts();
+  find("more").addEventListener("click", view.toggleRows);
   takeText(); // browsers keep what was typed before a reload
 } catch (error) {
   view.showFailure(error);

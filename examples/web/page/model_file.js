@@ -3,7 +3,15 @@
  * uncompressed zip archive of labels.txt, vocab.txt and mmkd.json.
  */
 
-const FORMATS = [1, 3]; // 2 has other inputs or tasks, which 3 may have too
+const NEWEST_FORMAT = 3;
+const OLD_THRESHOLDS = { multi_label: 0.5 }; // of files that say none
+/** By task, the output that a file of it has. */
+const OUTPUTS = {
+  single_label: "probabilities",
+  multi_label: "probabilities",
+  regression: "values",
+  retrieval: "embedding",
+};
 const COMPRESSED = ".gz";
 const END_OF_DIRECTORY = 0x06054b50;
 const END_SIZE = 22;
@@ -18,9 +26,11 @@ export class PageError extends Error {}
 /**
  * @param {Uint8Array} content The whole file.
  * @param {number} tokenizerRules Number of the rules that this page's tokenizer follows.
- * @returns {Promise<{classNames: string[], vocabulary: ?string[], credits: string[]}>} Class names
- *     in the order of the outputs, words in the order of their ids, author and licence as far as
- *     given.
+ * @returns {Promise<{output: string, threshold: ?number, temperature: ?number, names: string[],
+ *     vocabulary: ?string[], credits: string[]}>} Name of the output; the probability above which a
+ *     label is given, where any number of them may be; what the model divides its logits by to be
+ *     as sure as it is right; names of classes, labels or targets in the order of the outputs, none
+ *     of embeddings; words in the order of their ids; author and licence as far as given.
  */
 export async function readModelFile(content, tokenizerRules) {
   if (String.fromCharCode(...content.subarray(4, 8)) !== "TFL3") {
@@ -29,12 +39,14 @@ export async function readModelFile(content, tokenizerRules) {
         "again, or export it with mmkd-tf.",
     );
   }
-  let files, description;
+  let files, description, output, answer;
   try {
     files = await readStoredZip(content);
     description = JSON.parse(files["mmkd.json"]);
     const named = description.files; // so that one that is gone is noticed
-    const isWhole = named.includes("labels.txt") && named.every((name) => name in files);
+    [[output, answer]] = Object.entries(description.outputs);
+    const hasNames = named.includes("labels.txt") || output === "embedding";
+    const isWhole = hasNames && named.every((name) => name in files);
     if (!isWhole || !("inputs" in description)) throw new RangeError("incomplete");
   } catch {
     throw new PageError(
@@ -44,14 +56,13 @@ export async function readModelFile(content, tokenizerRules) {
   }
   const { format, inputs, model_bytes: size, model_crc32: checksum } = description;
   const task = description.task ?? "single_label";
-  if (task !== "single_label") {
-    throw new PageError(`The model file is for ${task}; this page shows one class of several.`);
-  }
   const rules = inputs.text?.tokenizer_rules ?? tokenizerRules;
-  const hasKinds = format === 3 && Object.values(inputs).some((input) => "kind" in input);
-  if (!FORMATS.includes(format) || hasKinds || rules !== tokenizerRules) {
+  const hasKinds = Object.values(inputs).some((input) => "kind" in input);
+  const isKnown = format >= 1 && format <= NEWEST_FORMAT && OUTPUTS[task] === output;
+  if (!isKnown || hasKinds || rules !== tokenizerRules) {
     throw new PageError(
-      `The model file is of format ${format}, tokenizer rules ${rules}, which this page does ` +
+      `The model file is of format ${format}, task ${task}, tokenizer rules ${rules}` +
+        `${hasKinds ? ", with inputs of other kinds" : ""}, which this page does ` +
         "not know. Write the page again with the mmkd-tf that exported the model.",
     );
   }
@@ -60,7 +71,10 @@ export async function readModelFile(content, tokenizerRules) {
     throw new PageError("The model file's checksum does not fit: it is damaged. Copy it again.");
   }
   return {
-    classNames: files["labels.txt"].split("\n"),
+    output,
+    threshold: answer.threshold ?? OLD_THRESHOLDS[task] ?? null,
+    temperature: answer.temperature ?? null,
+    names: files["labels.txt"]?.split("\n") ?? [],
     vocabulary: (files["vocab.txt"] ?? files[`vocab.txt${COMPRESSED}`])?.split("\n") ?? null,
     credits: [description.author, description.licence].filter(Boolean),
   };

@@ -5,8 +5,20 @@ import { PageError } from "./model_file.js";
 const FEW = 6;
 
 const find = (id) => document.getElementById(id);
-const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+
+/** By what a model gives: what the page is called, what it gives figures of, how they look. */
+const KINDS = {
+  classes: { title: "classifier", names: ["class", "classes"], figure: percent },
+  labels: { title: "labels", names: ["label", "labels"], figure: percent },
+  values: { title: "estimate", names: ["number", "numbers"], figure: shortNumber },
+  matches: { title: "search", names: ["candidate", "candidates"], figure: (x) => x.toFixed(3) },
+};
+
+function shortNumber(value) {
+  return value.toLocaleString("en", { maximumSignificantDigits: 6, useGrouping: false });
+}
 
 function element(tag, text, className = "") {
   const made = document.createElement(tag);
@@ -16,13 +28,12 @@ function element(tag, text, className = "") {
 }
 
 /** Shows what the model takes and gives. */
-export function showAbout(classifier) {
-  const { image, text, classNames, numBytes, credits } = classifier;
+export function showAbout({ image, text, kind, names, numBytes, credits }) {
   const title = image && text ? "Picture and text" : image ? "Picture" : "Text";
-  document.title = `${title} classifier`;
+  document.title = `${title} ${KINDS[kind].title}`;
   find("title").textContent = document.title;
   const size = count(Math.ceil(numBytes / 1024), "KiB", "KiB");
-  const facts = [count(classNames.length, "class", "classes"), size, ...credits].join(", ");
+  const facts = [count(names.length, ...KINDS[kind].names), size, ...credits].join(", ");
   find("about").textContent =
     `${facts}. The model runs in this browser: what you give it stays on this device.`;
   find("picture").hidden = !image;
@@ -54,6 +65,36 @@ export function showPicture({ file, pixels, size, problem }) {
   find("picture-problem").textContent = problem;
 }
 
+/** Shows pictures to try, as buttons; `take` is called with the file of one. */
+export function showSamples({ pictures, credit }, take) {
+  find("samples").hidden = pictures.length === 0;
+  find("samples-credit").textContent = credit;
+  find("sample-list").replaceChildren(
+    ...pictures.map(({ file, name }) => {
+      const button = element("button", "");
+      const picture = document.createElement("img");
+      Object.assign(picture, { src: file, alt: `Try ${name}` });
+      button.type = "button";
+      button.title = name;
+      button.append(picture);
+      button.addEventListener("click", () => take(file));
+      return button;
+    }),
+  );
+}
+
+/** Shows what the camera sees, or takes it away and offers the camera if there may be one. */
+export function showFinder(isOpen, hasCamera) {
+  find("finder").hidden = !isOpen;
+  find("camera").hidden = isOpen || !hasCamera;
+  find("drop").hidden = isOpen;
+}
+
+/** Says what is wrong with a picture or the camera. */
+export function showProblem(problem) {
+  find("picture-problem").textContent = problem;
+}
+
 function draw(pixels, { height, width }) {
   const canvas = find("pixels");
   Object.assign(canvas, { height, width });
@@ -66,10 +107,10 @@ function draw(pixels, { height, width }) {
 }
 
 /** Shows the words of a text: those that the model knows, those that it does not. */
-export function showText(text, classifier) {
-  if (!classifier.text) return;
-  const { length, isBytes, isUnreadable } = classifier.text;
-  const words = classifier.words(text);
+export function showText(text, model) {
+  if (!model.text) return;
+  const { length, isBytes, isUnreadable } = model.text;
+  const words = model.words(text);
   const numRead = isBytes ? words.length : length;
   find("clear").hidden = text === "";
   find("words-field").disabled = isUnreadable;
@@ -93,21 +134,22 @@ function wordNote(text, words) {
   return numUnknown && `${count(numUnknown, "word")} that the model does not know.`;
 }
 
-/** Shows the classes with their probabilities, and the time; or what to do, without an answer. */
-export function showAnswer(answer, classifier) {
+/** Shows names with their figures, and the time; or what to do, without an answer. */
+export function showAnswer(answer, model) {
   const first = find("first");
+  find("remark").textContent = answer?.remark ?? "";
   if (answer === null) {
-    first.replaceChildren(invitation(classifier));
-    find("classes").replaceChildren();
+    first.replaceChildren(invitation(model));
+    find("rows").replaceChildren();
     find("more").hidden = true;
     find("time").textContent = "";
     return;
   }
-  const { classes, milliseconds, numCalls } = answer;
-  first.replaceChildren(element("strong", classes[0].name));
-  find("classes").replaceChildren(...classes.map(classRow));
-  find("more").hidden = classes.length <= FEW;
-  hideClasses();
+  const { rows, milliseconds, numCalls } = answer;
+  first.replaceChildren(element("strong", inShort(rows, model.kind)));
+  find("rows").replaceChildren(...rows.map((row) => rowElement(row, model.kind)));
+  find("more").hidden = rows.length <= FEW;
+  showSome();
   const digits = milliseconds < 10 ? 2 : 0;
   find("time").textContent =
     `${milliseconds.toFixed(digits)} ms a call of the model (mean of ${numCalls})`;
@@ -118,27 +160,42 @@ function invitation({ image, text }) {
   return image ? "Give a picture, a text or both." : "Give a text.";
 }
 
-function classRow({ name, probability }) {
+/** The answer in one line. */
+function inShort(rows, kind) {
+  const figure = ({ figure }) => KINDS[kind].figure(figure);
+  if (kind === "values") return rows.slice(0, FEW).map(figure).join(" · ");
+  const given = rows.filter(({ isGiven }) => isGiven).map(({ name }) => name);
+  return given.join(", ") || "None of the labels";
+}
+
+function rowElement({ name, figure, isGiven }, kind) {
   const row = document.createElement("li");
-  const value = element("data", percent(probability));
-  value.value = probability;
+  row.className = isGiven ? "given" : "";
+  const value = element("data", KINDS[kind].figure(figure));
+  value.value = figure;
+  const label = element("span", name, "name");
+  // Not by colour alone.
+  if (kind === "labels" && isGiven) label.append(" ", element("span", "given", "tag"));
+  row.append(label, value);
+  if (kind === "values") return row;
   const bar = element("div", "", "bar");
   bar.append(document.createElement("i"));
-  bar.firstChild.style.width = percent(probability).replace(" ", "");
-  row.append(element("span", name, "name"), value, bar);
+  bar.firstChild.style.width = `${100 * Math.max(0, figure)}%`;
+  row.append(bar);
   return row;
 }
 
 let showsAll = false;
 
-/** Shows all classes, or the most probable ones only. */
-export function toggleClasses() {
+/** Shows all rows, or the first ones only. */
+export function toggleRows() {
   showsAll = !showsAll;
-  hideClasses();
+  showSome();
 }
 
-function hideClasses() {
-  const rows = [...find("classes").children];
+function showSome() {
+  const rows = [...find("rows").children];
   rows.forEach((row, i) => (row.hidden = !showsAll && i >= FEW));
-  find("more").textContent = showsAll ? "Show fewer" : `Show all ${rows.length} classes`;
+  find("more").textContent = showsAll ? "Show fewer" : `Show all ${rows.length}`;
+  find("more").setAttribute("aria-expanded", showsAll);
 }

@@ -115,9 +115,9 @@ def make_item(config: CatalogConfig, rng: np.random.Generator) -> Item:
     kind = KINDS[rng.integers(len(KINDS))]
     condition = CONDITIONS[rng.integers(len(CONDITIONS))]
 
-    def view(*seen: float) -> tuple[str | None, ...]:
-        halves = zip((kind, condition), seen, strict=True)
-        return tuple(half if rng.random() < probability else None for half, probability in halves)
+    def view(of_kind: float, of_condition: float) -> tuple[str | None, str | None]:
+        first = kind if rng.random() < of_kind else None
+        return first, condition if rng.random() < of_condition else None
 
     return Item(
         kind,

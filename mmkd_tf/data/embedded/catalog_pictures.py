@@ -66,9 +66,10 @@ def arc(
 
 def tint(color: Color, factor: float) -> Color:
     """Returns a darker color for `factor` below 1, a lighter one above 1."""
-    if factor < 1:
-        return tuple(round(value * factor) for value in color)
-    return tuple(round(255 - (255 - value) / factor) for value in color)
+    red, green, blue = (
+        round(value * factor if factor < 1 else 255 - (255 - value) / factor) for value in color
+    )
+    return red, green, blue
 
 
 def _draw_mug(pen: Pen, color: Color, rng: np.random.Generator) -> None:

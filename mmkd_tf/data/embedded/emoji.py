@@ -204,7 +204,7 @@ def choose_split(variants: str) -> str:
 def join_variants(keys: dict[str, set[str]]) -> dict[str, str]:
     """Groups emoji that share a key, directly or through others; gives each group's last member."""
     root = joined((key, unified) for unified, own_keys in keys.items() for key in own_keys)
-    return {unified: root(unified) for unified in keys}
+    return {unified: str(root(unified)) for unified in keys}
 
 
 class Emoji(tfds.core.GeneratorBasedBuilder):

@@ -133,7 +133,7 @@ def _steps(
     With few bits a row's largest number may better be cut than make the steps of all others large.
     """
     largest = np.abs(values.astype(np.float64)).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
-    best = None
+    best: tuple[np.ndarray, ...] = ()
     for share in _SHARES[bits <= 4]:
         scales = np.where(largest > 0, largest * share, 1.0).astype(np.float16).astype(np.float32)
         scales = np.maximum(scales, np.finfo(np.float16).tiny)
@@ -141,7 +141,7 @@ def _steps(
         errors = steps * scales - values
         behind = errors if products is None else errors @ products
         losses = (behind * errors).sum(axis=1, keepdims=True)
-        if best is None:
+        if not best:
             best = steps, scales, losses
         else:
             better = losses < best[2]

@@ -89,7 +89,7 @@ def set_constant(model: schema.ModelT, tensor: schema.TensorT, values: np.ndarra
 
 def consumers(graph: schema.SubGraphT) -> dict[int, list[schema.OperatorT]]:
     """Gives, by tensor index, the operators that read it."""
-    found = {}
+    found: dict[int, list[schema.OperatorT]] = {}
     for operator in graph.operators:
         for index in operator.inputs:
             found.setdefault(int(index), []).append(operator)

@@ -60,14 +60,14 @@ def _can_merge(model, graph, depthwise, pointwise) -> bool:
         and second.strideH == second.strideW == 1
         and depthwise.outputs[0] not in graph.outputs
         and all(each is not None for each in kernels + biases)
-        and kernels[1].shape[1:3] == (1, 1)
+        and np.asarray(kernels[1]).shape[1:3] == (1, 1)
     )
 
 
 def _merge(model, graph, depthwise, pointwise) -> None:
     """Puts both into the second."""
     (spread, spread_bias), (mix, mix_bias) = (
-        [constant(model, graph.tensors[each.inputs[place]]) for place in (1, 2)]
+        [np.asarray(constant(model, graph.tensors[each.inputs[place]])) for place in (1, 2)]
         for each in (depthwise, pointwise)
     )
     _, height, width, num_spread = spread.shape

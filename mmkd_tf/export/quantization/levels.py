@@ -140,8 +140,9 @@ def select_level(
 
 def _best(accepted: list[LevelResult]) -> str:
     """The level of the smallest file, or of one hardly larger that is nearer to Keras."""
-    largest = (1 + _WORTH) * min(result.bytes for result in accepted)
-    found = [result for result in accepted if result.bytes <= largest]
+    sizes = [result.bytes or 0 for result in accepted]
+    largest = (1 + _WORTH) * min(sizes)
+    found = [r for r, size in zip(accepted, sizes, strict=True) if size <= largest]
     return min(found, key=lambda result: (result.max_abs_logit_difference, result.bytes)).level
 
 
@@ -191,8 +192,9 @@ def _shortfall(
     result: LevelResult, keras_accuracy: float | None, figure: str, *, lost: float, total: int
 ) -> str | None:
     """Says why a level is not accepted, or gives None."""
-    disagreement, changed = 1 - result.good_agreement, _allowed(1 - _MIN_GOOD_AGREEMENT, total)
-    loss = disagreement if keras_accuracy is None else keras_accuracy - result.accuracy
+    disagreement = 1 - (result.good_agreement or 0.0)
+    changed = _allowed(1 - _MIN_GOOD_AGREEMENT, total)
+    loss = disagreement if keras_accuracy is None else keras_accuracy - (result.accuracy or 0.0)
     reasons = []
     if loss > lost:
         reasons.append(f"loses {loss:.4f} of {figure}, more than {lost:.4f}")

@@ -26,7 +26,8 @@ def observe_ranges(
     model: schema.ModelT, content: bytes, examples: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[float, float]]:
     """Gives the smallest and largest value of the main graph's float tensors but constants."""
-    tensors, found = model.subgraphs[0].tensors, {}
+    tensors = model.subgraphs[0].tensors
+    found: dict[str, tuple[float, float]] = {}
     floats = {
         index: tensor.name.decode()
         for index, tensor in enumerate(tensors)

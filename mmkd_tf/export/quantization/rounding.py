@@ -1,6 +1,7 @@
 """Rounds weights so that what layers make of real inputs changes least."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -43,7 +44,7 @@ def round_weights(
         for operator, treatment in zip(graph.operators, treatments, strict=True)
         if treatment is not None and treatment.bits == _BITS and _columns(model, graph, operator)
     ]
-    sums = [0.0] * len(layers)
+    sums: list[Any] = [0.0] * len(layers)  # arrays in the end
     for value_of in runs(unrounded, examples, limit=_MAX_EXAMPLES) if layers else ():
         for place, layer in enumerate(layers):
             value = value_of(layer.inputs[0])
@@ -97,7 +98,7 @@ def _products(model, graph, layer, value: np.ndarray) -> np.ndarray:
 def _round(model, graph, layer, products: np.ndarray) -> None:
     """Gives a layer whose inputs have such products its rounded weights."""
     tensor = graph.tensors[layer.inputs[1]]
-    weights = constant(model, tensor)
+    weights = np.asarray(constant(model, tensor))
     depthwise = products.ndim == 3
     rows = weights.reshape(-1, weights.shape[-1]).T if depthwise else weights
     rows = rows.reshape(len(rows), -1).astype(np.float64)

@@ -1,22 +1,24 @@
 /** Runs an exported .tflite file with LiteRT.js on the processor. */
 
 import { PageError, readModelFile } from "./model_file.js";
+import { remarkOn } from "./remarks.js";
 import { Tokenizer, textBytes } from "./tokenizer.js";
 
 const SIGNATURE = "serving_default";
-const OUTPUT = "probabilities";
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
 const TIMED_MS = 20;
 const MAX_TIMED_CALLS = 200;
+const MAX_MATCHES = 10;
 
 /**
  * Loads a model and the runtime.
  *
- * @param {{model: string, rules: string, litert: string}} paths The .tflite file, rules.json, and
- *     the folder of LiteRT.js, relative to the page.
- * @returns {Promise<Classifier>}
+ * @param {{model: string, rules: string, litert: string, candidates: string}} paths The .tflite
+ *     file, rules.json, the folder of LiteRT.js, and, without the endings .json and .bin, the
+ *     candidates that a model of embeddings finds; relative to the page.
+ * @returns {Promise<Model>}
  */
-export async function loadClassifier({ model, rules, litert }) {
+export async function loadModel({ model, rules, litert, candidates }) {
   if (typeof WebAssembly !== "object") {
     throw new PageError(
       "This browser has no WebAssembly, which runs the model, or it is switched off. " +
@@ -28,6 +30,7 @@ export async function loadClassifier({ model, rules, litert }) {
     download(rules).then((response) => response.json()),
   ]);
   const file = await readModelFile(content, ruleTables.rules);
+  if (file.output === "embedding") file.candidates = await readCandidates(candidates);
   const folder = new URL(litert, document.baseURI).href;
   let runtime;
   try {
@@ -41,13 +44,22 @@ export async function loadClassifier({ model, rules, litert }) {
   }
   try {
     const compiled = await runtime.loadAndCompile(content, { accelerator: "wasm" });
-    return new Classifier(file, content.length, ruleTables, compiled, runtime.Tensor);
+    return new Model(file, content.length, ruleTables, compiled, runtime.Tensor);
   } catch (error) {
     if (error instanceof PageError) throw error;
     throw new PageError(
       `LiteRT.js refuses this model (${reason(error)}). Export it again with mmkd-tf.`,
     );
   }
+}
+
+/** Reads items and their embeddings, of length 1. */
+async function readCandidates(path) {
+  const [items, values] = await Promise.all([
+    download(`${path}.json`).then((response) => response.json()),
+    download(`${path}.bin`).then((response) => response.arrayBuffer()),
+  ]);
+  return { items, embeddings: new Float32Array(values) };
 }
 
 async function download(path) {
@@ -68,28 +80,37 @@ async function download(path) {
 
 const reason = (error) => String(error?.message ?? error).split("\n")[0].slice(0, 200);
 
-export class Classifier {
+export class Model {
+  #file;
   #tokenizer;
   #tensors;
   #compiled;
   #Tensor;
 
   constructor(file, numBytes, rules, compiled, Tensor) {
-    this.classNames = file.classNames;
+    this.#file = file;
+    /** What it gives: "classes", "labels", "values" or "matches". */
+    this.kind = kindOf(file);
+    /** What it gives figures of: names of classes, labels or targets, or what it finds. */
+    this.names = file.candidates?.items ?? file.names;
     this.credits = file.credits;
     this.numBytes = numBytes;
     this.#compiled = compiled;
     this.#Tensor = Tensor;
     const signature = compiled.signatures[SIGNATURE];
-    const output = signature?.getOutputDetails().find(({ name }) => name === OUTPUT);
+    const output = signature?.getOutputDetails().find(({ name }) => name === file.output);
     this.#tensors = signature?.getInputDetails() ?? [];
     const sizes = Object.fromEntries(this.#tensors.map(({ name, shape }) => [name, shape]));
     const others = Object.keys(sizes).filter((name) => name !== "image" && name !== "text");
-    const numClasses = output?.shape.at(-1);
-    if (others.length || !this.#tensors.length || numClasses !== this.classNames.length) {
+    const numOutputs = output?.shape.at(-1);
+    const numFitting = file.candidates
+      ? file.candidates.embeddings.length / this.names.length
+      : this.names.length;
+    if (others.length || !this.#tensors.length || numOutputs !== numFitting) {
       throw new PageError(
-        "This page runs models of image and text with a label for each output. This one has the " +
-          `inputs ${Object.keys(sizes)}, ${this.classNames.length} labels, ${numClasses} outputs.`,
+        "This page runs models of image and text with a name for each output, or candidates of " +
+          `its width. This one has the inputs ${Object.keys(sizes)}, ${this.names.length} ` +
+          `${file.candidates ? "candidates" : "names"}, ${numOutputs} outputs.`,
       );
     }
     if (Object.values(sizes).some(([batch]) => batch < 1)) {
@@ -125,12 +146,14 @@ export class Classifier {
   }
 
   /**
-   * Classifies one example and measures how long the model takes.
+   * Asks the model about one example and measures how long it takes.
    *
    * @param {?Uint8Array} pixels Of `readPicture`; null if there is no picture.
    * @param {string} text Empty if there is none.
-   * @returns {Promise<{classes: {name: string, probability: number}[], milliseconds: number,
-   *     numCalls: number}>} Classes, the most probable first; mean time of a call.
+   * @returns {Promise<{rows: {name: string, figure: number, isGiven: boolean}[], remark: string,
+   *     milliseconds: number, numCalls: number}>} Classes, labels or candidates, the best first, or
+   *     targets in their order, with probability, value or cosine, and whether it is a part of the
+   *     answer; how sure it is; mean time of a call.
    */
   async predict(pixels, text) {
     const inputs = {};
@@ -142,13 +165,23 @@ export class Classifier {
         values.set(example ?? []);
         inputs[name] = new this.#Tensor(values, shape);
       }
-      const probabilities = await this.#run(inputs);
-      const classes = this.classNames.map((name, i) => ({ name, probability: probabilities[i] }));
-      classes.sort((a, b) => b.probability - a.probability);
-      return { classes, ...(await this.#time(inputs)) };
+      const rows = this.#rows(await this.#run(inputs));
+      const remark = remarkOn(rows, this.kind, this.#file);
+      return { rows, remark, ...(await this.#time(inputs)) };
     } finally {
       for (const tensor of Object.values(inputs)) tensor.delete();
     }
+  }
+
+  #rows(values) {
+    const { candidates, threshold } = this.#file;
+    const figures = candidates ? cosines(values, candidates.embeddings) : values;
+    const rows = this.names.map((name, i) => ({ name, figure: figures[i], isGiven: false }));
+    if (this.kind !== "values") rows.sort((a, b) => b.figure - a.figure);
+    rows.forEach((row, place) => {
+      row.isGiven = this.kind === "labels" ? row.figure > threshold : place === 0;
+    });
+    return this.kind === "matches" ? rows.slice(0, MAX_MATCHES) : rows;
   }
 
   #textValues(text) {
@@ -159,7 +192,7 @@ export class Classifier {
   /** Runs the model; the runtime keeps what is not deleted. */
   async #run(inputs) {
     const outputs = await this.#compiled.run(SIGNATURE, inputs);
-    const values = outputs[OUTPUT].toTypedArray();
+    const values = outputs[this.#file.output].toTypedArray();
     for (const tensor of Object.values(outputs)) tensor.delete();
     return values;
   }
@@ -176,4 +209,20 @@ export class Classifier {
     }
     return { milliseconds: elapsed / numCalls, numCalls };
   }
+}
+
+function kindOf({ output, threshold }) {
+  if (output === "probabilities") return threshold === null ? "classes" : "labels";
+  return output === "values" ? "values" : "matches";
+}
+
+/** Cosines of an embedding with each of several of length 1, one after the other in an array. */
+function cosines(query, embeddings) {
+  const length = Math.hypot(...query) || 1;
+  const width = query.length;
+  return Array.from({ length: embeddings.length / width }, (_, row) => {
+    let sum = 0;
+    for (let i = 0; i < width; i += 1) sum += query[i] * embeddings[row * width + i];
+    return sum / length;
+  });
 }

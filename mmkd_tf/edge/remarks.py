@@ -1,0 +1,73 @@
+"""Sentences on how sure an exported file is of its answer, and on words that it lacks."""
+
+from collections.abc import Mapping, Sequence
+
+# From these probabilities of the first class on, an answer is called sure, or fairly sure.
+SURE, FAIRLY_SURE = 0.9, 0.5
+# Of labels each by itself: how near to the threshold one is called open.
+_OPEN = 0.15
+_LISTED = 8
+
+
+def certainty(
+    probabilities: Mapping[str, float], *, calibrated: bool, threshold: float | None = None
+) -> str:
+    """Says how sure a file is of its answer.
+
+    Args:
+        probabilities: By name of a class or label, 0 to 1, the most probable first.
+        calibrated: Whether they are as sure as they are right, by the file's temperature.
+        threshold: Above which a label is given, where any number of them may be.
+    """
+    said = _of_class(probabilities, calibrated)
+    if threshold is not None:
+        said = _of_labels(probabilities, threshold)
+    return said if calibrated else f"{said} (The probabilities of this file are not calibrated.)"
+
+
+def _of_class(probabilities: Mapping[str, float], calibrated: bool) -> str:
+    (first, probability), *others = probabilities.items()
+    # Not "100 of 100", which no model is on what it has not seen.
+    share = f"{min(max(round(100 * probability), 1), 99)} of 100 such answers are right"
+    means = f": about {share}" if calibrated else ""
+    if probability >= SURE:
+        return f"It is sure{means}."
+    if probability >= FAIRLY_SURE:
+        return f"It is fairly sure{means}."
+    likely = [name for name, other in others if other >= probability / 2][: _LISTED // 2]
+    instead = f" It may as well be {' or '.join(likely)}." if likely else ""
+    return f"It is NOT sure that this is {first}{means}.{instead}"
+
+
+def _of_labels(probabilities: Mapping[str, float], threshold: float) -> str:
+    near = [name for name, one in probabilities.items() if abs(one - threshold) <= _OPEN]
+    given = sum(one > threshold for one in probabilities.values())
+    said = "" if given else "It gives none of the labels. "
+    if not near:
+        return f"{said}It is fairly sure of each label."
+    return f"{said}It is NOT sure about {_listed(near)}: near {threshold:.0%}."
+
+
+def unknown_words(words: Mapping[str, Sequence[tuple[str, bool]]]) -> list[str]:
+    """Says which words of texts a model does not know, a sentence for each text that has some.
+
+    Args:
+        words: By name of a text, the words that are read, each with whether it is known.
+    """
+    said = []
+    for name, read in words.items():
+        unknown = list(dict.fromkeys(word for word, known in read if not known))
+        if not unknown:
+            continue
+        if any(known for _, known in read):
+            said.append(f"It does not know these words of `{name}`: {_listed(unknown)}.")
+        else:
+            said.append(
+                f"It knows no word of `{name}` ({_listed(unknown)}), so the text tells it nothing."
+            )
+    return said
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

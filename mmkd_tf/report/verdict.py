@@ -1,0 +1,234 @@
+"""The verdict: whether to ship a student, and what inheritance and its teacher brought.
+
+One place decides what terminal, page, model card and study say of it.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mmkd_tf.evaluate.run_comparison import DIFFERENCES
+from mmkd_tf.evaluate.statistics import Comparison, wilson_interval
+from mmkd_tf.report.sentences import task_of
+from mmkd_tf.tasks.task import Task
+
+YES, NO, UNCLEAR = "yes", "no", "unclear"
+
+# The fewest test examples, and seeds of a study, of which a verdict is given.
+LEAST_EXAMPLES = 20
+LEAST_SEEDS = 5
+# A student that is worse than its teacher beyond chance is shipped where it keeps this share of
+# what the teacher has over an answer that looks at no input.
+KEPT = 0.75
+
+RULE = (
+    "The rule: the distilled student is to be shipped where it is better than an answer that looks "
+    "at no input, not worse than the student alone, and as good as its teacher or with at least "
+    f"{KEPT:.0%} of what the teacher has over that answer; each beyond what the choice of the test "
+    f"examples can make, of which there must be {LEAST_EXAMPLES}. Whether that is enough for a use "
+    "is for people to say."
+)
+ONE_SEED = (
+    "The intervals speak of the choice of the test examples alone, of a run with one seed: another "
+    "seed gives other figures. mmkd-tf study repeats the comparison over seeds."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to ship the distilled student.
+
+    Attributes:
+        ship: "yes", "no" or "unclear".
+        sentence: That with its figures.
+    """
+
+    ship: str
+    sentence: str
+
+
+def verdict(results: Mapping) -> Verdict:
+    """Judges a run by what `results.json` holds, of earlier versions and unfinished runs too."""
+    if "student" not in results:
+        return Verdict(UNCLEAR, "There is no verdict yet: the run has not finished.")
+    compared = comparison_of(results)
+    ship, start = _decide(compared)
+    parts = [f"{start}: {_figures(results, compared)}"]
+    parts += filter(None, (_inheritance(results, compared), _teaching(results, compared)))
+    return Verdict(ship, "; ".join(parts) + ".")
+
+
+def study_verdict(comparison: Comparison, task: Task) -> str:
+    """Says whether distillation helped over the seeds of a study."""
+    seeds, interval = len(comparison.differences), comparison.interval
+    points = f"{100 * comparison.mean_difference:+.1f} points of {task.words.headline}"
+    if interval is None:
+        return f"Can't be told from one seed: {points}."
+    low, high = interval
+    points += f" (95 % over {seeds} seeds: {100 * low:+.1f} to {100 * high:+.1f})"
+    # With fewer seeds such an interval leaves out zero far too often where there is no effect.
+    if seeds < LEAST_SEEDS:
+        return f"Can't be told from {seeds} seeds: {points}. Use at least {LEAST_SEEDS}."
+    if low > 0:
+        return f"Distillation helped: {points}; {closed_words(comparison.gap_closed)}."
+    if high < 0:
+        return f"Distillation did not help: {points}."
+    return f"Can't be told from {seeds} seeds: {points}."
+
+
+def closed_words(closed: float | None) -> str:
+    """Says how much of the gap to the teacher was closed; None is no gap beyond chance."""
+    if closed is None:
+        return (
+            "the teacher was no better than the student alone beyond chance: there was no gap to "
+            "close"
+        )
+    share = "none" if closed <= 0 else "all" if closed >= 1 else f"{closed:.0%}"
+    return f"{share} of the gap to the teacher was closed"
+
+
+def comparison_of(results: Mapping) -> dict:
+    """`test_comparison` of results; of older ones what can be said, without most intervals."""
+    if found := results.get("test_comparison"):
+        return found
+    task, num_test = task_of(results), results["dataset"]["sizes"]["test"]
+    scores = {
+        name: results[name]["test"][task.headline]
+        for name in dict.fromkeys(name for pair in DIFFERENCES.values() for name in pair)
+        if name in results
+    }
+    intervals = dict.fromkeys(scores)
+    if task.has_one_class and num_test:
+        intervals = {name: wilson_interval(score, num_test) for name, score in scores.items()}
+    naive = _most_frequent(results) if task.has_one_class else None
+    if naive:
+        scores["naive"] = naive["score"]
+    differences = {
+        name: {"difference": scores[first] - scores[second], "interval": None}
+        for name, (first, second) in DIFFERENCES.items()
+        if first in scores and second in scores
+    }
+    if naive and (interval := intervals["student"]):
+        differences["over_naive"]["interval"] = [end - naive["score"] for end in interval]
+    return {
+        "num_examples": num_test,
+        "naive": naive,
+        "intervals": intervals,
+        "differences": differences,
+    }
+
+
+def score_words(task: Task, value: float | None) -> str:
+    """A task's figure as it is said: an accuracy in percent."""
+    return "-" if value is None else format(value, ".1%" if task.has_one_class else ".3f")
+
+
+def difference_words(task: Task, value: float) -> str:
+    """A difference of figures, with its sign: of accuracies in points."""
+    return f"{100 * value:+.1f} points" if task.has_one_class else f"{value:+.3f}"
+
+
+def interval_words(task: Task, interval: Sequence[float] | None, *, signed: bool) -> str:
+    """Ends of a 95 % interval, of a figure or, `signed`, of a difference."""
+    if interval is None:
+        return "-"
+    if signed:
+        scale, form = (100, "+.1f") if task.has_one_class else (1, "+.3f")
+        return " to ".join(format(scale * end, form) for end in interval)
+    return " to ".join(score_words(task, end) for end in interval)
+
+
+def naive_words(compared: Mapping) -> str:
+    """What an answer that looks at no input does, on one line."""
+    return textwrap.shorten(compared["naive"]["words"], 70, placeholder="...")
+
+
+def _most_frequent(results: Mapping) -> dict | None:
+    counts = results["dataset"].get("class_counts") or {}
+    if not sum(counts.get("test", {}).values()) or not counts.get("train"):
+        return None
+    name = max(counts["train"], key=counts["train"].get)
+    share = counts["test"].get(name, 0) / sum(counts["test"].values())
+    return {"words": f"always naming {name}", "score": share}
+
+
+def _decide(compared: Mapping) -> tuple[str, str]:
+    """Whether to ship, and how the sentence begins."""
+    student, found = "the distilled student", compared["differences"]
+    over, behind = found.get("over_naive"), found.get("to_teacher")
+    if compared["num_examples"] < LEAST_EXAMPLES:
+        return UNCLEAR, f"Too few test examples to tell whether to ship {student}"
+    if over is None or over["interval"] is None:
+        return UNCLEAR, f"Can't be told whether to ship {student}, for want of intervals"
+    if over["interval"][0] <= 0:
+        return NO, f"Don't ship {student}, which is no better than {naive_words(compared)}"
+    if _beyond(found.get("teaching"), -1):
+        return NO, f"Don't ship {student} but the student alone, which is better"
+    if behind is None or not (_beyond(behind, -1) or behind["interval"] is None):
+        return YES, f"Ship {student}"
+    lead = over["difference"] - behind["difference"]  # of the teacher over the naive answer
+    kept = over["difference"] / lead if lead > 0 else 1.0
+    if kept < KEPT:
+        return NO, f"Don't ship {student} yet, which keeps {kept:.0%} of its teacher's lead"
+    return YES, f"Ship {student}"
+
+
+def _beyond(found: Mapping | None, sign: int) -> bool:
+    """Whether a difference is above 0 beyond chance, or with sign -1 below."""
+    if found is None or found["interval"] is None:
+        return False
+    low, high = found["interval"]
+    return low > 0 if sign > 0 else high < 0
+
+
+def _figures(results: Mapping, compared: Mapping) -> str:
+    task, interval = task_of(results), compared["intervals"]["student"]
+    score = results["student"]["test"][task.headline]
+    text = f"on {compared['num_examples']:,} test examples its {task.words.headline} is "
+    text += score_words(task, score)
+    if interval is not None:
+        text += f" (95 %: {interval_words(task, interval, signed=False)})"
+    beside = []
+    if compared["naive"]:
+        naive = score_words(task, compared["naive"]["score"])
+        beside.append(f"{naive_words(compared)} reaches {naive}")
+    if teacher := results.get("teacher"):
+        larger = teacher["parameters"] / max(results["student"]["parameters"], 1)
+        size = f", {larger:,.0f} times as large," if larger >= 1.5 else ""
+        reached = score_words(task, teacher["test"][task.headline])
+        beside.append(f"its teacher{size} {'' if beside else 'reaches '}{reached}")
+    return f"{text}, where {' and '.join(beside)}" if beside else text
+
+
+def _inheritance(results: Mapping, compared: Mapping) -> str:
+    if not results.get("inherited"):
+        return ""
+    if "inheritance" not in compared["differences"]:
+        return "what inheritance brought was not measured (--compare scratch)"
+    return f"inheritance brought {_brought(results, compared, 'inheritance')}"
+
+
+def _teaching(results: Mapping, compared: Mapping) -> str:
+    teaching, gap = (compared["differences"].get(name) for name in ("teaching", "gap"))
+    if teaching is None:
+        return ""
+    text = f"the teacher brought {_brought(results, compared, 'teaching')}"
+    if gap is None or gap["interval"] is None:
+        return text
+    if not _beyond(gap, 1):
+        return f"{text} and is itself no better than the student alone beyond chance"
+    if _beyond(teaching, 1):
+        share = min(teaching["difference"] / gap["difference"], 1)
+        closed = "all" if share == 1 else f"{share:.0%}"
+        text += f", {closed} of the gap to it"
+    return text
+
+
+def _brought(results: Mapping, compared: Mapping, name: str) -> str:
+    task, found = task_of(results), compared["differences"][name]
+    text = difference_words(task, found["difference"])
+    if found["interval"] is None:
+        return f"{text} (how much of that is chance is not known)"
+    text += f" (95 %: {interval_words(task, found['interval'], signed=True)}"
+    chance = "" if _beyond(found, 1) or _beyond(found, -1) else ", no more than chance can make"
+    return f"{text}{chance})"

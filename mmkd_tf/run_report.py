@@ -1,0 +1,119 @@
+"""The report of a run: what is kept for it in the run's folder, and the page made of that."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.evaluate.run_comparison import compare_models
+from mmkd_tf.evaluate.statistics import Predictions
+from mmkd_tf.report.gallery import gallery
+from mmkd_tf.report.history import History
+from mmkd_tf.report.page import report_page
+from mmkd_tf.report.runs_page import runs_page
+from mmkd_tf.run_folder import CONFIG_FILE, RESULTS_FILE, RunFolder
+from mmkd_tf.whole_file import whole_file
+
+REPORT_FILE = "report.html"
+RUNS_FILE = "comparison.html"
+EXAMPLES_FILE = "examples.json"
+OUTPUTS_FILE = "test_outputs.npz"
+
+
+def keep_test_outputs(
+    folder: RunFolder, dataset: Dataset, outputs: Mapping[str, np.ndarray]
+) -> dict:
+    """Keeps what the models say of the test split, and of some examples what a page shows.
+
+    Args:
+        folder: The run's; it gets `test_outputs.npz`, with `labels` and the outputs by role, and
+            `examples.json`, see `mmkd_tf.report.gallery.gallery`.
+        dataset: The data.
+        outputs: By role, `[n, num_outputs]`.
+
+    Returns:
+        For `results.json`: `test_comparison`, what `compare_models` gives, and `reliability`, by
+        role what `Task.reliability` does, None where outputs are no probabilities.
+    """
+    task, labels = dataset.task, dataset.splits["test"].labels
+    folder.write_arrays(OUTPUTS_FILE, labels=labels, **outputs)
+    folder.write_text(EXAMPLES_FILE, json.dumps(gallery(dataset, outputs), ensure_ascii=False))
+    training = dataset.splits["train"].labels
+    about = {"training_labels": training, "labels": labels, "names": dataset.class_names}
+    naive, words = task.naive_outputs(**about)
+    compared = compare_models(
+        {name: Predictions(task, labels, values) for name, values in outputs.items()},
+        naive=Predictions(task, labels, naive),
+        naive_words=words,
+        rng=np.random.default_rng(0),
+    )
+    bins = {name: task.reliability(labels=labels, outputs=of) for name, of in outputs.items()}
+    return {
+        "test_comparison": compared,
+        "reliability": bins if task.gives_probabilities else None,
+    }
+
+
+def write_report(folder: RunFolder, results: Mapping) -> Path:
+    """Writes `report.html` of what `results.json` holds and of the examples that were kept."""
+    file = folder.path / EXAMPLES_FILE
+    examples = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    folder.write_text(REPORT_FILE, report_page(results, examples=examples))
+    return folder.path / REPORT_FILE
+
+
+def report_again(path: Path) -> Path:
+    """Makes the report of a run anew from its folder, also of one that stopped half-way.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: If it is no folder of a run.
+    """
+    return write_report(RunFolder(path), read_run(path))
+
+
+def report_runs(paths: Sequence[Path], output: Path) -> Path:
+    """Writes a page that compares runs; the errors of all folders come together."""
+    runs, problems = {}, []
+    for path in paths:
+        try:
+            runs[str(path)] = read_run(path)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(output) as unfinished:
+        unfinished.write_text(runs_page(runs), encoding="utf-8")
+    return output
+
+
+def read_run(path: Path) -> dict:
+    """What `results.json` of a run's folder holds; of an unfinished run what is there so far."""
+    folder, file = RunFolder(path), Path(path) / RESULTS_FILE
+    if file.is_file():
+        try:
+            results = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"`{file}`: the results of a run, as JSON. Received: a damaged file ({error}). "
+                "Make the run anew with its config.yaml."
+            ) from None
+        return {"history": History(folder.path).read(), **results}
+    if not (folder.path / CONFIG_FILE).is_file():
+        raise ValueError(
+            f"`{path}`: the folder of a run. Received: one without {RESULTS_FILE} and "
+            f"{CONFIG_FILE}. Begin a run with mmkd-tf run."
+        )
+    config = folder.read_config()
+    return {
+        "unfinished": True,
+        "config": config.model_dump(),
+        "seed": config.seed,
+        "history": History(folder.path).read(),
+        "seconds": folder.seconds(),
+    }
