@@ -78,7 +78,7 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     They may have full names, short ones (`epochs`) as all of them had once, or come by groups with
     mappings. A mapping `inputs` says all inputs anew; longer names change one.
     """
-    named = {}
+    named: dict[str, Any] = {}
     for name, value in settings.items():
         if name in GROUPS and (isinstance(value, Mapping) or value is None):
             named |= {f"{name}.{field}": one for field, one in (value or {}).items()}

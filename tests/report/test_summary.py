@@ -191,3 +191,11 @@ def test_the_temperatures_of_a_teacher_are_told(fabricate_run):
     results = fabricate_run()
     results["teacher"]["temperatures"] = {"single": 1.142, "joint": 1.21}
     assert "divided by 1.14 where one head answers, by 1.21 where all do" in taught(results)
+
+
+def test_a_first_look_is_said_to_be_one_everywhere(fabricate_run):
+    results = fabricate_run()
+    assert "first look" not in summary(results) + report_page(results)
+    results["config"] = make_config({"fast": True}).model_dump()
+    for text in (" ".join(summary(results).split()), report_page(results)):
+        assert "This was a first look (--fast), with 4 epochs" in text
