@@ -261,8 +261,8 @@ def predict(
     with errors_for_people():
         if table is not None:
             columns = named_columns(str(image) if image else None, text, inputs)
-            options = {"output": output, "skip_bad_rows": skip_bad_rows, "as_json": as_json}
-            predict_table(model, table, columns, **options)
+            asked: dict[str, Any] = {"output": output, "skip_bad_rows": skip_bad_rows}
+            predict_table(model, table, columns, **asked, as_json=as_json)
             return
         if output is not None or skip_bad_rows:
             raise ValueError("`--output`, `--skip-bad-rows`: only with a table behind the model.")

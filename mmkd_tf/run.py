@@ -107,7 +107,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             teaching: dict[str, Any] = {}
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
-                teaching = keep_soft_targets(models, dataset, config, terms=terms, folder=where)
+                teaching |= keep_soft_targets(models, dataset, config, terms=terms, folder=where)
                 rows = transfer_rows(models["teacher"], dataset, config, *tuned)
                 teaching[TRANSFER] = rows
                 if rows is not None:
@@ -163,7 +163,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             export_settings(config, dataset),
             folder.path,
             quantize=config.export.quantize,
-            temperature=calibration and calibration["temperature"],
+            temperature=calibration["temperature"] if calibration else None,
         )
 
     transfer, file = None, folder.path / TRANSFER_FILE
@@ -217,7 +217,7 @@ def export_temperature(
     if not config.export.calibrate:
         return None
     found = file_calibration(predict(name, model, dataset, ["validation"]), dataset)
-    return found and found["temperature"]
+    return found["temperature"] if found else None
 
 
 def evaluate(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, dict]:

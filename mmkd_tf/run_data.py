@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import features_folder
@@ -36,7 +37,7 @@ def read_dataset(config: RunConfig) -> Dataset:
         unlabelled=data.unlabelled,
         unlabelled_rows=data.unlabelled_rows,
     )
-    shared: dict = {"inputs": config.inputs, "options": options}
+    shared: dict[str, Any] = {"inputs": config.inputs, "options": options}
     shared |= {"validation": data.validation, "test": data.test}
     if is_folder(data.source):
         dataset = from_folder(data.source, **shared)

@@ -118,7 +118,7 @@ class RunFolder:
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Writes NumPy arrays by name as one compressed file."""
         with whole_file(self.path / name) as unfinished:
-            np.savez_compressed(unfinished, **arrays)
+            np.savez_compressed(unfinished, allow_pickle=False, **arrays)
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Writes `<name>.keras`."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,11 @@ def keep_test_outputs(
     folder.write_arrays(OUTPUTS_FILE, labels=labels, **outputs)
     folder.write_text(EXAMPLES_FILE, json.dumps(gallery(dataset, outputs), ensure_ascii=False))
     training = dataset.splits["train"].labels
-    about = {"training_labels": training, "labels": labels, "names": dataset.class_names}
+    about: dict[str, Any] = {
+        "training_labels": training,
+        "labels": labels,
+        "names": dataset.class_names,
+    }
     naive, words = task.naive_outputs(**about)
     compared = compare_models(
         {name: Predictions(task, labels, values) for name, values in outputs.items()},

@@ -70,7 +70,7 @@ def _allowed(schema: Mapping) -> str:
         return str(schema["const"])
     if "enum" in schema:
         return ", ".join(in_yaml(value) for value in schema["enum"])
-    words = _TYPES.get(str(schema.get("type")), "any value")
+    words = _TYPES.get(schema.get("type", ""), "any value")
     bounds = [form.format(f"{schema[key]:,}") for key, form in _BOUNDS.items() if key in schema]
     return ", ".join([words, *bounds])
 

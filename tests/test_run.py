@@ -1,5 +1,6 @@
 """The main job on a small table of real files, by its command."""
 
+import html
 import json
 import os
 
@@ -54,6 +55,8 @@ def test_leaves_what_it_promises(finished):
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
         "config.yaml",
         "data.sha256",
+        "examples.json",
+        "history.csv",
         "labels.txt",
         "model_card.md",
         "report.html",
@@ -64,6 +67,7 @@ def test_leaves_what_it_promises(finished):
         "student_saved_model",
         "student_small.tflite",
         "teacher.keras",
+        "test_outputs.npz",
         "vocabulary.txt",
     ]
     assert "distilled student" in result.output and "peak memory" in result.output
@@ -125,7 +129,40 @@ def test_robustness_is_measured_on_the_test_split(finished):
             assert len(curve["score"][name]) == len(curve["levels"]) == 6
             assert curve["score"][name][0] == found["clean"][name]
     page = (finished[0] / "out" / "report.html").read_text()
-    assert "With an input absent or damaged" in page and page.count("<svg") == 7
+    robustness = page[page.index('id="robustness"') :]
+    assert "With an input absent or damaged" in page and robustness.count("<svg") == 7
+
+
+def test_what_the_report_needs_is_kept_and_makes_it_again(finished):
+    out = finished[0] / "out"
+    results = results_of(out)
+    epochs = list(range(1, 7))
+    names = ["teacher", "student_alone", "student"]
+    assert list(results["history"]) == names
+    assert all(results["history"][name]["epoch"] == epochs for name in names)
+    with np.load(out / "test_outputs.npz") as kept:
+        labels, outputs = kept["labels"], kept["student"]
+        assert sorted(kept) == ["labels", "student", "student_alone", "teacher"]
+    accuracy = results["student"]["test"]["accuracy"]
+    assert np.mean(outputs.argmax(axis=1) == labels) == pytest.approx(accuracy)
+    compared = results["test_comparison"]
+    assert compared["num_examples"] == len(labels)
+    assert sorted(compared["intervals"]) == sorted([*names, "naive"])
+    groups = json.loads((out / "examples.json").read_text())
+    assert [group["name"] for group in groups] == ["mistakes", "disagreements", "unsure"]
+    shown = groups[2]["examples"][0]
+    assert shown["inputs"]["image"]["data"].startswith("data:image/")
+    low, high = results["exports"][2]["latency_spread_ms"]
+    assert low <= results["exports"][2]["latency_ms"] <= high
+
+    page = (out / "report.html").read_text()
+    (out / "report.html").unlink()
+    result = invoke("report", out)
+    assert result.exit_code == 0, result.output
+    assert (out / "report.html").read_text() == page
+    assert results["verdict"]["sentence"] in html.unescape(page)
+    result = invoke("report", out, out, "--output", finished[0] / "both.html")
+    assert result.exit_code == 0 and "2 runs compared" in (finished[0] / "both.html").read_text()
 
 
 def test_predict_answers_from_the_exported_file(finished):

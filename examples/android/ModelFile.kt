@@ -9,7 +9,8 @@ import java.util.zip.GZIPInputStream
  * What a .tflite file of mmkd_tf holds: the model, and behind it an uncompressed zip archive.
  *
  * @property content the whole file, as the interpreter takes it.
- * @property labels class names in the order of the outputs.
+ * @property labels names of classes, labels or targets in the order of the outputs; none of
+ *     embeddings.
  * @property vocabulary words in the order of their ids; null if the model takes no token ids.
  * @property description the text of mmkd.json.
  */
@@ -19,11 +20,31 @@ class ModelFile private constructor(
     val vocabulary: List<String>?,
     val description: String,
 ) {
-    companion object {
-        private const val FORMAT = 1L
+    /** Name of the output: `probabilities`, `values` or `embedding`. */
+    val output: String get() = outputs[1]
 
-        /** As [FORMAT], with long texts as gzip files. */
-        private const val FORMAT_OF_COMPRESSED = 3L
+    /** Probability above which a label is given, where any number of them may be; else null. */
+    val threshold: Float?
+        get() = (real("threshold") ?: 0.5).takeIf { task == "multi_label" }?.toFloat()
+
+    /** What the model divides its logits by to be as sure as it is right, or null. */
+    val temperature: Float? get() = real("temperature")?.toFloat()
+
+    private val task = Regex("\"task\": \"(\\w+)\"").find(description)?.groupValues?.get(1)
+        ?: "single_label"
+    private val outputs = Regex("\"outputs\": \\{\"(\\w+)\": \\{([^}]*)\\}")
+        .find(description)?.groupValues ?: listOf("", "", "")
+
+    companion object {
+        private val FORMATS = 1L..3L
+
+        /** By task, the output that a file of it has. */
+        private val OUTPUTS = mapOf(
+            "single_label" to "probabilities",
+            "multi_label" to "probabilities",
+            "regression" to "values",
+            "retrieval" to "embedding",
+        )
 
         /**
          * Reads and checks a file.
@@ -45,7 +66,9 @@ class ModelFile private constructor(
                 // The description names the files that belong to the model.
                 val hasVocabulary = Regex("\"vocab\\.txt(\\.gz)?\"") in description
                 val vocabulary = if (hasVocabulary) lines("vocab.txt") else null
-                ModelFile(content, lines("labels.txt"), vocabulary, description)
+                val hasLabels = "\"labels.txt\"" in description
+                val labels = if (hasLabels) lines("labels.txt") else emptyList()
+                ModelFile(content, labels, vocabulary, description)
             } catch (error: NoSuchElementException) {
                 throw refusal("one without sound labels, vocabulary or description")
             } catch (error: IndexOutOfBoundsException) {
@@ -55,6 +78,9 @@ class ModelFile private constructor(
                 throw refusal("one that is damaged")
             }
             val rules = file.number("tokenizer_rules") ?: Tokenizer.RULES.toLong()
+            if ((file.output == "embedding") != file.labels.isEmpty()) {
+                throw refusal("one without sound labels, vocabulary or description")
+            }
             if (!file.hasKnownFormat() || rules != Tokenizer.RULES.toLong()) {
                 throw refusal("one that is newer than this code, or damaged")
             }
@@ -125,12 +151,13 @@ class ModelFile private constructor(
             Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content, first, size)).toString()
     }
 
-    /** Files of several labels, of numbers and of other inputs say a task or kinds. */
-    private fun hasKnownFormat(): Boolean = when (number("format")) {
-        FORMAT -> true
-        FORMAT_OF_COMPRESSED -> !Regex("\"(task|kind)\": ").containsMatchIn(description)
-        else -> false
-    }
+    /** Files with inputs of other kinds or names say kinds. */
+    private fun hasKnownFormat(): Boolean =
+        number("format") in FORMATS && OUTPUTS[task] == output && "\"kind\": " !in description
+
+    /** A number of what mmkd.json says of the output. */
+    private fun real(name: String): Double? =
+        Regex("\"$name\": ([-+.\\deE]+)").find(outputs[2])?.groupValues?.get(1)?.toDouble()
 
     /**
      * A number in mmkd.json; each of these names occurs there once. Not read by org.json, since

@@ -10,14 +10,23 @@ public struct ClassifierError: LocalizedError, CustomStringConvertible {
 
 /// What a .tflite file of mmkd_tf holds: the model, and behind it an uncompressed zip archive.
 public struct ModelFile {
-    /// Class names in the order of the outputs.
+    /// Names of classes, labels or targets in the order of the outputs; none of embeddings.
     public let labels: [String]
+    /// Name of the output: `probabilities`, `values` or `embedding`.
+    public let output: String
+    /// Probability above which a label is given, where any number of them may be; else nil.
+    public let threshold: Float?
+    /// What the model divides its logits by to be as sure as it is right, or nil.
+    public let temperature: Float?
     /// Words in the order of their ids; nil if the model takes no token ids.
     public let vocabulary: [String]?
 
-    private static let format = 1
-    /// As `format`, with long texts as gzip files.
-    private static let formatOfCompressed = 3
+    private static let formats = 1...3
+    /// By task, the output that a file of it has.
+    private static let outputs = [
+        "single_label": "probabilities", "multi_label": "probabilities", "regression": "values",
+        "retrieval": "embedding",
+    ]
 
     /// Reads and checks a file.
     ///
@@ -30,24 +39,26 @@ public struct ModelFile {
             throw ModelFile.refusal("\(bytes.count) bytes of something else")
         }
         let files = try ModelFile.readArchive(bytes)
-        guard let labels = files["labels.txt"], let json = files["mmkd.json"],
+        guard let json = files["mmkd.json"],
             let description = try? JSONSerialization.jsonObject(with: Data(json))
                 as? [String: Any],
             let names = description["files"] as? [String],
             let inputs = description["inputs"] as? [String: [String: Any]],
+            let outputs = description["outputs"] as? [String: [String: Any]],
+            let (output, answer) = outputs.first, outputs.count == 1,
             let modelBytes = description["model_bytes"] as? Int,
             let modelChecksum = description["model_crc32"] as? Int,
-            names.allSatisfy({ files[$0] != nil })
+            names.allSatisfy({ files[$0] != nil }),
+            names.contains("labels.txt") == (output != "embedding")
         else {
             throw ModelFile.refusal("one without sound labels, vocabulary or description")
         }
         let rules = inputs["text"]?["tokenizer_rules"] as? Int ?? Tokenizer.rules
-        let format = description["format"] as? Int
-        // Files of several labels, of numbers and of other inputs say a task or kinds.
-        let isPlain = description["task"] == nil && inputs.values.allSatisfy { $0["kind"] == nil }
-        guard
-            format == ModelFile.format || (format == ModelFile.formatOfCompressed && isPlain),
-            rules == Tokenizer.rules
+        let task = description["task"] as? String ?? "single_label"
+        // Files with inputs of other kinds or names say kinds.
+        guard let format = description["format"] as? Int, ModelFile.formats ~= format,
+            ModelFile.outputs[task] == output, rules == Tokenizer.rules,
+            inputs.values.allSatisfy({ $0["kind"] == nil })
         else {
             throw ModelFile.refusal("one that is newer than this code")
         }
@@ -56,7 +67,11 @@ public struct ModelFile {
         else {
             throw ModelFile.refusal("one whose checksum does not fit: it is damaged")
         }
-        self.labels = try ModelFile.lines(labels)
+        self.labels = try files["labels.txt"].map(ModelFile.lines) ?? []
+        self.output = output
+        let threshold = (answer["threshold"] as? Double) ?? 0.5
+        self.threshold = task == "multi_label" ? Float(threshold) : nil
+        self.temperature = (answer["temperature"] as? Double).map { Float($0) }
         if names.contains("vocab.txt.gz"), let packed = files["vocab.txt.gz"] {
             self.vocabulary = try ModelFile.lines(ModelFile.unpacked(packed))
         } else {

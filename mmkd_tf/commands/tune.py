@@ -19,10 +19,9 @@ def tune_command(
         str | None,
         typer.Argument(help="A table, folder or dataset, as for run.", show_default=False),
     ] = None,
-    output: Annotated[
-        Path, Flag(help="Folder of the search; one that is there is gone on with.")
-    ] = ...,
     config: Annotated[Path | None, Flag(help="A YAML file of settings; flags go first.")] = None,
+    *,
+    output: Annotated[Path, Flag(help="Folder of the search; one that is there is gone on with.")],
     trials: Annotated[int, Flag(min=2, help="Number of students to train.")] = 20,
     settings: Annotated[
         list[str] | None, Flag("--set", metavar="NAME=VALUE", help="Any other setting of run.")

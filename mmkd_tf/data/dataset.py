@@ -104,7 +104,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, labels or targets: of the model's outputs."""
+        """Number of the model's outputs, which are classes, labels or targets."""
         return len(self.class_names)
 
     @property

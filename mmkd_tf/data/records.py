@@ -140,7 +140,7 @@ def _of_hugging_face(part, split: str, columns: Sequence[str], label: str) -> Ta
     for column in dict.fromkeys([*columns, label]):
         if column not in part.column_names:
             continue  # the table says so
-        feature = features.get(column)
+        feature: Any = features.get(column)
         if column == label:
             names = _class_names(feature)
             cells[column] = [_label(cell, names) for cell in part[column]]
@@ -204,7 +204,7 @@ def _label(cell, names: Sequence[str] | None):
     if isinstance(cell, np.ndarray | list | tuple) and np.ndim(cell):
         values = np.asarray(cell)
         if names is not None and len(values) == len(names) and set(values.tolist()) <= {0, 1}:
-            found = [names[index] for index in np.flatnonzero(values)]
+            found = [names[index] for index in np.flatnonzero(values).tolist()]
             return found[0] if len(found) == 1 else tuple(found)
         return tuple(_label(value, names) for value in values.tolist())
     if names is None or cell is None or isinstance(cell, str):

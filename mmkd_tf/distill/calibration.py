@@ -1,6 +1,7 @@
 """Calibration: makes models of classes as sure as they are right, by one temperature."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -85,7 +86,7 @@ def file_calibration(outputs: Mapping[str, np.ndarray], dataset: Dataset) -> dic
     labels = {split: dataset.splits[split].labels for split in outputs}
     known = {"labels": labels["validation"], "logits": outputs["validation"]}
     temperature, _ = best_temperature(**known, loss=task.loss())
-    found = {"temperature": temperature, "num_examples": len(labels["validation"])}
+    found: dict[str, Any] = {"temperature": temperature, "num_examples": len(labels["validation"])}
     if "test" in outputs:
         for name, divisor in (("before", 1.0), ("after", temperature)):
             softened = outputs["test"] / divisor

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 
 from mmkd_tf.distill.schedules import greatest_value, schedule_problems
-from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.distill.terms import SoftTargets, arguments_of
 from mmkd_tf.losses.checks import refuse, weight_problems
 from mmkd_tf.models.inputs import check_gives_logits
 from mmkd_tf.tasks import task_of_loss
@@ -159,11 +159,6 @@ def check_keras_arguments(arguments: Mapping) -> None:
 
 def check_labels(y, logits, loss) -> None:
     """Refuses labels that the loss can't take, in words, while the step is traced."""
-    if y is None:
-        raise ValueError(
-            "`y`: labels, which metrics and the loss on them need. Received: none. Where there are "
-            "none, give zeros, hard_label_weight=0.0 and metrics=None."
-        )
     if isinstance(loss, _OVER_CLASSES) and logits.shape[-1] == 1:
         raise ValueError(
             f"`student`: two logits or more for {type(loss).__name__}, since one alone always has "
@@ -178,6 +173,33 @@ def check_labels(y, logits, loss) -> None:
             f"{tuple(shape)}, as one-hot labels have. Compile with "
             "loss=keras.losses.CategoricalCrossentropy(from_logits=True)."
         )
+
+
+def check_unlabelled(arguments: Mapping) -> None:
+    """Refuses batches without labels where an argument of `Distiller.compile` asks for labels."""
+    weight, problems = arguments["hard_label_weight"], []
+    if greatest_value(weight):
+        problems.append(
+            f"`y`: labels, because hard_label_weight is {weight}. Received: none. To learn from "
+            "the teachers alone compile with hard_label_weight=0.0; where some rows have labels "
+            'give x["labels/weight"], 0 for those that have none.'
+        )
+    problems += [
+        f"`y`: labels, because {term.loss.__name__} of '{term.name}' reads them. Received: none."
+        for term in arguments["terms"]
+        if isinstance(term, SoftTargets) and "labels" in arguments_of(term.loss)
+    ]
+    if arguments["on_wrong_teacher"] != "keep":
+        problems.append(
+            f"`y`: labels, because on_wrong_teacher is '{arguments['on_wrong_teacher']}'. "
+            "Received: none. Keep what teachers say: on_wrong_teacher='keep'."
+        )
+    if arguments["teacher_weights"] == "label_loss":
+        problems.append(
+            "`y`: labels, because teacher_weights is 'label_loss'. Received: none. Take "
+            "'confidence', which needs none."
+        )
+    refuse(problems)
 
 
 def check_teacher_options(teacher_weights, on_wrong_teacher: str, names, terms, loss) -> None:

@@ -85,7 +85,7 @@ def train_heads(
     if len(weight_decays) > 1:
         trials = [seeded(heads[0], seed=seed) for _ in weight_decays]
         every = [np.arange(len(answering))] * len(trials)
-        more = {"weight_decays": weight_decays, "class_weight": class_weight}
+        more: dict[str, Any] = {"weight_decays": weight_decays, "class_weight": class_weight}
         train_together(trials, features, recipe, rows=every, **more)
         validation = features.splits["validation"]
         loss = dataset.task.loss(dataset.target_statistics)

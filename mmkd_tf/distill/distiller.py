@@ -16,6 +16,7 @@ from mmkd_tf.distill.checks import (
     check_soft_targets,
     check_teacher_options,
     check_terms,
+    check_unlabelled,
 )
 from mmkd_tf.distill.schedules import value_at
 from mmkd_tf.distill.teacher_signals import TeacherSignals, projection_name, teachers_of
@@ -203,17 +204,21 @@ class Distiller(keras.Model):
         return self.student(route(self.student, inputs), training=training)
 
     def train_step(self, data):
-        """Makes one step of distillation on `(x, y)` or `(x, y, sample_weight)`."""
+        """Makes one step of distillation on `(x, y)`, `(x, y, sample_weight)` or `x` alone."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         teacher_outputs = self._held.teachers(x)
         step = self.optimizer.iterations
         student = self._held.student_outputs
         with tf.GradientTape() as tape:
             outputs = student(route(student, x), training=True)
-            check_labels(y, outputs[LOGITS], self.hard_label_loss)
-            of_labels = x.get(LABEL_WEIGHT) if isinstance(x, Mapping) else None
-            counts = _product(sample_weight, of_labels)
-            parts = [self.hard_label_loss(y, outputs[LOGITS], counts)]
+            if y is None:
+                check_unlabelled(self._held.arguments)
+                parts = [ops.zeros(())]
+            else:
+                check_labels(y, outputs[LOGITS], self.hard_label_loss)
+                of_labels = x.get(LABEL_WEIGHT) if isinstance(x, Mapping) else None
+                counts = _product(sample_weight, of_labels)
+                parts = [self.hard_label_loss(y, outputs[LOGITS], counts)]
             terms = self.teacher_signals(
                 teachers=teacher_outputs, student=outputs, labels=y, step=step
             )
@@ -234,7 +239,14 @@ class Distiller(keras.Model):
     def fit(self, *args, **kwargs):
         """Trains the student, as `keras.Model.fit`.
 
+        Batches may be inputs alone, without labels: the student then learns what the teachers say
+        of them, and neither the loss on labels nor metrics are logged. Where some rows of a batch
+        have labels, `x["labels/weight"]`, float `[batch]`, says how much the label of each counts:
+        0 for those without, whose label may then be any that is possible.
+
         Raises:
+            ValueError: If batches have no labels and something asks for them: a weight of the loss
+                on labels, a term's loss, `on_wrong_teacher` or `teacher_weights`.
             ValueError: If a teacher gives NaN or infinity for an example. Under
                 `jit_compile=True` it shows as a loss of NaN, because XLA leaves checks out.
         """
@@ -248,12 +260,30 @@ class Distiller(keras.Model):
 
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if y is None:
+            raise ValueError("`y`: labels, on which a student is evaluated. Received: none.")
         logits = self(x, training=False)
         loss = self.hard_label_loss(y, logits, sample_weight) + self._regularisation()
         self._track([self.loss_tracker], [loss], logits)
         results = self.compute_metrics(x, y, logits, sample_weight)
         parts = {tracker.name for tracker in self.part_trackers}
         return {name: value for name, value in results.items() if name not in parts}
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """As in Keras; of a batch without labels the terms alone, since metrics ask for labels."""
+        if y is None:
+            return self._costs_of_terms()
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self):
+        """As in Keras, also while metrics have seen no labels."""
+        if all(getattr(metric, "built", True) for metric in self.metrics):
+            return super().get_metrics_result()
+        return self._costs_of_terms()
+
+    def _costs_of_terms(self) -> dict:
+        trackers = [self.loss_tracker, *self.part_trackers[1:]]
+        return {tracker.name: tracker.result() for tracker in trackers}
 
     def _num_replicas(self) -> int:
         return self.distribute_strategy.num_replicas_in_sync

@@ -24,9 +24,10 @@ class TeacherSignals:
         """Gives each term's loss of each example, before weighting: a float32 `[batch]` a term.
 
         Outputs of teachers come by teacher and layer, the student's by layer, labels as for
-        `class_ids`; `step` counts the steps made so far.
+        `class_ids`, or None where nothing asks for them; `step` counts the steps made so far.
         """
-        labels = class_ids(labels, student[LOGITS].shape[-1])
+        if labels is not None:
+            labels = class_ids(labels, student[LOGITS].shape[-1])
         values = []
         for term in self.terms:
             outputs = {name: teachers[name] for name in teachers_of(term, teachers)}

@@ -65,7 +65,7 @@ def class_weights(dataset: Dataset, setting: str | Mapping[str, float]) -> np.nd
     if setting == "none":
         return None
     names = dataset.class_names
-    if setting == "balanced":
+    if isinstance(setting, str):  # balanced
         counts = np.bincount(dataset.splits["train"].labels, minlength=len(names))
         return (counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32)
     if unknown := sorted(set(setting) - set(names)):
@@ -93,10 +93,7 @@ def train(
     task, more = dataset.task, None
     part, dataset, _ = _learning_part(model, dataset.only(input_names(model)), recipe)
     if (weights := class_weights(dataset, recipe.class_weight)) is not None:
-
-        def more(shown, first_step):
-            return shown.map(lambda x, y: (x, y, tf.gather(weights, y)))
-
+        more = functools.partial(_weighed_by_class, weights=weights)
     with computing_in(part, recipe.precision):
         part.compile(
             loss=task.loss(dataset.target_statistics),
@@ -155,6 +152,10 @@ def distill(
         distiller.compile(**_stepping(dataset, recipe), **arguments)
         _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None, more=more)
     return student
+
+
+def _weighed_by_class(shown, *, first_step: int, weights: np.ndarray):
+    return shown.map(lambda x, y: (x, y, tf.gather(weights, y)))
 
 
 def _with_class_weights(shown, *, first_step: int, more: Callable | None, weights: np.ndarray):

@@ -45,7 +45,7 @@ def _of_labels(probabilities: Mapping[str, float], threshold: float) -> str:
     said = "" if given else "It gives none of the labels. "
     if not near:
         return f"{said}It is fairly sure of each label."
-    return f"{said}It is NOT sure about {_listed(near)}: near {threshold:.0%}."
+    return f"{said}It is NOT sure about {_listed(near)}: probability near {threshold:g}."
 
 
 def unknown_words(words: Mapping[str, Sequence[tuple[str, bool]]]) -> list[str]:

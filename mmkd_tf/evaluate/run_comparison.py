@@ -4,7 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmkd_tf.evaluate.statistics import MEASURED_RESAMPLES, Predictions, percentiles
+from mmkd_tf.evaluate.statistics import (
+    MEASURED_RESAMPLES,
+    Predictions,
+    percentiles,
+    wilson_interval,
+)
 
 # By what a difference tells: of which model, and less which. `naive` knows nothing of the inputs.
 DIFFERENCES = {
@@ -26,7 +31,8 @@ def compare_models(
     """Compares the models of one run on the test examples, with 95 % intervals over these.
 
     A bootstrap: the examples are drawn anew, the same for all models, so that differences are
-    those of pairs. It speaks of the choice of the examples, not of the randomness of training.
+    those of pairs; of an accuracy by itself the interval is Wilson's. It speaks of the choice of
+    the examples, not of the randomness of training.
 
     Args:
         predictions: By role, what each model says of the test split.
@@ -45,7 +51,10 @@ def compare_models(
     return {
         "num_examples": len(naive.labels),
         "naive": {"words": naive_words, "score": scores["naive"]},
-        "intervals": {name: percentiles(values) for name, values in drawn.items()},
+        "intervals": {
+            name: _interval(each, values)
+            for (name, each), values in zip(known.items(), drawn.values(), strict=True)
+        },
         "differences": {
             name: {
                 "difference": scores[first] - scores[second],
@@ -57,12 +66,19 @@ def compare_models(
     }
 
 
+def _interval(predictions: Predictions, drawn: np.ndarray) -> tuple[float, float]:
+    if predictions.task.has_one_class:  # of a share, which at 0 and 1 has a width too
+        return wilson_interval(predictions.score, len(predictions.labels))
+    return percentiles(drawn)
+
+
 def _resampled(
     predictions: Mapping[str, Predictions], rng: np.random.Generator, num_resamples: int = 10_000
 ) -> dict[str, np.ndarray]:
     """Each model's figure on each of the draws of examples, the same for all models."""
     by_example = [each.example_scores for each in predictions.values()]
-    if any(scores is None for scores in by_example):
+    known = [scores for scores in by_example if scores is not None]
+    if len(known) < len(by_example):
         size = len(next(iter(predictions.values())).labels)
         rows = rng.integers(size, size=(MEASURED_RESAMPLES, size))
         return {
@@ -72,7 +88,7 @@ def _resampled(
             for name, each in predictions.items()
         }
     # Drawing examples is drawing the few patterns that occur, as often as they do.
-    patterns, counts = np.unique(np.stack(by_example), axis=1, return_counts=True)
+    patterns, counts = np.unique(np.stack(known), axis=1, return_counts=True)
     drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=num_resamples)
     means = drawn @ patterns.T / counts.sum()
     return dict(zip(predictions, means.T, strict=True))

@@ -145,6 +145,9 @@ def svg(figure: Figure, *, name: str, label: str) -> Markup:
     content = file.getvalue()
     content = content[content.index("<svg") :]
     content = re.sub(r"<metadata>.*?</metadata>", "", content, flags=re.DOTALL)
+    # All figures have these names; a page may have each once.
+    used = set(re.findall(r"#([\w-]+)", content))
+    content = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", content)
     for variable, colour in PAGE_COLOURS.items():
         content = content.replace(colour, f"var(--{variable})")
     width, height = (72 * side for side in figure.get_size_inches())

@@ -1,6 +1,7 @@
 """The gallery of a run: test examples that tell most, with what each model says of them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def gallery(dataset: Dataset, outputs: Mapping[str, np.ndarray]) -> list[dict]:
         `sure` (0 to 1, or None), and `right`, None where an answer is not right or wrong.
     """
     task, labels = dataset.task, dataset.splits["test"].labels
-    about = {"labels": labels, "names": dataset.class_names}
+    about: dict[str, Any] = {"labels": labels, "names": dataset.class_names}
     inputs = list(student_inputs(dataset.modalities))
     models = [name for name in MODELS if name in outputs]
     answers = {name: task.answers(outputs=outputs[name], inputs=inputs, **about) for name in models}

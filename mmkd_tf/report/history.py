@@ -31,7 +31,7 @@ class History:
 
     def read(self) -> dict[str, dict[str, list]]:
         """By model, `epoch` and each figure as lists of the same length, None where one lacks."""
-        models = {}
+        models: dict[str, dict[str, list]] = {}
         for (model, epoch), figures in sorted(self._rows().items(), key=lambda item: item[0][1]):
             of_model = models.setdefault(model, {"epoch": []})
             for name in figures:

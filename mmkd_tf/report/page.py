@@ -68,7 +68,7 @@ def report_page(results: Mapping, *, examples: Sequence[Mapping] | None = None) 
         "found": judge.verdict(results),
         "style": style(),
         "sections": sections,
-        "missing": [*filter(None, [say.first_look(results)]), *parts.missing(results, examples)],
+        "missing": parts.missing(results, examples),
         "parts": parts,
     }
     most = max((len(group["examples"]) for group in examples or ()), default=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from mmkd_tf.report.figures import CURVES, PAGE_COLOURS, page_axes
 
 _HEIGHT_OF_LABEL = 0.08  # of the panel
 _MOST_LINEAR = 15  # the greatest cost divided by the least, beyond which the scale is logarithmic
-_WORDS = {"fontsize": 8, "color": PAGE_COLOURS["ink"]}
+_WORDS: dict[str, Any] = {"fontsize": 8, "color": PAGE_COLOURS["ink"]}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ def cost_figure(
         edge = PAGE_COLOURS["accent" if point.is_file else "quiet"]
         if point.spread:
             axes.plot(point.spread, [point.score] * 2, color=edge, linewidth=1.4, zorder=2)
-        marks = {"marker": "o" if point.is_file else "s", "markersize": 7, "zorder": 3}
+        marks: dict[str, Any] = {
+            "marker": "o" if point.is_file else "s",
+            "markersize": 7,
+            "zorder": 3,
+        }
         marks |= {"markerfacecolor": fill, "markeredgecolor": edge, "linestyle": "none"}
         axes.plot([point.cost], [point.score], **marks, clip_on=False)
     costs = [end for p in points for end in (p.cost, *(p.spread or ()))]
@@ -62,7 +67,11 @@ def cost_figure(
     for name, height in lines.items():
         axes.axhline(height, color=PAGE_COLOURS["quiet"], linestyle=":", linewidth=1.4)
         up = -9 if height < sum(heights) / len(heights) else 3  # away from the points
-        place = {"xy": (0.99, height), "xycoords": ("axes fraction", "data"), "ha": "right"}
+        place: dict[str, Any] = {
+            "xy": (0.99, height),
+            "xycoords": ("axes fraction", "data"),
+            "ha": "right",
+        }
         axes.annotate(name, **place, xytext=(0, up), textcoords="offset points", **_WORDS)
     _label(axes, points)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -75,14 +84,14 @@ def cost_figure(
 def _label(axes: Axes, points: Sequence[Point]) -> None:
     """Writes names beside points, on the side where there is room, none over another."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    sides = {"left": [], "right": []}
+    sides: dict[str, list] = {"left": [], "right": []}
     for point in points:
         place = tuple(to_axes.transform((point.cost, point.score)))
         sides["left" if place[0] < 0.5 else "right"].append((place, point.label))
     line = {"arrowstyle": "-", "color": PAGE_COLOURS["line"], "shrinkA": 0, "shrinkB": 4}
     for side, named in sides.items():
         named.sort(key=lambda each: (each[0][1], -each[0][0]))
-        heights = []
+        heights: list[float] = []
         for (_, height), _ in named:
             heights.append(max([height, *(h + _HEIGHT_OF_LABEL for h in heights[-1:])]))
         lower = max([0.0, *(height - 1 for height in heights[-1:])])

@@ -52,7 +52,7 @@ def costs(results: Mapping) -> list[Markup]:
         for name, model in models.items()
     ]
     sizes += [Point(each["file"], each["bytes"] / _KIB, each["test_accuracy"]) for each in files]
-    shown = [(sizes, "KiB", {})]
+    shown: list[tuple] = [(sizes, "KiB", {})]
     times = [
         Point(
             each["file"],
@@ -80,7 +80,7 @@ def costs(results: Mapping) -> list[Markup]:
 
 def learning_curves(results: Mapping) -> dict[str, dict[str, tuple[list, list]]]:
     """By figure on validation, for each model its epochs and values; the task's figures first."""
-    curves = {}
+    curves: dict[str, dict] = {}
     for model, figures in (results.get("history") or {}).items():
         for name, values in figures.items():
             if not name.startswith("val_"):

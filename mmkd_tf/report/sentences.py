@@ -52,11 +52,11 @@ def setting(results: Mapping, name: str) -> Any:
 
 def kinds(results: Mapping) -> dict[str, type[Modality] | None]:
     """The kind of each input; None if it is not known here. Older results name inputs by kind."""
-    dataset = results["dataset"]
+    dataset = results.get("dataset") or {}  # none yet in an unfinished run
     said = dataset.get("inputs", {})
     return {
         name: KINDS.get(said.get(name, {}).get("kind", name))
-        for name in student_inputs(dataset["modalities"])
+        for name in student_inputs(dataset.get("modalities", {}))
     }
 
 

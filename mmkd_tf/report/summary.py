@@ -24,9 +24,9 @@ def summary(results: Mapping) -> str:
     peak = results.get("peak_memory_mib")
     memory = "" if peak is None else f", peak memory {peak:,.0f} MiB"
     parts = [
-        *(f"\n{wrapped(text)}" for text in [say.first_look(results)] if text),
         "",
         wrapped(verdict(results).sentence),
+        *(wrapped(text) for text in [say.first_look(results)] if text),
         "\nOn the test split:",
         tables.comparison(results).to_text(),
         wrapped(ONE_SEED),

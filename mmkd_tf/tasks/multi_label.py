@@ -276,7 +276,7 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def _listed(given: np.ndarray, names: Sequence[str]) -> str:
-    return ", ".join(names[index] for index in np.flatnonzero(given)) or "none of them"
+    return ", ".join(names[index] for index in np.flatnonzero(given).tolist()) or "none of them"
 
 
 def _given_f1(one: np.ndarray, other: np.ndarray) -> float:

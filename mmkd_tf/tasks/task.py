@@ -292,7 +292,10 @@ class Task(ABC):
         Returns:
             Outputs for examples with these labels, and what they are, such as "always naming cup".
         """
-        mean = self.targets_of(training_labels, len(names)).mean(axis=0)
+        targets = self.targets_of(training_labels, len(names))
+        if targets is None:
+            raise NotImplementedError(f"{self.name}: `naive_outputs`, as labels are no targets")
+        mean = targets.mean(axis=0)
         return np.tile(mean, (len(labels), 1)), "always giving the mean of training"
 
     def reliability(self, *, labels: np.ndarray, outputs: np.ndarray) -> list[dict] | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmkd_tf.edge import Index
 from mmkd_tf.edge.model_file import read_model_file
 from mmkd_tf.edge.picture import read_picture
 from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
@@ -25,8 +26,8 @@ from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 VECTORS = json.loads((ROOT / "docs" / "tokenizer_vectors.json").read_text(encoding="ascii"))
-# Without Classifier, which needs the phone's pictures and interpreter.
-PORTABLE = ("Tokenizer", "ModelFile", "Pixels")
+# Without Session and Classifier, which need the phone's pictures and interpreter.
+PORTABLE = ("Tokenizer", "ModelFile", "Pixels", "Answers")
 
 
 def table(source, name):
@@ -161,7 +162,7 @@ def test_exported_files(ask, student_file, tmp_path):
     other = tmp_path / "other.tflite"
     other.write_bytes(with_files(student_file.read_bytes(), shifted=True))
     for answer in ask([f"file {student_file}", f"file {other}"]):
-        assert decode(answer) == joined
+        assert decode(answer) == [*joined, "probabilities - -"]
 
 
 def test_a_compressed_vocabulary(ask, student_file, tmp_path):
@@ -171,13 +172,14 @@ def test_a_compressed_vocabulary(ask, student_file, tmp_path):
     packed = with_files(content, '"format": 1', '"format": 3', packed=True)
     files = {
         "packed": packed,
-        "with_a_task": with_files(packed, '"signature": ', '"task": "multi_label", "signature": '),
+        "with_a_task": with_files(packed, '"signature": ', '"task": "guessing", "signature": '),
+        "with_kinds": with_files(packed, '"dtype": ', '"kind": "image", "dtype": '),
         "damaged": with_files(content, '"format": 1', '"format": 3', packed=True, damaged=True),
     }
     for name, each in files.items():
         (tmp_path / name).write_bytes(each)
     answers = ask(f"file {tmp_path / name}" for name in files)
-    assert decode(answers[0]) == joined
+    assert decode(answers[0]) == [*joined, "probabilities - -"]
     assert all(answer.startswith("error: `content`") for answer in answers[1:])
 
 
@@ -195,7 +197,9 @@ def test_files_that_are_none(ask, student_file, tmp_path):
         "a_directory_elsewhere": content[:-6] + b"\xff\xff\xff\x7f\0\0",
         "a_large_directory": content[:-10] + b"\xff\xff\xff\xff" + content[-6:],
         "many_files": content[:-12] + b"\xff\xff" + content[-10:],
-        "a_later_format": with_files(content, '"format": 1', '"format": 2'),
+        "a_later_format": with_files(content, '"format": 1', '"format": 4'),
+        "no_labels": with_files(content, '"labels.txt", ', ""),
+        "another_output": with_files(content, '{"probabilities"', '{"values"'),
         "later_rules": with_files(content, '_rules": 1', '_rules": 2'),
         "a_model_too_long": with_files(content, '"model_bytes": ', '"model_bytes": 9'),
         "no_checksum": with_files(content, "model_crc32", "model_sum"),
@@ -208,6 +212,55 @@ def test_files_that_are_none(ask, student_file, tmp_path):
     answers = ask(f"file {tmp_path / name}" for name in wrong)
     for name, answer in zip(wrong, answers, strict=True):
         assert answer.startswith("error: `content`: a .tflite file exported by mmkd_tf."), name
+
+
+def described(content, task, output):
+    """The same file, as if of another task: its `mmkd.json` says so."""
+    named = with_files(content, '"signature": ', f'"task": "{task}", "signature": ')
+    return with_files(named, '"probabilities": {"range": [0, 1]}', output)
+
+
+def test_files_of_other_tasks(ask, student_file, tmp_path):
+    content = student_file.read_bytes().replace(b'"format": 1', b'"format": 2')
+    labels = '"probabilities": {"range": [0, 1], "threshold": 0.25, "temperature": 1.5}'
+    found = described(content, "retrieval", '"embedding": {"range": [-1, 1]}')
+    files = {
+        "labels": described(content, "multi_label", labels),
+        "older": described(content, "multi_label", '"probabilities": {"range": [0, 1]}'),
+        "numbers": described(content, "regression", '"values": {}'),
+        "embeddings": with_files(found, '"labels.txt", ', ""),
+    }
+    expected = ["probabilities 0.25 1.5", "probabilities 0.5 -", "values - -", "embedding - -"]
+    for name, each in files.items():
+        (tmp_path / name).write_bytes(each)
+    answers = [decode(answer) for answer in ask(f"file {tmp_path / name}" for name in files)]
+    assert [answer[-1] for answer in answers] == expected
+    names = "\n".join(read_model_file(student_file).class_names)
+    assert [answer[0] for answer in answers[:3]] == [names] * 3
+    values = "0.2,0.9,0.3"
+    first, several = ask(f"predict {file} {values}" for file in (student_file, tmp_path / "labels"))
+    ranked = ["hat", "Schlüssel 茶", "cup"]
+    assert decode(first) == ["hat", *ranked, "hat", "false"]
+    assert decode(several) == ["hat", *ranked, "hat", "Schlüssel 茶", "true"]
+
+
+def test_an_index_finds_what_is_nearest(ask):
+    vectors = np.random.default_rng(0).normal(size=[7, 5])
+    query, items = vectors[0], vectors[1:]
+    index = Index()
+    index.add([f"item{i}" for i in range(len(items))], items)
+    line = " ".join(",".join(f"{value:.9g}" for value in each) for each in vectors)
+    (answer,) = ask([f"search 4 {line}"])
+    found = answer.split()
+    expected = index.search(query, top=4)
+    assert found[::2] == [match.item for match in expected]
+    assert [float(score) for score in found[1::2]] == pytest.approx(
+        [match.score for match in expected], abs=1e-5
+    )
+    zeros, narrow, none = ask(["search 1 1,0 0,0", "search 1 1,0 1,0 1,0,0", "search 0 1,0 1,0"])
+    assert zeros.startswith("error: `embedding`: finite numbers that are not all 0")
+    assert narrow.startswith("error: `embedding`: of width 2, as those before")
+    assert none.startswith("error: `query`, `top`")
 
 
 def with_files(content, old="", new="", *, shifted=False, packed=False, damaged=False):

@@ -36,9 +36,9 @@ def test_uncalibrated_probabilities_promise_no_share():
         ({"red": 0.9, "new": 0.1}, "It is fairly sure of each label."),
         (
             {"red": 0.45, "new": 0.1},
-            "It gives none of the labels. It is NOT sure about red: near 50%.",
+            "It gives none of the labels. It is NOT sure about red: probability near 0.5.",
         ),
-        ({"red": 0.9, "old": 0.6, "new": 0.1}, "It is NOT sure about old: near 50%."),
+        ({"red": 0.9, "old": 0.6, "new": 0.1}, "It is NOT sure about old: probability near 0.5."),
     ],
 )
 def test_how_sure_labels_are(probabilities, said):

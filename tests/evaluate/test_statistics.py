@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 
@@ -104,25 +102,9 @@ def test_seeds_with_splits_of_their_own_average_the_choice_of_examples():
     assert low < 0.1 < high
 
 
-@pytest.mark.parametrize(
-    ("student", "words"),
-    [
-        ([12, 13, 14, 12, 13], r"^Distillation helped: \+14.0 points .*28% of the gap"),
-        ([8, 9, 9, 8, 10], r"^Distillation did not help: -6.0 points"),
-        ([10, 10, 10, 10, 10], r"^Can't be told from 5 seeds: \+0.0 points"),
-        ([12, 13, 14, 12], r"^Can't be told from 4 seeds: .*Use at least 5\."),
-        ([12, 8, 13, 9, 9], r"^Can't be told from 5 seeds: \+1.0 points .*-7.0 to \+10.0\)"),
-    ],
-)
-def test_the_verdict_says_it_plainly(student, words):
-    result = compared(teacher=[20] * len(student), alone=[10] * len(student), student=student)
-    assert re.search(words, result.verdict), result.verdict
-
-
 def test_one_seed_gives_no_interval():
     result = compared(teacher=[20], alone=[10], student=[15])
     assert result.interval is None and result.interval_with_examples is None
-    assert result.verdict == "Can't be told from one seed: +25.0 points of accuracy."
 
 
 def test_there_is_no_gap_where_the_teacher_is_no_better():
@@ -131,7 +113,11 @@ def test_there_is_no_gap_where_the_teacher_is_no_better():
         teacher=[11, 16, 18, 15, 15], alone=[18, 11, 16, 15, 15], student=[19, 19, 19, 19, 19]
     )
     assert result.gap_closed is None
-    assert "no gap to close" in result.verdict
+
+
+def test_a_gap_within_the_chance_of_examples_is_none():
+    # One of 20 examples more: of resamples of 20 examples, many have as much against it.
+    assert compared(teacher=[11] * 5, alone=[10] * 5, student=[15] * 5).gap_closed is None
 
 
 def test_swapped_students_turn_the_sign():
@@ -196,7 +182,7 @@ def test_a_headline_that_is_no_mean_over_examples_is_compared_over_seeds_alone()
     r2 = {name: np.array(scores(of)["r2"]) for name, of in seeds.items()}
     assert result.differences == pytest.approx(r2["student"] - r2["student_alone"])
     assert result.interval_with_examples is None and result.interval[0] > 0
-    assert re.search(r"^Distillation helped: \+.* points of R2 .*of the gap", result.verdict)
+    assert 0 < result.gap_closed < 1
 
 
 def test_pairs_are_compared_over_seeds_and_examples():
@@ -214,7 +200,7 @@ def test_pairs_are_compared_over_seeds_and_examples():
     found = {name: np.array(scores(of)["recall_at_10"]) for name, of in seeds.items()}
     assert result.differences == pytest.approx(found["student"] - found["student_alone"])
     low, high = result.interval_with_examples
-    assert low <= result.mean_difference <= high and "of recall at 10" in result.verdict
+    assert low <= result.mean_difference <= high
 
 
 def test_the_interval_of_a_share_has_a_width_at_its_ends_too():

@@ -96,6 +96,53 @@ def _damage(modality, end):
     }
 
 
+def _compared(names, results):
+    """What `compare_models` gives, with intervals of a tenth about each figure."""
+    scores = {
+        name: results[name]["test"]["accuracy"] for name in ("teacher", "student_alone", "student")
+    }
+    scores["naive"] = 0.25
+    differences = {
+        "over_naive": scores["student"] - 0.25,
+        "to_teacher": scores["student"] - scores["teacher"],
+        "teaching": scores["student"] - scores["student_alone"],
+        "gap": scores["teacher"] - scores["student_alone"],
+    }
+    return {
+        "num_examples": results["dataset"]["sizes"]["test"],
+        "naive": {"words": f"always naming {names[0]}", "score": 0.25},
+        "intervals": {name: [score - 0.05, score + 0.05] for name, score in scores.items()},
+        "differences": {
+            name: {"difference": value, "interval": [value - 0.02, value + 0.02]}
+            for name, value in differences.items()
+        },
+    }
+
+
+def fabricated_examples():
+    """What `gallery` gives."""
+    answers = {
+        "teacher": {"words": "cup", "sure": 0.75, "right": True},
+        "student": {"words": "<b>pot</b> & co", "sure": 0.5, "right": False},
+    }
+    picture = {"form": "picture", "data": "data:image/png;base64,iVBORw0KGgo="}
+    example = {
+        "row": 3,
+        "inputs": {
+            "image": picture,
+            "text": {"form": "text", "words": "<script>alert(1)</script>"},
+        },
+        "label": "cup",
+        "answers": answers,
+    }
+    absent = {**example, "row": 4, "inputs": {"image": {"form": "absent"}}}
+    return [
+        {"name": "mistakes", "total": 7, "examples": [example, absent]},
+        {"name": "disagreements", "total": 0, "examples": []},
+        {"name": "unsure", "total": 9, "examples": [example]},
+    ]
+
+
 def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
     """What `results.json` holds of a run."""
     size = len(names)
@@ -109,6 +156,7 @@ def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
         "quantize": "dynamic",
         "bytes": 61_440,
         "latency_ms": 0.1234,
+        "latency_spread_ms": [0.11, 0.15],
         "accuracy": 0.8,
         "keras_accuracy": 0.8,
         "top1_agreement": 0.995,
@@ -132,7 +180,7 @@ def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
     }
     clean = {"teacher": 0.9, "student_alone": 0.7, "student": 0.8}
     absent = {"image": 0.4321, "text": 0.55}
-    return {
+    results = {
         "dataset": {
             "name": "pots <&> pans",
             "sizes": {"train": 70 * size, "validation": 10 * size, "test": int(counts.sum())},
@@ -160,9 +208,31 @@ def fabricated_run(names=("cup", "<b>pot</b> & co", "pan")):
         "versions": {"python": "3.12.1", "mmkd-tf": "0.1.0"},
         "seed": 3,
         "config": make_config({"seed": 3, "epochs": 7, "author": "<i>me</i>"}).model_dump(),
+        "history": {
+            name: {"epoch": [1, 2], "loss": [1.5, 1.2], "val_loss": [1.25, 1.0], "val_accuracy": a}
+            for name, a in (("teacher", [0.5, 0.875]), ("student", [0.25, 0.75]))
+        },
+        "reliability": {
+            "teacher": [{"confidence": 0.9, "right": 0.8, "count": 20}],
+            "student": [
+                {"confidence": 0.4, "right": 0.5, "count": 10},
+                {"confidence": 0.8, "right": 0.7, "count": 19},
+            ],
+        },
     }
+    return results | {"test_comparison": _compared(names, results)}
+
+
+@pytest.fixture(scope="session")
+def fabricate_examples():
+    return fabricated_examples
 
 
 @pytest.fixture
+def examples():
+    return fabricated_examples()
+
+
+@pytest.fixture(scope="session")
 def fabricate_run():
     return fabricated_run

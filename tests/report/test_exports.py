@@ -6,6 +6,7 @@ FILE = {
     "quantize": "dynamic",
     "bytes": 66_560,
     "latency_ms": 0.1234,
+    "latency_spread_ms": [0.1, 0.15],
     "accuracy": 0.625,
     "keras_accuracy": 0.63,
     "top1_agreement": 0.995,
@@ -16,7 +17,7 @@ FILE = {
 }
 RUNGS = (
     {"level": "float32", "bytes": 170_000, "reason": None},
-    {"level": "dynamic", "bytes": 60_000, "reason": None},
+    {"level": "dynamic", "bytes": 60_000, "reason": None, "latency_ms": 0.08},
     {"level": "mixed", "bytes": None, "reason": "ValueError: a | b"},
     {"level": "mixed4", "bytes": 50_000, "reason": "loses 0.0100 of accuracy, more than 0.005"},
 )
@@ -27,7 +28,14 @@ SEEN = {
     "latency_ms": 0.1,
 }
 EXPORTS = [
-    {**FILE, "quantize": "float32", "accuracy": None, "test_top1_agreement": None, "ladder": ()},
+    {
+        **FILE,
+        "quantize": "float32",
+        "latency_spread_ms": None,
+        "accuracy": None,
+        "test_top1_agreement": None,
+        "ladder": (),
+    },
     {**FILE, "ladder": tuple({**SEEN, **rung} for rung in RUNGS)},
 ]
 
@@ -56,20 +64,21 @@ def test_text_shows_files_levels_and_why_one_was_not_taken(monkeypatch):
 
 def test_what_is_not_known_is_a_dash():
     first, second = files(EXPORTS).rows
-    assert first[4] == first[8] == "-" and "-" not in second
+    assert first[4] == first[5] == first[9] == "-" and second[4] == "0.100 to 0.150"
+    assert "-" not in second
     assert second[-1] == "0.610"
 
 
 def test_markdown_shows_the_same():
     (tried,) = levels(EXPORTS)
-    assert "| dynamic | 58.6 | 0.100 | 0.620 | 98.0% | 0.02 | taken |" in tried.to_markdown()
+    assert "| dynamic | 58.6 | 0.80 | 0.620 | 98.0% | 0.02 | taken |" in tried.to_markdown()
     assert "can't be made: ValueError: a \\| b |" in tried.to_markdown()
 
 
 def test_exports_of_numbers_are_not_called_accurate():
     exports = [export | {"task": "regression", "ladder": ()} for export in EXPORTS]
     columns = files(exports).columns
-    assert columns[4:] == (
+    assert columns[5:] == (
         "R2",
         "in Keras",
         "largest difference in standard deviations",

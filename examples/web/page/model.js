@@ -179,7 +179,8 @@ export class Model {
     const rows = this.names.map((name, i) => ({ name, figure: figures[i], isGiven: false }));
     if (this.kind !== "values") rows.sort((a, b) => b.figure - a.figure);
     rows.forEach((row, place) => {
-      row.isGiven = this.kind === "labels" ? row.figure > threshold : place === 0;
+      const isBest = this.kind !== "values" && place === 0;
+      row.isGiven = this.kind === "labels" ? row.figure > threshold : isBest;
     });
     return this.kind === "matches" ? rows.slice(0, MAX_MATCHES) : rows;
   }

@@ -35,6 +35,5 @@ function ofLabels(rows, threshold) {
   if (!near.length) return `${said}It is fairly sure of each label.`;
   const names = near.slice(0, LISTED).map(({ name }) => name);
   const more = near.length > LISTED ? ` and ${near.length - LISTED} more` : "";
-  const percent = `${Math.round(100 * threshold)}%`;
-  return `${said}It is NOT sure about ${names.join(", ")}${more}: near ${percent}.`;
+  return `${said}It is NOT sure about ${names.join(", ")}${more}: probability near ${threshold}.`;
 }

@@ -33,9 +33,10 @@ export function showAbout({ image, text, kind, names, numBytes, credits }) {
   document.title = `${title} ${KINDS[kind].title}`;
   find("title").textContent = document.title;
   const size = count(Math.ceil(numBytes / 1024), "KiB", "KiB");
-  const facts = [count(names.length, ...KINDS[kind].names), size, ...credits].join(", ");
+  const facts = `${count(names.length, ...KINDS[kind].names)}, ${size}`;
   find("about").textContent =
     `${facts}. The model runs in this browser: what you give it stays on this device.`;
+  find("credits").textContent = credits.length ? `The model: ${credits.join(", ")}.` : "";
   find("picture").hidden = !image;
   find("text").hidden = !text;
   find("main").hidden = false;
@@ -146,7 +147,10 @@ export function showAnswer(answer, model) {
     return;
   }
   const { rows, milliseconds, numCalls } = answer;
-  first.replaceChildren(element("strong", inShort(rows, model.kind)));
+  // Of several numbers the list says it to the eye.
+  const isListed = model.kind === "values" && rows.length > 1;
+  const short = inShort(rows, model.kind);
+  first.replaceChildren(isListed ? element("span", short, "unseen") : element("strong", short));
   find("rows").replaceChildren(...rows.map((row) => rowElement(row, model.kind)));
   find("more").hidden = rows.length <= FEW;
   showSome();
@@ -163,7 +167,8 @@ function invitation({ image, text }) {
 /** The answer in one line. */
 function inShort(rows, kind) {
   const figure = ({ figure }) => KINDS[kind].figure(figure);
-  if (kind === "values") return rows.slice(0, FEW).map(figure).join(" · ");
+  if (kind === "values" && rows.length === 1) return figure(rows[0]);
+  if (kind === "values") return rows.map((row) => `${row.name}: ${figure(row)}`).join("; ");
   const given = rows.filter(({ isGiven }) => isGiven).map(({ name }) => name);
   return given.join(", ") || "None of the labels";
 }

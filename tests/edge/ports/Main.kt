@@ -19,7 +19,20 @@ fun main() {
                 "bytes" -> hex(utf8Bytes(text(arguments[1]), arguments[0].toInt()))
                 "file" -> ModelFile.read(File(arguments[0]).readBytes()).let {
                     hex(it.labels.joinToString("\n")) + " " +
-                        hex(it.vocabulary?.joinToString("\n") ?: "none")
+                        hex(it.vocabulary?.joinToString("\n") ?: "none") + " " +
+                        hex("${it.output} ${it.threshold ?: "-"} ${it.temperature ?: "-"}")
+                }
+                "predict" -> ModelFile.read(File(arguments[0]).readBytes()).let {
+                    val answer = Prediction.of(it, floats(arguments[1]))
+                    val names = listOf(answer.label) + answer.probabilities.keys.toList()
+                    (names + answer.given + answer.isCalibrated.toString())
+                        .joinToString(" ") { name -> hex(name) }
+                }
+                "search" -> {
+                    val index = Index()
+                    arguments.drop(2).forEachIndexed { i, one -> index.add("item$i", floats(one)) }
+                    index.search(floats(arguments[1]), arguments[0].toInt())
+                        .joinToString(" ") { "${it.item} ${it.score}" }
                 }
                 "pixels" -> {
                     val (width, height, newWidth, newHeight) = arguments.take(4).map { it.toInt() }
@@ -43,6 +56,8 @@ fun main() {
         println(answer)
     }
 }
+
+private fun floats(text: String) = text.split(",").map { it.toFloat() }.toFloatArray()
 
 /** Reads UTF-16 in hexadecimal digits; `-` is empty. */
 private fun text(hex: String) =

@@ -17,6 +17,8 @@ func hex(_ bytes: [UInt8]) -> String {
         decoding: bytes.flatMap { [digits[Int($0) / 16], digits[Int($0) % 16]] }, as: UTF8.self)
 }
 
+func floats(_ text: String) -> [Float] { text.split(separator: ",").map { Float(String($0))! } }
+
 func hex(_ text: String) -> String { hex(Array(text.utf8)) }
 
 func string(_ codePoints: [UInt32]) -> String {
@@ -43,8 +45,24 @@ func answer(_ command: String, _ arguments: [String]) throws -> String {
     case "file":
         let content = try Data(contentsOf: URL(fileURLWithPath: arguments[0]))
         let file = try ModelFile(content: content)
+        let threshold = file.threshold.map { "\($0)" } ?? "-"
+        let temperature = file.temperature.map { "\($0)" } ?? "-"
         return hex(file.labels.joined(separator: "\n")) + " "
-            + hex(file.vocabulary?.joined(separator: "\n") ?? "none")
+            + hex(file.vocabulary?.joined(separator: "\n") ?? "none") + " "
+            + hex("\(file.output) \(threshold) \(temperature)")
+    case "predict":
+        let content = try Data(contentsOf: URL(fileURLWithPath: arguments[0]))
+        let answer = Prediction(
+            file: try ModelFile(content: content), outputs: floats(arguments[1]))
+        let names = [answer.label] + answer.probabilities.map { $0.label } + answer.given
+        return (names + ["\(answer.isCalibrated)"]).map { hex($0) }.joined(separator: " ")
+    case "search":
+        var index = EmbeddingIndex()
+        for (place, one) in arguments.dropFirst(2).enumerated() {
+            try index.add("item\(place)", embedding: floats(one))
+        }
+        return try index.search(floats(arguments[1]), top: Int(arguments[0])!)
+            .map { "\($0.item) \($0.score)" }.joined(separator: " ")
     case "pixels":
         let content = try Data(contentsOf: URL(fileURLWithPath: arguments[4]))
         let sizes = arguments[..<4].map { Int($0)! }

@@ -5,11 +5,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-from make_page import write_web_page
+from make_page import _LITERT_FILES, write_web_page
 from PIL import Image
 
+from mmkd_tf.edge import Encoder, Index
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
 from mmkd_tf.export.text_bytes import text_reader
@@ -67,6 +69,44 @@ def page(driver, model_files, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def search_page(page, tower_files, tmp_path_factory):
+    """The folder of a page that finds texts by pictures."""
+    folder = tmp_path_factory.mktemp("search") / "page"
+    litert = tmp_path_factory.mktemp("litert") / "core"
+    (litert / "dist").mkdir(parents=True)
+    (litert / "wasm").mkdir()
+    for name in _LITERT_FILES:
+        shutil.copyfile(page / "litert" / Path(name).name, litert / name)
+    helper = litert / "node_modules" / "@litertjs" / "wasm-utils" / "dist"
+    helper.mkdir(parents=True)
+    shutil.copyfile(page / "litert" / "wasm-utils.js", helper / "index.js")
+    return write_web_page(tower_files["image"], folder, litert=litert).parent
+
+
+@pytest.fixture(scope="session")
+def tower_files(model, modalities, examples, tmp_path_factory):
+    """A file for pictures and one for texts, of embeddings, and texts to find beside them."""
+    folder, files = tmp_path_factory.mktemp("towers"), {}
+    for name, modality in modalities.items():
+        tensor = model.input[name]
+        x = keras.ops.cast(keras.ops.reshape(tensor, [-1, int(np.prod(tensor.shape[1:]))]), float)
+        x = keras.layers.Dense(8, kernel_initializer=keras.initializers.GlorotUniform(3))(x)
+        x *= keras.ops.rsqrt(keras.ops.sum(x * x, axis=1, keepdims=True) + 1e-9)
+        one = keras.Model({name: tensor}, x)
+        content = convert(one, {name: examples[name]}, task="retrieval")
+        files[name] = folder / f"student_{name}.tflite"
+        described = add_metadata(
+            content, name="m", class_names=[], modalities={name: modality}, task="retrieval"
+        )
+        files[name].write_bytes(described)
+    texts = [f"word{number}" for number in range(12)]
+    index = Index()
+    index.add(texts, Encoder(files["text"]).encode(texts))
+    index.save(folder / "student_texts.npz")
+    return files
+
+
+@pytest.fixture(scope="session")
 def model_files(model, class_names, modalities, examples, tmp_path_factory):
     """The same model in all forms that an exported file may have, and faulty ones."""
     folder = tmp_path_factory.mktemp("models")
@@ -80,6 +120,9 @@ def model_files(model, class_names, modalities, examples, tmp_path_factory):
         "two": ({"batch_size": 2}, words),
         "any": ({"batch_size": None}, words),
         "wordless": ({}, {"modalities": wordless}),
+        "sure": ({}, words | {"temperature": 1.5}),
+        "labels": ({"task": "multi_label"}, words | {"task": "multi_label", "temperature": 1.5}),
+        "values": ({"task": "regression"}, words | {"task": "regression"}),
     }
     files = {}
     for name, (options, words) in forms.items():

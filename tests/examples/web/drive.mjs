@@ -3,7 +3,8 @@
  *
  * node drive.mjs TASKS.json, with {chromium, url, visits: [{model, without, examples, script}]}.
  * `model` is the path of a file in place of the page's own, `without` what the browser shall lack; an
- * example is {image: a path, text: a string, dropped: how the picture comes}; all are optional.
+ * example is {image: a path, text: a string, dropped: whether the picture is dropped, sample: the
+ * number of a sample picture, from 1, camera: whether a picture is taken}; all are optional.
  * Prints a JSON list: for each visit {title, about, failure, requests, violations, answers, script}.
  */
 
@@ -12,6 +13,8 @@ import { basename } from "node:path";
 import { chromium } from "playwright-core";
 
 const QUIET = [
+  "--use-fake-device-for-media-stream", // a camera that sees a green picture
+  "--use-fake-ui-for-media-stream",
   "--disable-gpu",
   "--disable-quic",
   "--no-first-run",
@@ -50,7 +53,7 @@ async function visit(browser, url, { model, without, examples = [], script }) {
   const answers = [];
   for (const example of examples) answers.push(await ask(page, example));
   const seen = { title: await page.title() };
-  for (const id of ["about", "failure"]) seen[id] = await page.textContent(`#${id}`);
+  for (const id of ["about", "credits", "failure"]) seen[id] = await page.textContent(`#${id}`);
   // Of the page alone: what a test's own script asks for comes later.
   Object.assign(seen, { requests: [...requests], violations: [...violations], answers });
   if (script) seen.script = await page.evaluate(script);
@@ -70,9 +73,18 @@ async function drop(page, path) {
 }
 
 /** Gives the page one example and reads off what it shows. */
-async function ask(page, { image, text = "", dropped = false }) {
+async function ask(page, { image, text = "", dropped, sample, camera }) {
   if (await page.isVisible("#remove")) await page.click("#remove");
-  if (await page.isEnabled("#words-field")) await page.fill("#words-field", text);
+  if (await page.isVisible("#words-field") && await page.isEnabled("#words-field")) {
+    await page.fill("#words-field", text);
+  }
+  if (sample) await page.click(`#sample-list button:nth-child(${sample})`);
+  if (camera) {
+    await page.click("#camera");
+    await page.waitForFunction(() => document.getElementById("video").videoWidth > 0);
+    await page.click("#shoot");
+  }
+  if (sample || camera) await page.waitForSelector("#preview:not([hidden])");
   if (image && dropped) await drop(page, image);
   else if (image) await page.setInputFiles("#file", image);
   await page.waitForSelector("#answer[aria-busy=false]");
@@ -82,12 +94,17 @@ async function ask(page, { image, text = "", dropped = false }) {
     const seesPicture = !find("preview").hidden;
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return {
-      probabilities: Object.fromEntries(
-        [...document.querySelectorAll("#classes li")].map((row) => [
-          row.querySelector(".name").textContent,
+      figures: Object.fromEntries(
+        [...document.querySelectorAll("#rows li")].map((row) => [
+          row.querySelector(".name").firstChild.textContent,
           Number(row.querySelector("data").value),
         ]),
       ),
+      given: [...document.querySelectorAll("#rows .given .name")].map(
+        ({ firstChild }) => firstChild.textContent,
+      ),
+      remark: find("remark").textContent,
+      cameraIsOpen: find("video").srcObject !== null,
       first: find("first").textContent,
       time: find("time").textContent,
       note: find("note").textContent,

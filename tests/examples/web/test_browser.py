@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmkd_tf.edge import Classifier
+from mmkd_tf.edge import Classifier, Regressor, Retriever
 from mmkd_tf.edge.picture import read_picture
 from mmkd_tf.edge.tokenizer import Tokenizer
 
@@ -46,6 +46,21 @@ class SilentHandler(SimpleHTTPRequestHandler):
         pass
 
 
+def visit_all(chromium, driver, folder, visits):
+    """Runs the browser once: what each visit to the page in a folder saw."""
+    with ThreadingHTTPServer(("localhost", 0), partial(SilentHandler, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://localhost:{server.server_port}/"
+        tasks = {"chromium": chromium, "url": url, "visits": list(visits.values())}
+        (driver / "tasks.json").write_text(json.dumps(tasks))
+        command = ["node", "drive.mjs", "tasks.json"]
+        done = subprocess.run(command, cwd=driver, capture_output=True, text=True, timeout=300)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    results = zip(visits.items(), json.loads(done.stdout), strict=True)
+    return {name: {"url": url, **visit, **result} for (name, visit), result in results}
+
+
 @pytest.fixture(scope="module")
 def seen(chromium, driver, page, model_files, pictures, tmp_path_factory):
     """What a person sees on several visits: one run of the browser for all tests."""
@@ -65,42 +80,85 @@ def seen(chromium, driver, page, model_files, pictures, tmp_path_factory):
         "absent": {"model": "absent"},
     }
     visits |= {name: {"model": name, "examples": few} for name in ("bytes", "two")}
+    visits |= {n: {"model": n, "examples": few[::2]} for n in ("sure", "labels", "values")}
+    visits["tried"] = {"examples": [{"sample": 1}, {"camera": True}, {"text": "red"}]}
     visits |= {name: {"model": name} for name in ("any", "cut", "damaged", "text")}
     for visit in visits.values():
         if "model" in visit:
             visit["model"] = str(model_files.get(visit["model"], "absent"))
-    with ThreadingHTTPServer(("localhost", 0), partial(SilentHandler, directory=page)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://localhost:{server.server_port}/"
-        tasks = {"chromium": chromium, "url": url, "visits": list(visits.values())}
-        (driver / "tasks.json").write_text(json.dumps(tasks))
-        command = ["node", "drive.mjs", "tasks.json"]
-        done = subprocess.run(command, cwd=driver, capture_output=True, text=True, timeout=300)
-        server.shutdown()
-    assert done.returncode == 0, done.stderr
-    results = zip(visits.items(), json.loads(done.stdout), strict=True)
-    return {name: {"url": url, **visit, **result} for (name, visit), result in results}
+    return visit_all(chromium, driver, page, visits)
 
 
 def pairs(visit):
     return zip(visit["examples"], visit["answers"], strict=True)
 
 
-@pytest.mark.parametrize("name", ["one", "compat", "bytes", "two", "wordless"])
+@pytest.mark.parametrize("name", ["one", "compat", "bytes", "two", "wordless", "sure"])
 def test_answers_as_python_does(seen, name, model_files):
     classifier = Classifier(model_files.get(name, model_files["one"]))
     found, wanted = [], []
     for example, answer in pairs(seen[name]):
-        if not answer["probabilities"]:
+        if not answer["figures"]:
             continue
         expected = classifier.predict(image=example.get("image"), text=example.get("text"))
-        assert answer["first"] == expected.label
+        assert answer["first"] == expected.label and answer["given"] == [expected.label]
+        assert answer["remark"] == classifier.remarks(expected)[0]
         assert float(re.match(r"([\d.]+) ms a call", answer["time"]).group(1)) > 0
-        found.append([answer["probabilities"][label] for label in classifier.class_names])
+        found.append([answer["figures"][label] for label in classifier.class_names])
         wanted.append([expected.probabilities[label] for label in classifier.class_names])
-    assert len(found) == {"one": 30, "wordless": 2}.get(name, 7)
+    assert len(found) == {"one": 30, "wordless": 2, "sure": 4}.get(name, 7)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
     assert name == "wordless" or np.ptp(wanted, axis=0).max() > 0.05  # or all would be equal
+
+
+def test_gives_labels_as_python_does(seen, model_files):
+    classifier = Classifier(model_files["labels"])
+    given = set()
+    for example, answer in pairs(seen["labels"]):
+        expected = classifier.predict(image=example.get("image"), text=example.get("text"))
+        assert answer["figures"] == pytest.approx(expected.probabilities, abs=1e-3)
+        assert tuple(answer["given"]) == expected.labels
+        assert answer["first"] == (", ".join(expected.labels) or "None of the labels")
+        assert answer["remark"] == classifier.remarks(expected)[0]
+        given.add(expected.labels)
+    assert len(given) > 1
+    assert seen["labels"]["title"] == "Picture and text labels"
+    assert seen["labels"]["about"].startswith("3 labels, ")
+
+
+def test_estimates_numbers_as_python_does(seen, model_files):
+    regressor = Regressor(model_files["values"])
+    for example, answer in pairs(seen["values"]):
+        expected = regressor.predict(image=example.get("image"), text=example.get("text"))
+        assert list(answer["figures"]) == regressor.target_names
+        assert answer["figures"] == pytest.approx(expected, abs=1e-2)
+        assert answer["remark"] == "" and answer["first"].startswith(f"{next(iter(expected))}: ")
+    assert seen["values"]["about"].startswith("3 numbers, ")
+
+
+def test_finds_candidates_as_python_does(chromium, driver, search_page, pictures, tower_files):
+    retriever = Retriever(tower_files["image"].parent)
+    examples = [{"image": str(path)} for path in pictures[:4]]
+    seen = visit_all(chromium, driver, search_page, {"search": {"examples": examples}})["search"]
+    assert seen["title"] == "Picture search" and seen["about"].startswith("12 candidates, ")
+    for example, answer in pairs(seen):
+        expected = {match.item: match.score for match in retriever.find(**example)}
+        assert list(answer["figures"].values()) == pytest.approx(list(expected.values()), abs=1e-2)
+        assert answer["first"] == next(iter(answer["figures"])) and len(answer["figures"]) == 10
+        assert (
+            max(abs(answer["figures"][item] - expected[item]) for item in answer["figures"]) < 1e-2
+        )
+    assert not seen["violations"] and not seen["failure"]
+
+
+def test_sample_pictures_and_the_camera_are_asked_about(seen):
+    sample, taken, text = seen["tried"]["answers"]
+    assert sample["pixels"] and taken["pixels"] and text["pixels"] is None
+    assert sample["pixels"] != taken["pixels"]
+    green = np.reshape(taken["pixels"], [-1, 3]).mean(axis=0)
+    assert green[1] > green[0] + 50 and green[1] > green[2] + 50
+    for answer in (sample, taken):
+        assert answer["figures"] and not answer["problem"] and not answer["cameraIsOpen"]
 
 
 def test_sees_pictures_as_python_does(seen, pictures):
@@ -138,7 +196,7 @@ def test_asks_nothing_of_other_machines(seen):
     for visit in seen.values():
         assert visit["requests"]
         assert all(url.startswith((visit["url"], "blob:", "data:")) for url in visit["requests"])
-    for name in ("one", "compat", "bytes", "two", "wordless"):
+    for name in ("one", "compat", "bytes", "two", "wordless", "tried", "labels", "values"):
         assert not seen[name]["violations"]
     wasm = {Path(url).name for url in seen["compat"]["requests"] if url.endswith(".wasm")}
     assert wasm == {"litert_wasm_compat_internal.wasm"}
@@ -149,13 +207,14 @@ def test_says_what_to_do(seen):
     first, *_, empty, notes, wordless = seen["one"]["answers"]
     assert seen["one"]["title"] == "Picture and text classifier"
     assert seen["one"]["failure"] == ""
-    assert re.match(r"3 classes, \d+ KiB, Ann, Apache-2.0. The model", seen["one"]["about"])
+    assert re.match(r"3 classes, \d+ KiB. The model runs in this", seen["one"]["about"])
+    assert seen["one"]["credits"] == "The model: Ann, Apache-2.0."
     assert first["first"] == "Give a picture, a text or both."
     assert "“empty.png” is empty" in empty["problem"]
     assert "“notes.png” is no picture" in notes["problem"]
     assert wordless["note"] == "This text has no words."
     for answer in (first, empty, notes, wordless):
-        assert not answer["probabilities"]
+        assert not answer["figures"]
     assert "no WebAssembly" in seen["old"]["failure"]
     assert "cut off, damaged" in seen["cut"]["failure"]
     assert "checksum" in seen["damaged"]["failure"]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import keras
 import make_page as web
+import numpy as np
 import pytest
 import typer
 from make_page import tokenizer_rules, write_web_page
+from PIL import Image as Picture
 from typer.testing import CliRunner
 
+from mmkd_tf.edge import Index
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
 from mmkd_tf.modalities.image import Image
@@ -53,6 +56,7 @@ def test_writes_all_that_the_page_loads(model_file, litert, tmp_path):
     files = {str(p.relative_to(page.parent)) for p in page.parent.rglob("*") if p.is_file()}
     sources = {p.name for p in Path(web.__file__).with_name("page").iterdir()}
     expected = sources - {"package.json", "package-lock.json"} | {"model.tflite", "rules.json"}
+    expected |= {"samples.json", *(f"samples/{number}.png" for number in range(1, 7))}
     expected |= {f"litert/{Path(name).name}" for name in web._LITERT_FILES}
     assert files == expected | {"litert/wasm-utils.js"}
     assert (page.parent / "model.tflite").read_bytes() == model_file.read_bytes()
@@ -152,13 +156,48 @@ def test_refuses_files_for_any_number_of_examples(make_file, litert, tmp_path):
     assert not (tmp_path / "page").exists()
 
 
-def test_models_of_other_tasks_are_refused(model, class_names, examples, tmp_path):
-    content = convert(model, examples, task="multi_label")
-    path = tmp_path / "student.tflite"
-    path.write_bytes(add_metadata(content, name="m", class_names=class_names, task="multi_label"))
-    with pytest.raises(ValueError, match="one of the task single_label.*of multi_label"):
-        write_web_page(path, tmp_path / "page")
-    assert not (tmp_path / "page").exists()
+def test_models_of_embeddings_bring_what_they_find(tower_files, litert, tmp_path):
+    page = write_web_page(tower_files["image"], tmp_path / "page", litert=litert).parent
+    items = json.loads((page / "candidates.json").read_text())
+    assert items == [f"word{number}" for number in range(12)]
+    values = np.fromfile(page / "candidates.bin", "<f4").reshape(12, 8)
+    np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-6)
+    # Texts find pictures, which are not beside them; nor is another width of use.
+    with pytest.raises(ValueError, match="`candidates`: a file of what is found.*Received: none"):
+        write_web_page(tower_files["text"], tmp_path / "other", litert=litert)
+    narrow = Index()
+    narrow.add(["cup.jpg"], np.ones([1, 4]))
+    narrow.save(tmp_path / "narrow.npz")
+    with pytest.raises(ValueError, match="embeddings of width 8.*Received: width 4"):
+        write_web_page(
+            tower_files["text"],
+            tmp_path / "other",
+            litert=litert,
+            candidates=tmp_path / "narrow.npz",
+        )
+    assert not (tmp_path / "other").exists()
+
+
+def test_other_models_find_nothing(model_file, litert, tmp_path):
+    with pytest.raises(ValueError, match="`candidates`: nothing, since this model gives no embed"):
+        write_web_page(model_file, tmp_path / "page", litert=litert, candidates=tmp_path / "a.npz")
+
+
+def test_pictures_of_a_folder_are_made_small_and_named(model_file, litert, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="`samples`: a folder of pictures.*which has none"):
+        write_web_page(model_file, tmp_path / "page", litert=litert, samples=folder)
+    Picture.new("RGB", (400, 100), "red").save(folder / "red_cup.jpg")
+    (folder / "credit.txt").write_text("Pictures: Ann, CC0.\n")
+    page = write_web_page(model_file, tmp_path / "page", litert=litert, samples=folder).parent
+    found = json.loads((page / "samples.json").read_text())
+    assert found["pictures"] == [{"file": "samples/1.png", "name": "red cup"}]
+    assert found["credit"] == "Pictures: Ann, CC0."
+    assert Picture.open(page / "samples" / "1.png").size == (160, 40)
+    (folder / "broken.png").write_text("no picture")
+    with pytest.raises(ValueError, match="broken.png', which can't be read"):
+        write_web_page(model_file, tmp_path / "page", litert=litert, samples=folder)
 
 
 def test_models_of_other_inputs_are_refused(class_names, examples, litert, tmp_path):
