@@ -128,10 +128,9 @@ def calibration(results: Mapping) -> str:
     if not found:
         return ""
     return (
-        f"The files divide logits by {found['temperature']:.2f}, found on the "
-        f"{found['num_examples']:,} validation examples, so that a probability can be taken at its "
-        f"word: the calibration error on test is {found['error_after']:.3f}, without it "
-        f"{found['error_before']:.3f}."
+        f"The files divide logits by {found['temperature']:.2f}, which makes probabilities as sure "
+        f"as they are right on the {found['num_examples']:,} validation examples; on test the "
+        f"calibration error is {found['error_after']:.3f}, without it {found['error_before']:.3f}."
     )
 
 
