@@ -6,13 +6,14 @@ import shlex
 import numpy as np
 import pytest
 
-from mmkd_tf.config import make_config, parse_settings
+from mmkd_tf.config import make_config
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.run_tables import outputs as outputs_table
 from mmkd_tf.report.sentences import can_help, command, task_of, taught, teacher_comparison
 from mmkd_tf.report.summary import summary
 from mmkd_tf.report.tables import figure
+from mmkd_tf.setting_names import parse_settings
 from mmkd_tf.tasks import TASKS
 
 
