@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from mmkd_tf.data.batches import training_batches as training_batches
     from mmkd_tf.data.dataset import Dataset as Dataset
     from mmkd_tf.data.dataset import for_student as for_student
+    from mmkd_tf.data.folders import from_folder as from_folder
     from mmkd_tf.data.options import DatasetOptions as DatasetOptions
+    from mmkd_tf.data.records import from_hugging_face as from_hugging_face
+    from mmkd_tf.data.records import from_tf_data as from_tf_data
     from mmkd_tf.data.table import from_table as from_table
     from mmkd_tf.data.tfds import from_tfds as from_tfds
     from mmkd_tf.distill.distiller import Distiller as Distiller

@@ -11,6 +11,7 @@ from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
 from mmkd_tf.commands.errors import errors_for_people, is_full_disk
+from mmkd_tf.commands.export import export
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
@@ -334,88 +335,7 @@ def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str,
     return {match.item: match.score for match in found}
 
 
-@app.command()
-def export(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    output: Annotated[Path, Flag(help="Where the files go; they replace those of that name.")],
-    model: Annotated[
-        str, Flag(help="Which model of the run: student, student_alone or teacher.")
-    ] = "student",
-    quantize: Annotated[
-        str,
-        Flag(help="Of the small file: auto, float32, float16, dynamic, dynamic4, mixed, mixed4."),
-    ] = "auto",
-    text_input: Annotated[
-        str | None, Flag(help="ids or bytes; by default what the run's settings say.")
-    ] = None,
-    batch_size: Annotated[
-        int, Flag(help="Examples that a TFLite file takes at a time; 0 for any number.")
-    ] = 1,
-) -> None:
-    """Export a model of a run again: SavedModel, TFLite, a small TFLite."""
-    quiet_tensorflow()
-    with errors_for_people():
-        _check_export_flags(output, quantize, batch_size)
-        from mmkd_tf.config import make_config
-        from mmkd_tf.export.export_all import export_all
-        from mmkd_tf.report.progress import Reporter
-        from mmkd_tf.report.summary import exports_text
-        from mmkd_tf.run import export_settings, export_temperature, load_finished
-        from mmkd_tf.setting_names import grouped
-
-        config, loaded, dataset = load_finished(folder, model)
-        if text_input is not None:
-            config = make_config(grouped(config.model_dump(), {"export.text_input": text_input}))
-        is_student = model.startswith("student")
-        settings = export_settings(config, dataset) if is_student else config.export
-        options: dict[str, Any] = {"quantize": quantize, "batch_size": batch_size or None}
-        options["temperature"] = export_temperature(model, loaded, dataset, config)
-        reporter = Reporter()
-        with reporter.stage(f"Exporting the model {model}", lambda seconds: None):
-            made = export_all(loaded, dataset, settings, output, name=model, **options)
-        typer.echo(exports_text(made))
-        typer.echo(f"Files: {output}")
-
-
-@app.command()
-def report(
-    folders: Annotated[
-        list[Path], typer.Argument(help="The folder of a run; several to compare.", metavar="DIR")
-    ],
-    output: Annotated[
-        Path | None, Flag(help="Of several, the page; by default comparison.html.")
-    ] = None,
-) -> None:
-    """Make the report of a run again, or a page that compares runs."""
-    quiet_tensorflow()
-    with errors_for_people():
-        from mmkd_tf.run_report import RUNS_FILE, report_again, report_runs
-
-        if len(folders) == 1 and output is not None:
-            raise ValueError("`--output`: only of several runs; one run's page is in its folder.")
-        if len(folders) == 1:
-            page = report_again(folders[0])
-        else:
-            page = report_runs(folders, output or Path(RUNS_FILE))
-    typer.echo(f"Page: {page}")
-
-
-def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
-    """Finds mistakes before the work; lists them all."""
-    from mmkd_tf.export.tflite import AUTO, LEVELS
-
-    levels = (AUTO, *LEVELS)
-    problems = []
-    if quantize not in levels:
-        problems.append(f"`--quantize`: one of {', '.join(levels)}. Received: {quantize}.")
-    if batch_size < 0:
-        problems.append(f"`--batch-size`: 1 or more, 0 for any number. Received: {batch_size}.")
-    if output.exists() and not output.is_dir():
-        problems.append(f"`--output`: a folder, to make or to write into. Received: {output}.")
-    if problems:
-        raise ValueError("\n".join(problems))
-
-
+app.command()(export)
 app.command()(evaluate)
 app.command("settings")(settings_command)
 app.command("tune")(tune_command)

@@ -54,7 +54,7 @@ FusionName = Literal[
 # What a first look takes in place of the defaults: less of what takes long.
 FAST = {
     "teacher.folds": 3,
-    "training.epochs": 6,
+    "training.epochs": 4,
     # One view of the pictures, so that the blocks that are held run over them once.
     "training.augment": False,
     "robustness": False,

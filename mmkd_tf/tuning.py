@@ -76,12 +76,12 @@ def tune(
     )
     own = dict(flat(config.model_dump()))
     space = _space(config, own)
-    if not study.trials:
-        study.enqueue_trial({name: own[name] for name in space})
 
     def finished() -> list:
         return [trial for trial in study.trials if trial.value is not None]
 
+    if not finished():  # also where the first trial was interrupted
+        study.enqueue_trial({name: own[name] for name in space})
     while len(finished()) < trials:
         # By the number, so that a search that goes on does not draw again what it drew.
         study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))

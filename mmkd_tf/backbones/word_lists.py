@@ -5,10 +5,16 @@ everyday word is none of its pieces as a whole. The encoder still says something
 """
 
 import functools
+import hashlib
 import heapq
 from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
 
 from spellchecker import SpellChecker
+
+from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.whole_file import whole_file
 
 LEAST_SHARE = 0.1  # of the words, that a language must explain beyond those before it
 MOST_LANGUAGES = 3
@@ -52,6 +58,29 @@ def in_turn(lists: Sequence[Sequence[str]]) -> list[str]:
 
 @functools.cache
 def _by_frequency(language: str) -> tuple[str, ...]:
+    """The words of a language; to sort them takes a second, so they are kept for later runs."""
+    name = f"{language}-{version('pyspellchecker')}-{MOST_WORDS}.txt"
+    file = cache_folder() / "words" / name
+    if (kept := _read(file)) is not None:
+        return kept
     counts = SpellChecker(language=language, distance=1).word_frequency.dictionary
     words = (word for word in counts if word.isalpha())
-    return tuple(heapq.nsmallest(MOST_WORDS, words, key=lambda word: (-counts[word], word)))
+    found = heapq.nsmallest(MOST_WORDS, words, key=lambda word: (-counts[word], word))
+    text = "\n".join(found)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as unfinished:
+        unfinished.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8", newline="\n")
+    return tuple(found)
+
+
+def _read(file: Path) -> tuple[str, ...] | None:
+    """The words of a file that is there and whole."""
+    try:
+        checksum, _, text = file.read_text(encoding="utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return tuple(text.split("\n")) if checksum == _checksum(text) else None
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -43,7 +43,8 @@ class Answers:
         self.outputs: dict[int, dict[str, float]] = {}
         self.given: dict[int, Sequence[str]] = {}
         self.problems: dict[int, str] = dict(table.broken)
-        model = Regressor(path) if file.output == "values" else Classifier(path)
+        regressor = Regressor(path) if file.output == "values" else None
+        classifier = Classifier(path) if regressor is None else None
         kinds = {name: file.inputs[name].get("kind", name) for name in columns}
         for index in each(range(len(table)), "rows answered", len(table)):
             if index in self.problems:
@@ -53,15 +54,13 @@ class Answers:
                     name: _value(table.columns[column][index], kinds[name], table.folder)
                     for name, column in columns.items()
                 }
-                answer = model.predict(**row)
+                if regressor is not None:
+                    self.outputs[index] = regressor.predict(**row)
+                elif classifier is not None:
+                    answer = classifier.predict(**row)
+                    self.outputs[index], self.given[index] = answer.probabilities, answer.labels
             except (ValueError, TypeError, OSError) as error:
                 self.problems[index] = str(error).splitlines()[0]
-                continue
-            if isinstance(answer, dict):
-                self.outputs[index] = answer
-            else:
-                self.outputs[index] = answer.probabilities
-                self.given[index] = answer.labels
 
     def check(self, *, skip_bad_rows: bool) -> None:
         """Lists the rows that have no answer, unless they are to be skipped and are not all."""

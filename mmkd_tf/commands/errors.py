@@ -65,6 +65,8 @@ def errors_for_people():
     def show_warning(message, *_args, **_kwargs):
         typer.echo(f"Note: {for_command_line(str(message))}", err=True)
 
+    # Of native code errors alone, also where TensorFlow is not needed.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = show_warning
     # The notes on a Dataset are shown with it.
     warnings.filterwarnings("ignore", module=r"mmkd_tf\.(data|run)")

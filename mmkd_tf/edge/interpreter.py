@@ -1,6 +1,8 @@
 """Runs the tensors of examples through a TFLite file, with inputs bound by name."""
 
+import os
 from collections.abc import Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -9,6 +11,27 @@ import numpy as np
 SIGNATURE = "serving_default"
 OUTPUTS = ("probabilities", "values", "embedding")  # what an output may be called
 ANY_SIZE = -1
+
+
+@contextmanager
+def _without_native_lines():
+    """Keeps out what C++ says when a model is opened, where TensorFlow's level asks for that."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
+        yield
+        return
+    try:
+        stderr = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 class TensorRunner:
@@ -40,8 +63,9 @@ class TensorRunner:
                 "Running a .tflite file needs the LiteRT interpreter: pip install ai-edge-litert"
             ) from error
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
-            self._interpreter.allocate_tensors()
+            with _without_native_lines():
+                self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(
                 "`content`: a TFLite model of builtin operators. Received: one that this "

@@ -124,7 +124,8 @@ def page_axes(width: float = 3.3, height: float = 2.2) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(color=PAGE_COLOURS["quiet"], fontsize=9)
-    axes.tick_params(color=PAGE_COLOURS["line"], labelcolor=PAGE_COLOURS["ink"], labelsize=9)
+    axes.tick_params(which="both", labelsize=9, color=PAGE_COLOURS["line"])
+    axes.tick_params(which="both", labelcolor=PAGE_COLOURS["ink"])
     axes.grid(axis="y", color=PAGE_COLOURS["line"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

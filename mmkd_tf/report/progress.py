@@ -31,6 +31,7 @@ class Reporter:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             TextColumn("{task.fields[figures]}"),
             console=self.console,
             transient=True,

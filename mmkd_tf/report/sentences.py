@@ -10,7 +10,7 @@ from mmkd_tf.config import make_config
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
 from mmkd_tf.report.tables import figure
-from mmkd_tf.setting_names import flat, full_names
+from mmkd_tf.setting_names import SHORT_FORM, flat, full_names
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
 
@@ -128,10 +128,9 @@ def calibration(results: Mapping) -> str:
     if not found:
         return ""
     return (
-        f"The files divide logits by {found['temperature']:.2f}, found on the "
-        f"{found['num_examples']:,} validation examples, so that a probability can be taken at its "
-        f"word: the calibration error on test is {found['error_after']:.3f}, without it "
-        f"{found['error_before']:.3f}."
+        f"The files divide logits by {found['temperature']:.2f}, which makes probabilities as sure "
+        f"as they are right on the {found['num_examples']:,} validation examples; on test the "
+        f"calibration error is {found['error_after']:.3f}, without it {found['error_before']:.3f}."
     )
 
 
@@ -290,6 +289,9 @@ def command(results: Mapping) -> str:
                 value, default_flow_style=True, allow_unicode=True, width=10**6
             )
             parts += ["--set", f"{name}={written.strip().removesuffix('...').strip()}"]
+    for name in SHORT_FORM:  # inputs that there are where nobody says otherwise
+        if not any(setting.startswith(f"inputs.{name}.") for setting in changed):
+            parts += [f"--{name}", "none"]
     return shlex.join(parts)
 
 

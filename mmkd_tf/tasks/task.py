@@ -293,10 +293,9 @@ class Task(ABC):
             Outputs for examples with these labels, and what they are, such as "always naming cup".
         """
         targets = self.targets_of(training_labels, len(names))
-        if targets is None:
-            raise NotImplementedError(f"{self.name}: `naive_outputs`, as labels are no targets")
-        mean = targets.mean(axis=0)
-        return np.tile(mean, (len(labels), 1)), "always giving the mean of training"
+        if targets is None or targets.shape[1] != len(names):
+            return np.zeros([len(labels), len(names)]), "always giving zeros"
+        return np.tile(targets.mean(axis=0), (len(labels), 1)), "always giving the mean of training"
 
     def reliability(self, *, labels: np.ndarray, outputs: np.ndarray) -> list[dict] | None:
         """How often a model is right where it is so sure, see `tasks.outputs.reliability_bins`.

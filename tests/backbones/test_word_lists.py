@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmkd_tf.backbones import word_lists
 from mmkd_tf.backbones.word_lists import common_words, in_turn
 
 
@@ -33,3 +34,15 @@ def test_what_no_list_knows_has_none():
 def test_items_come_by_their_place_in_any_list():
     assert in_turn([["a", "b", "c"], ["d", "b"]]) == ["a", "d", "b", "c"]
     assert in_turn([]) == []
+
+
+def test_lists_are_kept_and_made_again_where_they_are_damaged(monkeypatch, tmp_path):
+    monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path))
+    by_frequency = word_lists._by_frequency.__wrapped__
+    made = by_frequency("fa")
+    (file,) = (tmp_path / "words").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(word_lists, "SpellChecker", None)
+        assert by_frequency("fa") == made
+    file.write_bytes(file.read_bytes()[:-10])
+    assert by_frequency("fa") == made

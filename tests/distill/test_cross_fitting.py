@@ -199,3 +199,13 @@ def test_other_tasks_train_heads_too(task):
         known, new = own != number, own == number
         learnt = score(labels=train.labels[known], outputs=outputs[known])
         assert learnt > 0.5 + score(labels=train.labels[new], outputs=outputs[new]) / 2
+
+
+def test_a_class_whose_labels_count_for_nothing_is_not_answered():
+    data = with_folds(dataset(random_labels), 2, seed=0)
+    teacher, seen = seeded(cross_fitted_teacher(data, folds=2), seed=0), data.seen_by(teacher=True)
+    recipe = Recipe(epochs=20, batch_size=16, learning_rate=1e-2, augment=False)
+    options = {"recipe": recipe, "weight_decays": NO_DECAY}
+    train_heads(teacher, seen, **options, class_weight=np.float32([1, 0]))
+    logits = teacher.predict(dict(seen.splits["train"].inputs), verbose=0)
+    assert (logits.argmax(1) == 0).all()

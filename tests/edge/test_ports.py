@@ -221,7 +221,7 @@ def described(content, task, output):
 
 
 def test_files_of_other_tasks(ask, student_file, tmp_path):
-    content = student_file.read_bytes().replace(b'"format": 1', b'"format": 2')
+    content = with_files(student_file.read_bytes(), '"format": 1', '"format": 2')
     labels = '"probabilities": {"range": [0, 1], "threshold": 0.25, "temperature": 1.5}'
     found = described(content, "retrieval", '"embedding": {"range": [-1, 1]}')
     files = {

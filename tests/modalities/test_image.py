@@ -113,3 +113,17 @@ def test_draws_are_uniform_and_independent():
     assert np.abs(counts - 400).max() < 100  # 400 expected, standard deviation 19
     correlation = np.corrcoef(np.concatenate([draws, np.roll(draws, 1, axis=0)], 1).T)
     assert np.abs(correlation - np.eye(8)).max() < 0.08
+
+
+def test_a_strength_says_how_far_pictures_are_changed(pictures):
+    seeds = np.array([[0, 1], [1, 1], [2, 1], [3, 1]], "int32")
+    smooth = tf.image.resize(pictures[:, :4, :4], [16, 16]).numpy().astype(np.uint8)
+    changes = []
+    for strength in (0.01, 1.0, 3.0):
+        image = Image(height=16)
+        image.strength = strength
+        changed = image.augment(smooth, seeds).numpy().astype(int)
+        # Mirrored or not, whichever is nearer: that half are is no matter of strength.
+        apart = [np.abs(changed - was).mean((1, 2, 3)) for was in (smooth, smooth[:, :, ::-1])]
+        changes.append(np.minimum(*apart).mean())
+    assert changes[0] < 2 < changes[1] < changes[2]

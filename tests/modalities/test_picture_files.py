@@ -88,3 +88,18 @@ def test_problems_name_the_picture(folder, cell, problem):
     _, problems = read_pictures([None, cell], size=8, folder=folder)
     assert list(problems) == [1]
     assert problems[1].startswith(problem)
+
+
+def test_what_is_wrong_with_all_paths_is_said_once(folder):
+    _, problems = read_pictures(["a.png", "b.png"], size=8, folder=folder)
+    assert "so it is with all 2" in problems[0] and "'a.png' lies in 'images' there" in problems[0]
+    assert "so it is" not in problems[1]
+    _, problems = read_pictures(["z.png", "b.png"], size=8, folder=folder)
+    assert "no 'z.png' lies below it" in problems[0]
+    _, problems = read_pictures(["images/a.png", "b.png"], size=8, folder=folder)
+    assert list(problems) == [1] and "so it is" not in problems[1]
+
+
+def test_backslashes_are_noticed(folder):
+    _, problems = read_pictures([r"images\a.png", "images/a.png"], size=8, folder=folder)
+    assert r"with / in place of \ it is there" in problems[0]

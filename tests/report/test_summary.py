@@ -1,6 +1,7 @@
 """What is printed at the end of a run, and what the card says of it."""
 
 import html
+import shlex
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from mmkd_tf.config import make_config
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.run_tables import outputs as outputs_table
-from mmkd_tf.report.sentences import can_help, task_of, taught, teacher_comparison
+from mmkd_tf.report.sentences import can_help, command, task_of, taught, teacher_comparison
 from mmkd_tf.report.summary import summary
 from mmkd_tf.report.tables import figure
+from mmkd_tf.setting_names import parse_settings
 from mmkd_tf.tasks import TASKS
 
 
@@ -185,3 +187,29 @@ def test_the_temperatures_of_a_teacher_are_told(fabricate_run):
     results = fabricate_run()
     results["teacher"]["temperatures"] = {"single": 1.142, "joint": 1.21}
     assert "divided by 1.14 where one head answers, by 1.21 where all do" in taught(results)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data": "my items.csv", "epochs": 7, "author": "Ann O'Neil: <me>"},
+        {"data": "items.csv", "text": None, "label": ["price", "weight"], "task": "regression"},
+        {"inputs": {"front": {"kind": "image", "size": 32}, "back": {"kind": "image"}}},
+    ],
+)
+def test_the_command_makes_the_same_settings(given):
+    config = make_config(given)
+    name, verb, source, *flags = shlex.split(command({"config": config.model_dump()}))
+    assert (name, verb, source) == ("mmkd-tf", "run", config.data.source)
+    pairs = list(zip(flags[::2], flags[1::2], strict=True))
+    again = parse_settings([value for flag, value in pairs if flag == "--set"])
+    again |= {flag.removeprefix("--"): value for flag, value in pairs if flag != "--set"}
+    assert make_config({"data": source, **again}) == config
+
+
+def test_a_first_look_is_said_to_be_one_everywhere(fabricate_run):
+    results = fabricate_run()
+    assert "first look" not in summary(results) + report_page(results)
+    results["config"] = make_config({"fast": True}).model_dump()
+    for text in (" ".join(summary(results).split()), report_page(results)):
+        assert "This was a first look (--fast), with 4 epochs" in text

@@ -45,3 +45,9 @@ def test_what_can_not_be_classes():
     assert "such as 'sku0': too many for classes" in look_like_no_classes(names, 59)
     assert look_like_no_classes(names, 60) == ""
     assert look_like_no_classes(names[:20], 20) == ""
+
+
+def test_whole_numbers_that_hardly_repeat_are_numbers_too():
+    prices = [str(100 * price) for price in range(30)]
+    assert "learn them as numbers" in look_like_no_classes(prices, 40)
+    assert look_like_no_classes(prices, 60) == ""  # as many classes of two rows each

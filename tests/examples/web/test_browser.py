@@ -142,12 +142,13 @@ def test_finds_candidates_as_python_does(chromium, driver, search_page, pictures
     seen = visit_all(chromium, driver, search_page, {"search": {"examples": examples}})["search"]
     assert seen["title"] == "Picture search" and seen["about"].startswith("12 candidates, ")
     for example, answer in pairs(seen):
-        expected = {match.item: match.score for match in retriever.find(**example)}
-        assert list(answer["figures"].values()) == pytest.approx(list(expected.values()), abs=1e-2)
-        assert answer["first"] == next(iter(answer["figures"])) and len(answer["figures"]) == 10
-        assert (
-            max(abs(answer["figures"][item] - expected[item]) for item in answer["figures"]) < 1e-2
-        )
+        expected = {match.item: match.score for match in retriever.find(top=12, **example)}
+        found = answer["figures"]
+        # The picture may differ by a level, and near ties then come in another order.
+        assert found == pytest.approx({item: expected[item] for item in found}, abs=1e-2)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        assert answer["first"] == next(iter(found)) and len(found) == 10
+        assert min(found.values()) >= sorted(expected.values())[2] - 1e-2
     assert not seen["violations"] and not seen["failure"]
 
 
