@@ -46,7 +46,9 @@ def test_summarizes_what_the_folders_hold(tmp_path):
     assert test["models"]["recipe-soft"]["accuracy"] == [0.7, 0.8]
     assert validation["examples"] == 10
     np.testing.assert_allclose(validation["comparisons"]["soft"]["differences"], [0.2, 0.1])
-    np.testing.assert_allclose(validation["comparisons"]["soft"]["gap_closed"], 0.5)
+    # Of ten examples, a gap of 2 and 4 can be chance.
+    assert validation["comparisons"]["soft"]["gap_closed"] is None
+    assert "from 2 seeds: +15.0 points" in validation["comparisons"]["soft"]["verdict"]
     assert dataset["task"] == "single_label"
     assert [entry["recipe"] for entry in results["ranking"]] == ["soft", "hard"]
     assert dataset["models"]["teacher"] == {

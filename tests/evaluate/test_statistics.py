@@ -149,7 +149,7 @@ def test_all_problems_are_listed():
 
 def test_recipes_are_ranked_over_all_datasets():
     def gains(value):
-        return Comparison([value], value, None, None, None, "")
+        return Comparison([value], value, None, None, None)
 
     comparisons = {
         "emoji": {"a": gains(0.01), "b": gains(0.03), "only here": gains(0.5)},
