@@ -162,8 +162,9 @@ def test_what_the_report_needs_is_kept_and_makes_it_again(finished):
     assert result.exit_code == 0, result.output
     assert (out / "report.html").read_text() == page
     assert results["verdict"]["sentence"] in html.unescape(page)
-    result = invoke("report", out, out, "--output", finished[0] / "both.html")
-    assert result.exit_code == 0 and "2 runs compared" in (finished[0] / "both.html").read_text()
+    both = finished[0] / "both.html"
+    result = invoke("report", out, out / ".." / "out", "--output", both)
+    assert result.exit_code == 0 and "2 runs compared" in both.read_text()
 
 
 def test_predict_answers_from_the_exported_file(finished):
