@@ -20,7 +20,6 @@ include_patterns = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
 ]
-suppress_warnings = ["toc.empty_glob"]  # of studies that docs/index.md does not name
 exclude_patterns = ["**/.*", "build", "dist", "site"]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference_pages"]
