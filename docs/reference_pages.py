@@ -14,8 +14,11 @@ from latex2mathml.converter import convert
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from mmkd_tf import config, run
+from mmkd_tf import run
+from mmkd_tf.config import RunConfig
 from mmkd_tf.modalities import KINDS
+from mmkd_tf.setting_names import SHORT_NAMES
+from mmkd_tf.setting_words import settings_of
 from mmkd_tf.tasks import TASKS
 
 PACKAGES = ("backbones", "data", "distill", "edge", "export", "losses", "modalities", "models")
@@ -41,42 +44,21 @@ class FromCode(SphinxDirective):
 def settings_table(group: str) -> Iterator[str]:
     """The settings of a group (`run`: those without one), or the options of a kind of input."""
     if group in KINDS:
-        model, prefix = KINDS[group].Options, "inputs.NAME."
+        found = list(settings_of(KINDS[group].Options, "inputs.NAME."))
     elif group == "run":
-        model, prefix = config.RunConfig, ""
+        found = [one for one in settings_of(RunConfig) if "." not in one.name]
     else:
-        model, prefix = config.RunConfig.model_fields[group].annotation, f"{group}."
-    schema, short = model.model_json_schema(), {v: k for k, v in config.SHORT_NAMES.items()}
+        found = list(settings_of(RunConfig.model_fields[group].annotation, f"{group}."))
+    short = {name: own for own, name in SHORT_NAMES.items()}
     yield from ("| setting | default | values | meaning |", "| --- | --- | --- | --- |")
-    for name, field in schema["properties"].items():
-        if "$ref" in field and group in KINDS:
-            changed = schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"]
-            yield from (_row(f"{prefix}{name}.{own}", about) for own, about in changed.items())
-        elif group != "run" or name not in (*config.GROUPS, "inputs"):
-            yield _row(prefix + name, field, short.get(prefix + name))
-
-
-def _row(name: str, field: dict, short: str | None = None) -> str:
-    names = f"`{name}`" + (f" or `{short}`" if short not in (None, name) else "")
-    default = field.get("default")
-    default = {None: "null", True: "true", False: "false"}.get(default, default)
-    about = " ".join(field.get("description", "").split())
-    cells = [names, f"`{default}`", _values(field), about]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _values(field: dict) -> str:
-    """What a setting may be, of its JSON schema."""
-    if "anyOf" in field:
-        return " or ".join(dict.fromkeys(_values(part) for part in field["anyOf"]))
-    if "enum" in field or "const" in field:
-        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
-    words = {"integer": "whole number", "string": "text", "boolean": "`true`, `false`"}
-    words |= {"object": "mapping", "array": "list", "null": "`null`"}
-    bounds = {"minimum": "from", "exclusiveMinimum": "above"}
-    bounds |= {"maximum": "to", "exclusiveMaximum": "below"}
-    limits = [f"{said} {field[key]}" for key, said in bounds.items() if key in field]
-    return " ".join([words.get(field["type"], field["type"]), *limits])
+    for one in found:
+        if one.name == "inputs":
+            continue
+        own = short.get(one.name, one.name)
+        names = f"`{one.name}`" + (f" or `{own}`" if own != one.name else "")
+        default = "" if one.default is None else f"`{one.default}`"
+        cells = [names, default, one.allowed, " ".join(one.meaning.split())]
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def results_table() -> Iterator[str]:
@@ -133,6 +115,8 @@ def check_public_names(app, env) -> None:
     there = env.get_domain("py").objects
     for package in PUBLIC:
         for name in getattr(import_module(package), "__all__", ()):
+            if name == "__version__":
+                continue
             if f"{package}.{name}" not in there and f"mmkd_tf.{name}" not in there:
                 log.warning("docs/api.md: no entry for %s.%s", package, name)
 
