@@ -80,8 +80,8 @@ def closed_words(closed: float | None) -> str:
     """Says how much of the gap to the teacher was closed; None is no gap beyond chance."""
     if closed is None:
         return (
-            "the teacher was no better than the student alone beyond chance: there was no gap to "
-            "close"
+            "no share of the gap to the teacher is told, as the choice of test examples could make "
+            "such a gap"
         )
     share = "none" if closed <= 0 else "all" if closed >= 1 else f"{closed:.0%}"
     return f"{share} of the gap to the teacher was closed"

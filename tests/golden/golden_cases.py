@@ -40,6 +40,8 @@ YOUNGER = (
     "quantize",
     "fast",
     "calibrate",
+    "callbacks",
+    "tensorboard",
 )
 
 # Of these keys the values differ from run to run or from machine to machine; their form is kept.
