@@ -11,7 +11,7 @@ from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
 from mmkd_tf.commands.errors import errors_for_people, is_full_disk
-from mmkd_tf.commands.export import export
+from mmkd_tf.commands.export import export, report
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
@@ -336,6 +336,7 @@ def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str,
 
 
 app.command()(export)
+app.command()(report)
 app.command()(evaluate)
 app.command("settings")(settings_command)
 app.command("tune")(tune_command)
