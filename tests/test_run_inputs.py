@@ -105,7 +105,7 @@ def test_predict_takes_inputs_by_name(finished):
     result = invoke("predict", folder / "out", "--input", "front")
     assert result.exit_code == 2 and "`--input`: NAME=VALUE" in result.output
     result = invoke("predict", folder / "out", "--image", front)
-    assert result.exit_code == 2 and "`image`: nothing" in result.output
+    assert result.exit_code == 2 and "`--image`: nothing" in result.output
 
 
 def test_export_writes_them_again(finished, tmp_path):

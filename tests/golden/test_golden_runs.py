@@ -88,7 +88,8 @@ def _of_one_seed(study: dict) -> dict:
 def _known_then(config: dict) -> dict:
     """Settings of a study without those that are younger than the golden values."""
     younger = {*SCRATCH, "teacher.folds", "teacher.finetune", "student.compare_scratch"}
-    younger |= {f"{group}.{name}" for group in ("data", "export") for name in YOUNGER}
+    younger |= {f"{group}.{name}" for group in ("data", "training", "export") for name in YOUNGER}
+    config = {group: values for group, values in config.items() if group not in YOUNGER}
     return {
         group: {key: each for key, each in values.items() if f"{group}.{key}" not in younger}
         if isinstance(values, dict)
