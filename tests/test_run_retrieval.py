@@ -59,6 +59,8 @@ def test_leaves_two_encoders_of_each_kind_and_the_texts(finished):
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
         "config.yaml",
         "data.sha256",
+        "examples.json",
+        "history.csv",
         "model_card.md",
         "report.html",
         "results.json",
@@ -72,6 +74,7 @@ def test_leaves_two_encoders_of_each_kind_and_the_texts(finished):
         "student_text_small.tflite",
         "student_texts.npz",
         "teacher.keras",
+        "test_outputs.npz",
         "vocabulary.txt",
     ]
     assert "recall at 10" in result.output and "batch recall at 10" in result.output

@@ -71,7 +71,7 @@ def test_the_student_is_given_them_and_the_results_say_so(finished):
 def test_mistakes_are_found_before_any_training(table, tmp_path):
     command = ["run", table, "--output", tmp_path / "out", *SMALL]
     result = invoke(*command, "--unlabelled", tmp_path / "more.csv")
-    assert result.exit_code == 2 and "`unlabelled`" in result.output
+    assert result.exit_code == 2 and "`--unlabelled`" in result.output
     assert "no such file" in result.output and not (tmp_path / "out").exists()
     (tmp_path / "more.txt").write_text("a red thing\n")
     result = invoke(

@@ -209,7 +209,7 @@ def test_the_command_makes_the_same_settings(given):
 
 def test_a_first_look_is_said_to_be_one_everywhere(fabricate_run):
     results = fabricate_run()
-    assert "first look" not in summary(results) + report_page(results)
+    assert "This was a first look" not in summary(results) + report_page(results)
     results["config"] = make_config({"fast": True}).model_dump()
     for text in (" ".join(summary(results).split()), report_page(results)):
         assert "This was a first look (--fast), with 4 epochs" in text
