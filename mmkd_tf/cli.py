@@ -147,13 +147,12 @@ def run(
 
 
 def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
-    from rich.console import Console
 
-    from mmkd_tf.report.progress import Reporter
+    from mmkd_tf.report.progress import Reporter, progress_console
     from mmkd_tf.report.summary import summary
     from mmkd_tf.run import run as run_job
 
-    reporter = Reporter(Console(stderr=True, highlight=False, quiet=quiet))
+    reporter = Reporter(progress_console(quiet=quiet))
     reporter.say(f"Results go to {folder.path}")
     go_on = f"Go on with: mmkd-tf run --output {folder.path} --resume"
     try:
@@ -203,9 +202,8 @@ def study(
         if data is not None:
             check_data(layered({"data": data}, parse_settings(settings or [])))
         quiet_tensorflow()
-        from rich.console import Console
 
-        from mmkd_tf.report.progress import Reporter
+        from mmkd_tf.report.progress import Reporter, progress_console
         from mmkd_tf.report.study_page import study_text
         from mmkd_tf.study import run_study
         from mmkd_tf.study_config import make_study
@@ -217,7 +215,7 @@ def study(
             )
         given = {"data": data, "seeds": seeds, "settings": parse_settings(settings or [])}
         try:
-            reporter = Reporter(Console(stderr=True, highlight=False, quiet=quiet))
+            reporter = Reporter(progress_console(quiet=quiet))
             made = make_study(given, config)
             results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
         except KeyboardInterrupt:

@@ -156,10 +156,8 @@ def answer_table(
         labels: Further columns that the table must have.
         quiet: Whether no progress is shown.
     """
-    from rich.console import Console
-
     from mmkd_tf.edge.model_file import find_file, read_model_file
-    from mmkd_tf.report.progress import Reporter
+    from mmkd_tf.report.progress import Reporter, progress_console
 
     path = find_file(model, "student") if model.is_dir() else model
     file = read_model_file(path)
@@ -186,7 +184,7 @@ def answer_table(
             read_table(table, [*(needed if there else wanted.values())])
         except TableError as error:
             raise TableError(f"`TABLE`: {error}") from None
-    reporter = Reporter(Console(stderr=True, highlight=False, quiet=quiet))
+    reporter = Reporter(progress_console(quiet=quiet))
     if left_out := [name for name in wanted if name not in there]:
         reporter.say(
             f"Note: {table} has no column '{wanted[left_out[0]]}': {', '.join(left_out)} is absent "

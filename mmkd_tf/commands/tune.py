@@ -43,10 +43,9 @@ def tune_command(
         given |= parse_settings(settings or [])
         check_data(layered(read_yaml(config), given))
         quiet_tensorflow()
-        from rich.console import Console
 
         from mmkd_tf.config import make_config
-        from mmkd_tf.report.progress import Reporter
+        from mmkd_tf.report.progress import Reporter, progress_console
         from mmkd_tf.run_folder import CONFIG_FILE, RunFolder
         from mmkd_tf.tuning import best_file, tune
 
@@ -55,7 +54,7 @@ def tune_command(
             folder.resume(made.model_dump())
         else:
             folder.begin(made)
-        reporter = Reporter(Console(stderr=True, highlight=False, quiet=quiet))
+        reporter = Reporter(progress_console(quiet=quiet))
         reporter.say(f"Results go to {output}")
         try:
             found = tune(made, folder, reporter, trials=trials)

@@ -1,5 +1,6 @@
 """Progress: tells a person at the terminal what a run is doing."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,16 @@ from mmkd_tf.progress import Advance, shown_by
 BETWEEN_LINES = 15.0
 
 
+def progress_console(*, quiet: bool = False) -> Console:
+    """Makes a console on standard error, with bars where that is a terminal.
+
+    Notebooks ask for colours in the environment (FORCE_COLOR), which rich takes for a terminal: a
+    page would then hold a line for each move of a bar.
+    """
+    at_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return Console(stderr=True, highlight=False, quiet=quiet, force_terminal=at_terminal)
+
+
 class Reporter:
     """Writes a line for each stage and bars for what takes long, on standard error by default.
 
@@ -24,7 +35,7 @@ class Reporter:
     """
 
     def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic):
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or progress_console()
         self.now = now
         self._bars = Progress(
             TextColumn("  {task.description}"),
