@@ -20,7 +20,7 @@ from mmkd_tf.tasks import TASKS
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SMALL = {"image": "none", "epochs": 1, "batch_size": 16, "student.inherit": "tiny"}
 SMALL |= {"teacher.encoders": "{text: [letters]}", "teacher.folds": 2, "robustness": "false"}
-SMALL |= {"teacher.finetune": "all", "augment": "false", "word_rows": 1}
+SMALL |= {"teacher.finetune": "all", "augment": "false", "word_rows": 1, "quantize": "float16"}
 
 
 @pytest.fixture

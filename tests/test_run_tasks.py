@@ -12,6 +12,7 @@ from mmkd_tf.edge import Classifier, Regressor
 
 SCRATCH = ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]
 SMALL = ["--epochs", "12", "--set", "image_size=16", "--set", "batch_size=8", *SCRATCH]
+SMALL += ["--set", "quantize=float16"]
 COLOURS = {"red": 0, "green": 1, "blue": 2}
 
 

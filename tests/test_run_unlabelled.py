@@ -12,7 +12,7 @@ from mmkd_tf.data import unlabelled as unlabelled_module
 
 SMALL = ["--epochs", "1", "--set", "image_size=16", "--set", "batch_size=16", "--skip-bad-rows"]
 SMALL += ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]
-SMALL += ["--set", "robustness=false"]
+SMALL += ["--set", "robustness=false", "--set", "quantize=float16"]
 
 
 def invoke(*arguments):

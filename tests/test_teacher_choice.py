@@ -20,7 +20,12 @@ from mmkd_tf.run_training import choose_teacher
 from mmkd_tf.study_config import make_study
 
 SMALL = {"image": None, "batch_size": 16, "student.inherit": "none", "epochs": 12}
-SMALL |= {"teacher.encoders": "auto", "teacher.folds": 2, "robustness": False}
+SMALL |= {
+    "teacher.encoders": "auto",
+    "teacher.folds": 2,
+    "robustness": False,
+    "quantize": "float16",
+}
 
 
 @pytest.fixture
