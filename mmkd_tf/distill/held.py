@@ -124,18 +124,18 @@ def with_held(
         name: np.zeros([views * len(seen.splits["train"]), *shapes[name]], np.float16)
         for name in held
     }
-    row = 0
+    row, size = 0, len(seen.splits["train"])
     shown = view_batches(seen, views=views, seed=seed, augment=augment, batch_size=_AT_ONCE)
     with steps("views through the blocks that are held", len(next(iter(made.values())))) as advance:
         for batch, labels in shown:
-            rows = tf.range(row, row + len(labels))
-            size = len(seen.splits["train"])
-            seeds = tf.stack([rows % size, first_view_seed(seed) + rows // size], 1)
+            if augment:
+                rows = tf.range(row, row + len(labels))
+                seeds = tf.stack([rows % size, first_view_seed(seed) + rows // size], 1)
+                batch |= {
+                    name: dataset.modalities[name].corrupt(batch[name], seeds) for name in held
+                }
             for name in held:
-                values = batch[name]
-                if augment:
-                    values = dataset.modalities[name].corrupt(values, seeds)
-                made[name][row : row + len(labels)] = outputs[name](values)
+                made[name][row : row + len(labels)] = outputs[name](batch[name])
             row += len(labels)
             advance(len(labels))
     forms: dict[str, Any] = {

@@ -188,9 +188,7 @@ class SingleLabel(Task):
         return outputs, f"always naming {names[counts.argmax()]}"
 
     def reliability(self, *, labels, outputs):
-        probs = np.exp(log_softmax(outputs))
-        right = probs.argmax(axis=1) == labels
-        return reliability_bins(confidence=probs.max(axis=1), right=right)
+        return _reliability(labels, outputs)
 
     def label_words(self, labels, names):
         return [names[label] for label in labels]
@@ -270,11 +268,14 @@ def expected_calibration_error(
     Mean over the examples of `|accuracy - confidence|` of their bin, by the probability of the
     predicted class in bins of equal width. `labels` are int `[n]`, `logits` `[n, num_classes]`.
     """
+    return calibration_gap(_reliability(labels, logits, num_bins))
+
+
+def _reliability(labels: np.ndarray, logits: np.ndarray, num_bins: int = 15) -> list[dict]:
     log_probs = log_softmax(logits)
+    right = log_probs.argmax(axis=1) == labels
     confidence = np.exp(log_probs.max(axis=1))
-    correct = log_probs.argmax(axis=1) == labels
-    bins = reliability_bins(confidence=confidence, right=correct, num_bins=num_bins)
-    return calibration_gap(bins)
+    return reliability_bins(confidence=confidence, right=right, num_bins=num_bins)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
