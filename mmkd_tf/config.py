@@ -156,8 +156,20 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
 
     @property
     def teacher_is_cross_fitted(self) -> bool:
-        """Whether the teacher is several heads on what frozen encoders say, and nothing else."""
-        return self.teacher_is_pretrained and self.teacher.encoders != "both"
+        """Whether the teacher is several heads on what frozen encoders say.
+
+        Where an input has no such encoder and one of its own that is not small, the teacher is one
+        model that reads features of some inputs and trains on the others, with views.
+        """
+        if not self.teacher_is_pretrained or self.teacher_reads_both:
+            return False
+        others = (o for name, o in self.inputs.items() if name not in self.backbones)
+        return all(KINDS[options.kind].in_heads for options in others)
+
+    @property
+    def teacher_reads_both(self) -> bool:
+        """Whether a pretrained teacher also trains encoders of what frozen ones read."""
+        return self.teacher.encoders == "both"
 
     @property
     def teacher_candidates(self) -> list[str]:

@@ -83,9 +83,9 @@ def with_features(
     if not config.teacher_is_pretrained:
         return dataset
     encoders = frozen_encoders(config) if encoders is None else encoders
-    beside = not config.teacher_is_cross_fitted
+    beside = config.teacher_reads_both
     where = folder or features_folder()
     dataset = with_pretrained(dataset, encoders, folder=where, beside=beside)
-    if not (beside or dataset.task.is_pairwise):
+    if config.teacher_is_cross_fitted and not dataset.task.is_pairwise:
         dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
     return dataset

@@ -68,7 +68,8 @@ class DataSettings(BaseModel, extra="forbid", frozen=True):
     """Where the examples come from and how they are divided."""
 
     source: str = Field(
-        "emoji", description="A CSV or Parquet table, or a TensorFlow Datasets name."
+        "emoji",
+        description="A CSV, Parquet or NumPy (.npz) table, or a TensorFlow Datasets name.",
     )
     label: str | list[str] = Field("label", description="Column of labels, or of targets.")
     task: str = Field(AUTO, description="What is learned; by default the label column decides.")

@@ -1,20 +1,24 @@
-"""Reads a CSV file, a Parquet file or a DataFrame as columns of cells.
+"""Reads a CSV file, a Parquet file, a NumPy archive or a DataFrame as columns of cells.
 
 Neither TensorFlow nor pandas is imported before there is need of it, so that the command line says
 what is wrong with a table at once.
 """
 
+import contextlib
 import csv
 import functools
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 PARQUET = b"PAR1"
+NPZ_SUFFIX = ".npz"
 _LONGEST_HEADER = 2**20  # bytes
 DELIMITERS = (",", ";", "\t")
 MAGIC_OF_OTHERS = {
@@ -26,7 +30,7 @@ MAGIC_OF_OTHERS = {
 
 LONGEST_QUOTE = 80
 BUILT_IN = ("emoji", "catalog")  # sources of data that are no paths
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".npz")
 
 
 def quote(cell) -> str:
@@ -74,13 +78,15 @@ def read_table(
         if is_frame(table):
             return _from_frame(table, find, "the DataFrame", Path(folder or "."))
         raise TypeError(
-            "the path of a CSV or Parquet file, or a pandas DataFrame. "
+            "the path of a CSV, Parquet or NumPy file, or a pandas DataFrame. "
             f"Received: {type(table).__name__}."
         )
     path = Path(table)
     if not path.is_file():
         raise TableError(f"{path}: {why_no_file(path)}")
     folder = Path(folder or path.parent)
+    if path.suffix.lower() == NPZ_SUFFIX:
+        return _from_npz(path, find, folder)
     content = path.read_bytes()
     _check_form(content, path)
     if content.startswith(PARQUET):
@@ -116,6 +122,9 @@ def read_header(path: str | Path) -> list[str] | None:
     path = Path(path)
     if not path.is_file():
         raise TableError(f"{path}: {why_no_file(path)}")
+    if path.suffix.lower() == NPZ_SUFFIX:
+        with _opened_npz(path) as arrays:
+            return list(arrays)
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)
     _check_form(start, path)
@@ -172,6 +181,46 @@ def _from_frame(frame, find: Callable, source: str, folder: Path) -> Table:
     cells = {name: frame.iloc[:, at].tolist() for name, at in positions.items()}
     counting = "rows counted from 0, as .iloc does"
     return Table(source, folder, counting, range(len(frame)), cells, header=names)
+
+
+@contextlib.contextmanager
+def _opened_npz(path: Path) -> Iterator:
+    """The arrays of a NumPy archive by name, read when asked for; nothing in it is executed."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
+    except TableError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise TableError(
+            f"{path}: a damaged NumPy archive, or one with Python objects, which are not read "
+            f"({error}). Write arrays of numbers and texts with numpy.savez."
+        ) from error
+
+
+def _from_npz(path: Path, find: Callable, folder: Path) -> Table:
+    """Columns are arrays with examples along the first axis, as long as most arrays are."""
+    with _opened_npz(path) as arrays:
+        names = list(arrays)
+        chosen = list(find(names, str(path)))
+        cells = {name: arrays[name] for name in chosen}
+    lengths = {name: len(values) if values.ndim else 0 for name, values in cells.items()}
+    number = max(lengths.values())
+    if wrong := {name: length for name, length in lengths.items() if length != number}:
+        raise TableError(
+            f"{path}: arrays with an entry for each example, {number:,}. Received: {wrong}."
+        )
+    if not number:
+        raise TableError(f"{path}: no rows, only names of arrays.")
+    # Entries of one number become Python's, of whole arrays stay arrays.
+    columns = {
+        name: values.tolist() if values.ndim == 1 else list(values)
+        for name, values in cells.items()
+    }
+    counting = "examples counted from 0"
+    return Table(str(path), folder, counting, range(number), columns, header=names)
 
 
 def _from_csv(text: str, find: Callable, path: Path, folder: Path) -> Table:

@@ -36,8 +36,11 @@ class Answers:
         problems: By index of a row, why it has no answer.
     """
 
-    def __init__(self, file: "ModelFile", path: Path, table: Table, columns: Mapping[str, str]):
+    def __init__(
+        self, file: "ModelFile", path: Path, table: Table, columns: Mapping[str, str | list]
+    ):
         from mmkd_tf.edge import Classifier, Regressor
+        from mmkd_tf.edge.examples import READERS
 
         self.file, self.table = file, table
         self.outputs: dict[int, dict[str, float]] = {}
@@ -45,13 +48,20 @@ class Answers:
         self.problems: dict[int, str] = dict(table.broken)
         regressor = Regressor(path) if file.output == "values" else None
         classifier = Classifier(path) if regressor is None else None
-        kinds = {name: file.inputs[name].get("kind", name) for name in columns}
+        of_files = {
+            name
+            for name in columns
+            if getattr(READERS.get(file.inputs[name].get("kind", name)), "reads_files", False)
+        }
         for index in each(range(len(table)), "rows answered", len(table)):
             if index in self.problems:
                 continue
             try:
+                folders = {name: table.folder if name in of_files else None for name in columns}
                 row = {
-                    name: _value(table.columns[column][index], kinds[name], table.folder)
+                    name: [_value(table.columns[one][index], folders[name]) for one in column]
+                    if isinstance(column, list)
+                    else _value(table.columns[column][index], folders[name])
                     for name, column in columns.items()
                 }
                 if regressor is not None:
@@ -173,22 +183,23 @@ def answer_table(
         )
     usual = _columns_of_run(model)
     wanted = {name: columns.get(name) or usual.get(name, name) for name in file.inputs}
+    all_columns = [column for one in wanted.values() for column in _each(one)]
     header = read_header(table)
     if header is None:
-        read_table(table, list(wanted.values()))  # says what is wrong
-        header = list(wanted.values())
+        read_table(table, all_columns)  # says what is wrong
+        header = all_columns
     needed = [*columns.values(), *labels]
-    there = {name: column for name, column in wanted.items() if column in header}
+    there = {name: one for name, one in wanted.items() if set(_each(one)) <= set(header)}
     if not there or not set(needed) <= set(header):
         try:
-            read_table(table, [*(needed if there else wanted.values())])
+            read_table(table, [*(needed if there else all_columns)])
         except TableError as error:
             raise TableError(f"`TABLE`: {error}") from None
     reporter = Reporter(progress_console(quiet=quiet))
     if left_out := [name for name in wanted if name not in there]:
         reporter.say(
-            f"Note: {table} has no column '{wanted[left_out[0]]}': {', '.join(left_out)} is absent "
-            "in all rows."
+            f"Note: {table} has no column '{', '.join(_each(wanted[left_out[0]]))}': "
+            f"{', '.join(left_out)} is absent in all rows."
         )
     once = [name for name in header if header.count(name) == 1 and name]
     rows = read_table(table, once)
@@ -328,26 +339,34 @@ def _renamed(label: str, names: Sequence[str]) -> str:
     return str(int(number)) if math.isfinite(number) and number.is_integer() else str(number)
 
 
-def _value(cell, kind: str, folder: Path):
-    """A cell as the file's reader takes it; None where it is empty."""
+def _value(cell, folder: Path | None):
+    """A cell as the file's reader takes it, a path in `folder` if any; None where it is empty."""
     if isinstance(cell, dict):  # as Hugging Face's datasets write pictures to Parquet files
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
     if isinstance(cell, bytes):
         return cell or None
+    if not isinstance(cell, str) and hasattr(cell, "__len__"):
+        return cell  # an array, or a list
     text = _text(cell)
     if not text:
         return None
-    return folder / text if kind == "image" else text
+    return text if folder is None else folder / text
 
 
 def _text(cell) -> str:
     """A cell as text, empty where it is missing."""
+    if isinstance(cell, str):
+        return cell.strip()
     missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
     return "" if missing else str(cell).strip()
 
 
 def _has_bytes(cells: Sequence) -> bool:
-    return any(isinstance(cell, (bytes, dict)) for cell in cells[:20])
+    """Whether cells are no texts or numbers, but files or arrays."""
+    return any(
+        isinstance(cell, (bytes, dict)) or (not isinstance(cell, str) and hasattr(cell, "__len__"))
+        for cell in cells[:20]
+    )
 
 
 def _settings_of_run(model: Path) -> dict:
@@ -363,12 +382,16 @@ def _settings_of_run(model: Path) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _columns_of_run(model: Path) -> dict[str, str]:
-    """By name of an input, the column that the run beside a file read it from."""
+def _each(columns: str | list[str]) -> list[str]:
+    return columns if isinstance(columns, list) else [columns]
+
+
+def _columns_of_run(model: Path) -> dict[str, str | list[str]]:
+    """By name of an input, the column that the run beside a file read it from, or columns."""
     inputs = _settings_of_run(model).get("inputs")
     inputs = inputs if isinstance(inputs, dict) else {}
     return {
-        name: options["column"]
+        name: options.get("columns") or options["column"]
         for name, options in inputs.items()
         if isinstance(options, dict) and isinstance(options.get("column"), str)
     }

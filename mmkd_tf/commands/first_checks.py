@@ -59,11 +59,11 @@ def _columns(inputs, data: Mapping) -> list[str]:
     """The columns that a table must have; none where the settings are not understood."""
     if not isinstance(inputs, Mapping):
         return []
-    named = [
-        options.get("column") or name
-        for name, options in inputs.items()
-        if isinstance(options, Mapping)
-    ]
+    named: list = []
+    for name, options in inputs.items():
+        if isinstance(options, Mapping):
+            several = options.get("columns")
+            named += several if isinstance(several, list) else [options.get("column") or name]
     labels = data.get("label", "label")
     if data.get("task") == "retrieval":
         labels = []

@@ -53,8 +53,9 @@ def from_hugging_face(
                 f"{type(part).__name__}. One that is streamed is loaded with streaming=False."
             )
     columns = [
-        options.column or name
+        column
         for name, options in named_inputs(inputs, image=image, text=text, options=options).items()
+        for column in options.columns_of(name)
     ]
     tables = {
         split: _of_hugging_face(part, split, columns, label)

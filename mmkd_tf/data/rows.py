@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmkd_tf.modalities.modality import Modality, RawValues, select
+from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, select
 
 LISTED_PROBLEMS = 20
 
@@ -54,6 +54,17 @@ class Rows:
         """Gives for each row a key that rows of the same inputs share."""
         keys = [self.kinds[name].content_keys(values) for name, values in self.inputs.items()]
         return list(zip(*keys, strict=True))
+
+
+def cells_of(columns: Mapping[str, Sequence], name: str, options: InputOptions) -> Sequence:
+    """The cells that an input is read from; where its options have `columns`, tuples.
+
+    Columns that are not there have empty cells; of one that has none the cells are all None.
+    """
+    found = [columns.get(column) for column in options.columns_of(name)]
+    number = len(next(iter(columns.values()), ()))
+    filled = [[None] * number if cells is None else cells for cells in found]
+    return list(zip(*filled, strict=True)) if getattr(options, "columns", None) else filled[0]
 
 
 def check_rows(

@@ -9,7 +9,7 @@ import pandas as pd
 from mmkd_tf.data.assembly import assemble
 from mmkd_tf.data.dataset import UNLABELLED, Dataset
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
-from mmkd_tf.data.rows import Rows, check_rows
+from mmkd_tf.data.rows import Rows, cells_of, check_rows
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import InputOptions
@@ -37,7 +37,8 @@ def from_table(
 
     Args:
         table: Path of a CSV file (UTF-8; comma, semicolon or tab between cells) or of a Parquet
-            file, or a DataFrame.
+            file, or of a NumPy archive (`.npz`, an array a column with the examples along its first
+            axis), or a DataFrame.
         image: Column of picture paths, relative to the table's folder (see
             `DatasetOptions.folder`); Parquet files and DataFrames may hold the bytes of picture
             files instead. None if the data has no pictures.
@@ -76,7 +77,7 @@ def from_table(
     sources = {"train": table} | {
         split: held_out[split] for split in ("validation", "test") if split not in fractions
     }
-    columns = [*(settings.column or name for name, settings in inputs.items()), *labels]
+    columns = [*(c for name, one in inputs.items() for c in one.columns_of(name)), *labels]
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
     cells = tables["train"].columns[labels[0]] if labels else ()
     task, notes = choose_task(cells, name=options.task, separator=options.label_separator)
@@ -132,7 +133,7 @@ def _rows(
     values, problems = {}, []
     for name, settings in inputs.items():
         values[name], wrong = kinds[name].read(
-            table.columns[settings.column or name],
+            cells_of(table.columns, name, settings),
             settings,
             folder=table.folder,
             allow_outside=options.allow_outside,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.rows import DataError, Rows, check_rows
+from mmkd_tf.data.rows import DataError, Rows, cells_of, check_rows
 from mmkd_tf.edge.picture import SUFFIXES
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions
@@ -55,13 +55,11 @@ def read_unlabelled(
         table = _table(options.unlabelled, inputs, options)
     except (TableError, TypeError) as error:
         raise type(error)(f"`unlabelled`: {error}") from None
-    columns = {name: table.columns.get(one.column or name) for name, one in inputs.items()}
     _check_memory(table, labelled)
     values, problems = {}, []
     for name, settings in inputs.items():
-        cells = columns[name]
         values[name], wrong = labelled.kinds[name].read(
-            [None] * len(table) if cells is None else cells,
+            cells_of(table.columns, name, settings),
             settings,
             folder=table.folder,
             allow_outside=options.allow_outside,
@@ -96,7 +94,7 @@ def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) 
             raise TableError(f"{path}: an empty file.")
         cells = [lines[number - 1] for number in numbers]
         return Table(str(path), path.parent, "its lines, from 1", numbers, {column: cells})
-    columns = list(dict.fromkeys(settings.column or name for name, settings in inputs.items()))
+    columns = list(dict.fromkeys(c for name, one in inputs.items() for c in one.columns_of(name)))
     folder = options.folder if isinstance(source, pd.DataFrame) else None
     table = read_table(source, columns, folder=folder, some=True)
     if isinstance(source, pd.DataFrame):

@@ -31,7 +31,9 @@ class Reader(Protocol):
     def __call__(self, value) -> np.ndarray | Sequence:
         """Gives the value in the model's form, all zeros if it is absent.
 
-        `mmkd-tf predict` gives the text of its flag, so a reader may take a str besides.
+        `mmkd-tf predict` gives the text of its flag, so a reader may take a str besides; of a table
+        the cell, a list of cells where the input is read from several columns. A class attribute
+        `reads_files` says that texts are paths.
 
         A ValueError says that it can't be read, a TypeError that it is of another type; both name
         the input.

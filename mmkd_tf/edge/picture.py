@@ -34,6 +34,7 @@ class PictureReader:
     """Reads pictures for one input of a model, see `mmkd_tf.edge.examples.Reader`."""
 
     items = "paths of pictures"
+    reads_files = True
     absent = "An array of zeros counts as an absent picture."
 
     def __init__(

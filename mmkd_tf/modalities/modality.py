@@ -39,6 +39,15 @@ class InputOptions(BaseModel):
     )
     student: StudentOptions | None = None
 
+    def columns_of(self, name: str) -> list[str]:
+        """The columns that the input of a name is read from.
+
+        More than one where the kind has the option `columns`, of whose cells `Modality.read` gets
+        tuples.
+        """
+        several = getattr(self, "columns", None)
+        return list(several) if several else [self.column or name]
+
     @property
     def student_changes(self) -> dict[str, Any]:
         """What is set under `student`."""
@@ -94,6 +103,8 @@ class Modality(ABC, Generic[Raw, Chosen]):
         takes_utf8: Whether raw values are strings and an exported file can take their UTF-8 in
             place of the tensor; such a kind has `vocabulary`, `length`, `tokenizer` and
             `with_words` as `Text`.
+        in_heads: Whether a teacher's encoder of it is small enough to be trained with each head of
+            a cross-fitted teacher, on values as they stand.
         damages: By name, ways in which values go bad.
         name: Name of the input.
     """
@@ -104,6 +115,7 @@ class Modality(ABC, Generic[Raw, Chosen]):
     form: ClassVar[str] = ""
     keeps_raw: ClassVar[bool] = False
     takes_utf8: ClassVar[bool] = False
+    in_heads: ClassVar[bool] = False
     damages: ClassVar[Mapping[str, Damage]] = {}
     name: str
     # Of kinds that take UTF-8 alone.
@@ -130,7 +142,7 @@ class Modality(ABC, Generic[Raw, Chosen]):
             cells: One for each row; may be a generator, and some of the rows alone. Of a table
                 str, or what a DataFrame or Parquet file holds (numbers, lists, bytes, dicts); of
                 a TensorFlow dataset str, or what `feature_decoder` leaves; None, NaN or empty for
-                an absent value.
+                an absent value. Where the options have `columns`, tuples of such cells.
             options: What settings say of the input.
             folder: Folder that paths in cells are relative to.
             allow_outside: Whether paths may lead out of the folder.

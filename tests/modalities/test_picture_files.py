@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmkd_tf.modalities.picture_files import READ_AT_ONCE, read_pictures
+from mmkd_tf.modalities.cell_files import READ_AT_ONCE
+from mmkd_tf.modalities.picture_files import read_pictures
 
 
 def picture(value):
