@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from mmkd_tf.export.quantization.embeddings import round_rows
@@ -78,21 +77,29 @@ def _products(model, graph, layer, value: np.ndarray) -> np.ndarray:
         rows = value.reshape(-1, value.shape[-1])
         return rows.T @ rows
     shape = graph.tensors[layer.inputs[1]].shape
-    options = layer.builtinOptions
-    patches = tf.image.extract_patches(
-        value,
-        sizes=[1, *shape[1:3], 1],
-        strides=[1, options.strideH, options.strideW, 1],
-        rates=[1, options.dilationHFactor, options.dilationWFactor, 1],
-        padding="SAME" if options.padding == schema.Padding.SAME else "VALID",
-    ).numpy()
-    rows = patches.reshape(-1, shape[1] * shape[2], value.shape[-1])
-    rows = rows[:: -(-len(rows) // _MAX_POSITIONS)]
+    rows = _patches(value, shape[1:3], layer.builtinOptions)
     if code == Operator.DEPTHWISE_CONV_2D:
         by_channel = rows.transpose(2, 1, 0)
         return by_channel @ by_channel.transpose(0, 2, 1)
     rows = rows.reshape(len(rows), -1)
     return rows.T @ rows
+
+
+def _patches(value: np.ndarray, size: Sequence[int], options) -> np.ndarray:
+    """What a convolution sees at some of its places: `[places, height * width, channels]`."""
+    strides = (options.strideH, options.strideW)
+    dilations = (options.dilationHFactor, options.dilationWFactor)
+    reach = [(n - 1) * dilation + 1 for n, dilation in zip(size, dilations, strict=True)]
+    if options.padding == schema.Padding.SAME:
+        sides = zip(value.shape[1:3], reach, strides, strict=True)
+        lacking = [max((-(-n // step) - 1) * step + far - n, 0) for n, far, step in sides]
+        value = np.pad(value, [(0, 0), *((n // 2, n - n // 2) for n in lacking), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(value, reach, axis=(1, 2))
+    windows = windows[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
+    number = int(np.prod(windows.shape[:3]))
+    places = np.arange(0, number, -(-number // _MAX_POSITIONS))
+    found = windows[np.unravel_index(places, windows.shape[:3])]
+    return found.reshape(*found.shape[:2], -1).transpose(0, 2, 1)
 
 
 def _round(model, graph, layer, products: np.ndarray) -> None:
