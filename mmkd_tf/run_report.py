@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
-from mmkd_tf.evaluate.run_comparison import compare_models
+from mmkd_tf.evaluate.run_comparison import compare_models, compare_runs
 from mmkd_tf.evaluate.statistics import Predictions
 from mmkd_tf.report.gallery import gallery
 from mmkd_tf.report.history import History
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.runs_page import runs_page
+from mmkd_tf.report.sentences import task_of
 from mmkd_tf.run_folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 from mmkd_tf.whole_file import whole_file
 
@@ -93,8 +94,35 @@ def report_runs(paths: Sequence[Path], output: Path) -> Path:
         raise ValueError("\n".join(problems))
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(output) as unfinished:
-        unfinished.write_text(runs_page(runs), encoding="utf-8")
+        unfinished.write_text(runs_page(runs, _paired(runs)), encoding="utf-8")
     return output
+
+
+def _paired(runs: Mapping[str, Mapping]) -> dict[str, dict]:
+    """What `compare_runs` says of the runs that were measured on the first one's test examples."""
+    found = {path: _student(Path(path), results) for path, results in runs.items()}
+    (first, reference), *_ = found.items()
+    if reference is None:
+        return {}
+    names = runs[first]["dataset"]["class_names"]
+    alike = {
+        path: student
+        for path, student in found.items()
+        if student is not None
+        and student.task is reference.task
+        and runs[path]["dataset"]["class_names"] == names
+        and np.array_equal(student.labels, reference.labels)
+    }
+    return compare_runs(alike, rng=np.random.default_rng(0))
+
+
+def _student(path: Path, results: Mapping) -> Predictions | None:
+    """What the student of a finished run says of its test split."""
+    file = path / OUTPUTS_FILE
+    if "student" not in results or not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as kept:
+        return Predictions(task_of(results), kept["labels"], kept["student"])
 
 
 def read_run(path: Path) -> dict:

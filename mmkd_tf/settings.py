@@ -59,6 +59,7 @@ FAST = {
     "training.augment": False,
     "robustness": False,
     "export.quantize": "dynamic",
+    "export.saved_model": False,
 }
 
 QuantizeLevel = Literal["auto", "float32", "float16", "dynamic", "dynamic4", "mixed", "mixed4"]
@@ -353,5 +354,6 @@ class ExportSettings(BaseModel, extra="forbid", frozen=True):
         description="How numbers are kept in the small file; auto tries all levels and takes the "
         "smallest file that is accurate.",
     )
+    saved_model: bool = Field(True, description="Write a SavedModel too, for servers.")
     author: str | None = Field(None, description="Who made the model; kept in exported files.")
     licence: str | None = Field(None, description="The model's licence; kept in exported files.")

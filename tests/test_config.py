@@ -132,6 +132,7 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "data.unlabelled",
         "data.unlabelled_rows",
         "export.calibrate",
+        "export.saved_model",
         "distillation.transfer_share",
         "training.augment_strength",
         "training.restore",

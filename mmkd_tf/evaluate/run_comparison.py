@@ -66,6 +66,26 @@ def compare_models(
     }
 
 
+def compare_runs(
+    students: Mapping[str, Predictions], *, rng: np.random.Generator
+) -> dict[str, dict]:
+    """Compares the students of several runs on one test split with the first of them.
+
+    Returns:
+        By run but for the first, `difference` of the task's figures and its 95 % `interval` over
+        the choice of the examples, paired.
+    """
+    drawn = _resampled(students, rng)
+    (first, reference), *others = students.items()
+    return {
+        name: {
+            "difference": each.score - reference.score,
+            "interval": percentiles(drawn[name] - drawn[first]),
+        }
+        for name, each in others
+    }
+
+
 def _interval(predictions: Predictions, drawn: np.ndarray) -> tuple[float, float]:
     if predictions.task.has_one_class:  # of a share, which at 0 and 1 has a width too
         return wilson_interval(predictions.score, len(predictions.labels))

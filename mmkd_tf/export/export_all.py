@@ -34,7 +34,9 @@ def export_all(
     batch_size: int | None = 1,
     temperature: float | None = None,
 ) -> list[dict]:
-    """Writes a SavedModel, a TFLite file in float32 and a small one, each compared with Keras.
+    """Writes a TFLite file in float32 and a small one, each compared with Keras, and a SavedModel.
+
+    The SavedModel is made where the settings ask for it.
 
     Of a task whose models are two towers these are written of each tower, `_<input>` being added
     to their names, and the training texts as an index, `<name>_<input>s.npz`.
@@ -101,11 +103,11 @@ def _export(
         task=dataset.task,
         temperature=temperature,
     )
-    saved = export_saved_model(
-        model, f"{file}_saved_model", task=dataset.task, temperature=temperature, **shared
-    )
-    unmeasured = ("test_accuracy", "test_top1_agreement", "latency_spread_ms")
-    made = [{**asdict(saved), **dict.fromkeys(unmeasured)}]
+    made, saved = [], None
+    if settings.saved_model:
+        saved = export_saved_model(
+            model, f"{file}_saved_model", task=dataset.task, temperature=temperature, **shared
+        )
     test = dataset.splits["test"]
     given = {key: test.inputs[key] for key in names}
     logits = keras_logits(calibrated(model, temperature), given)
@@ -128,9 +130,12 @@ def _export(
             "test_top1_agreement": found.top1_agreement,
         }
         made.append({**asdict(export), **measured})
-    for values, times in zip(made[1:], _times(made[1:], test, modalities), strict=True):
+    for values, times in zip(made, _times(made, test, modalities), strict=True):
         low, median, high = np.quantile(times, [0.1, 0.5, 0.9]).tolist()
         values |= {"latency_ms": median, "latency_spread_ms": [low, high]}
+    if saved is not None:
+        unmeasured = ("test_accuracy", "test_top1_agreement", "latency_spread_ms")
+        made.insert(0, {**asdict(saved), **dict.fromkeys(unmeasured)})
     return [{**values, "file": Path(values["file"]).name} for values in made]
 
 

@@ -6,23 +6,33 @@ from pathlib import Path
 from mmkd_tf.report.page import render, style
 from mmkd_tf.report.sentences import task_of
 from mmkd_tf.report.tables import Table, figure
-from mmkd_tf.report.verdict import comparison_of, interval_words, score_words, verdict
+from mmkd_tf.report.verdict import (
+    comparison_of,
+    difference_words,
+    interval_words,
+    score_words,
+    verdict,
+)
 from mmkd_tf.setting_names import flat, full_names
 
 
-def runs_page(runs: Mapping[str, Mapping]) -> str:
+def runs_page(runs: Mapping[str, Mapping], paired: Mapping[str, Mapping] | None = None) -> str:
     """Writes a page that compares runs as HTML, self-contained.
 
     `runs` are by folder what their `results.json` hold, see `report_page`; figures are of each
-    run's own test split.
+    run's own test split. `paired` is by folder the difference to the first run, where it is known:
+    see `mmkd_tf.evaluate.run_comparison.compare_runs`.
     """
     names = _names(list(runs))
+    differences = {names[path]: each for path, each in (paired or {}).items()}
     found = {names[path]: results for path, results in runs.items()}
     return render(
         "runs.html",
         style=style(),
         verdicts={name: verdict(results) for name, results in found.items()},
         figures=_figures(found),
+        first=next(iter(found)),
+        differences=_differences(found, differences),
         files=_files(found),
         settings=_settings(found),
         one_data=len({_data(results) for results in found.values()}) == 1,
@@ -65,6 +75,16 @@ def _figures(runs: Mapping[str, Mapping]) -> Table:
     columns = ("run", "figure", "distilled student", "95 %", "from scratch", "alone", "teacher")
     columns += ("no input looked at", "parameters", "seconds")
     return Table(columns, rows, num_words=2)
+
+
+def _differences(runs: Mapping[str, Mapping], differences: Mapping[str, Mapping]) -> Table:
+    """Of the students that answered the same test examples as the first run's."""
+    rows = []
+    for name, found in differences.items():
+        task = task_of(runs[name])
+        interval = interval_words(task, found["interval"], signed=True)
+        rows.append((name, difference_words(task, found["difference"]), interval))
+    return Table(("run", "distilled student", "95 %"), rows, num_words=1)
 
 
 def _files(runs: Mapping[str, Mapping]) -> Table:

@@ -40,6 +40,7 @@ YOUNGER = (
     "quantize",
     "fast",
     "calibrate",
+    "saved_model",
     "callbacks",
     "tensorboard",
 )
