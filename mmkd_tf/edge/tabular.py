@@ -15,7 +15,7 @@ FIRST_YEAR = 1900
 # What people write into cells of numbers and dates that they leave open.
 NO_VALUE = ("", "na", "n/a", "nan", "nat", "none", "null", "?", "-")
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 1e38  # of float32, so that differences are finite too
 _COMMAS = re.compile(r"[-+]?\d+(,\d+)+(\.\d+)?")
 _WHOLE = re.compile(r"(-?\d+)\.0")
 _TIME = r"(?:[T ]+(\d\d?:\d\d(?::\d\d(?:\.\d+)?)?)\s*(Z|[-+]\d\d:?\d\d)?)?"
@@ -52,7 +52,7 @@ def read_number(cell) -> float | None:
         except ValueError:
             raise ValueError(_no_number(text)) from None
     if not abs(number) <= _LARGEST:
-        raise ValueError("an infinite number, or one above 3.4e38; leave the cell empty")
+        raise ValueError("an infinite number, or one above 1e38; leave the cell empty")
     return number
 
 

@@ -7,6 +7,7 @@ References:
 
 import csv
 import io
+import itertools
 import json
 import warnings
 from collections import Counter
@@ -55,6 +56,9 @@ class Days(float):
     def __repr__(self) -> str:
         moment = _EPOCH + timedelta(days=float(self))
         return f"{moment:%Y-%m-%d}" if self.is_integer() else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+KIND_OF = {str: CATEGORICAL, Days: DATE, float: NUMERIC}
 
 
 class TabularOptions(InputOptions):
@@ -229,11 +233,6 @@ class Tabular(Modality[Sequence[Row], TabularOptions]):
             for cell, more in zip(row, noise, strict=True)
         )
 
-    def unknown_share(self, tensors: np.ndarray) -> float | None:
-        at = [1 + i for i, column in enumerate(self.columns) if column["kind"] == CATEGORICAL]
-        there = tensors[:, [i + len(self.columns) for i in at]] > 0
-        return float((there & (tensors[:, at] == 0)).sum() / max(there.sum(), 1)) if at else None
-
     def fingerprint(self) -> bytes:
         return json.dumps(self.columns).encode()
 
@@ -307,7 +306,7 @@ class Tabular(Modality[Sequence[Row], TabularOptions]):
 
     def file_description(self, dtype: str) -> dict:
         return {
-            "layout": "1, a number of each column, then of each 1 if the cell is there and 0 if not",
+            "layout": "1, a number of each column, then of each 1 if the cell is there, or 0",
             "columns": [column["name"] for column in self.columns],
             "missing": "0 and 0",
             "dates": "days since 1970-01-01",
@@ -342,20 +341,19 @@ class Tabular(Modality[Sequence[Row], TabularOptions]):
 
 def _read_column(name, cells: list, options: TabularOptions, problems: dict) -> list:
     """Reads cells of a column; adds to `problems`, by index, what is wrong."""
-    kind = options.said_kind(name) or _likely_kind(cells)
-    read: list[float | str | None] = []
+    kind, read = options.said_kind(name) or _likely_kind(cells), []
     for index, cell in enumerate(cells):
         value: float | str | None = None
         try:
-            if kind == NUMERIC:
-                value = read_number(cell)
-            elif kind == CATEGORICAL:
+            if kind == CATEGORICAL:
                 value = read_category(cell)
+            elif kind == NUMERIC:
+                value = read_number(cell)
             else:
-                value = read_date(cell, day_first=options.day_first, first_year=options.first_year)
-                value = value if value is None else Days(value)
+                days = read_date(cell, day_first=options.day_first, first_year=options.first_year)
+                value = None if days is None else Days(days)
         except ValueError as error:
-            problems.setdefault(index, []).append(f"column '{name}' {quoted(cell)}: {error}")
+            problems.setdefault(index, []).append(f"column '{name}' {quoted(cell)}, {error}")
         read.append(value)
     return read
 
@@ -376,10 +374,7 @@ def _name_of(number: float) -> str:
 def _fitted(there: list, kind: str | None, options: TabularOptions) -> dict:
     """What is known of a column by its training cells, the missing ones left out."""
     if kind is None:
-        kinds = {
-            CATEGORICAL if isinstance(c, str) else DATE if isinstance(c, Days) else NUMERIC
-            for c in there
-        }
+        kinds = {KIND_OF[type(cell)] for cell in there}
         kind = kinds.pop() if len(kinds) == 1 else CATEGORICAL
     if kind == CATEGORICAL:
         counts = Counter(c if isinstance(c, str) else _name_of(c) for c in there)
@@ -435,7 +430,9 @@ class Cells(layers.Layer):
         self.dim, self.rate, self.seed = dim, rate, seed
         self._draws = keras.random.SeedGenerator(seed)
         # Bins, cycles and categories in a row, each with the place of its column.
-        self._bins = [(at, low, high) for at, e in enumerate(edges) for low, high in zip(e, e[1:])]
+        self._bins = [
+            (at, *pair) for at, each in enumerate(edges) for pair in itertools.pairwise(each)
+        ]
         self._cycles = [(at, period) for at, each in enumerate(periods) for period in each]
         self._named = [at for at, size in enumerate(sizes) if size]
 
