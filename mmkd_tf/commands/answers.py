@@ -59,7 +59,12 @@ class Answers:
             try:
                 folders = {name: table.folder if name in of_files else None for name in columns}
                 row = {
-                    name: [_value(table.columns[one][index], folders[name]) for one in column]
+                    name: [
+                        _value(table.columns[one][index], folders[name])
+                        if one in table.columns
+                        else None
+                        for one in column
+                    ]
                     if isinstance(column, list)
                     else _value(table.columns[column][index], folders[name])
                     for name, column in columns.items()
@@ -182,14 +187,19 @@ def answer_table(
             f"{', '.join(file.inputs)}. Received: {columns[unknown[0]]}. Leave it out."
         )
     usual = _columns_of_run(model)
-    wanted = {name: columns.get(name) or usual.get(name, name) for name in file.inputs}
+    # A file says the columns that an input is read from where they are several.
+    wanted = {
+        name: columns.get(name) or usual.get(name) or about.get("columns", name)
+        for name, about in file.inputs.items()
+    }
     all_columns = [column for one in wanted.values() for column in _each(one)]
     header = read_header(table)
     if header is None:
         read_table(table, all_columns)  # says what is wrong
         header = all_columns
     needed = [*columns.values(), *labels]
-    there = {name: one for name, one in wanted.items() if set(_each(one)) <= set(header)}
+    # Of several columns some may be missing, as cells may.
+    there = {name: one for name, one in wanted.items() if set(_each(one)) & set(header)}
     if not there or not set(needed) <= set(header):
         try:
             read_table(table, [*(needed if there else all_columns)])

@@ -69,6 +69,11 @@ def from_table(
     inputs = named_inputs(inputs, image=image, text=text, options=options)
     task = find_task(DEFAULT_TASK if options.task == "auto" else options.task)
     labels = task.label_columns(label)
+    if told := [c for name, one in inputs.items() for c in one.columns_of(name) if c in labels]:
+        raise TableError(
+            f"`inputs`: columns that do not hold the answer. Received: {', '.join(told)}, which is "
+            "the label. Leave it out of the inputs."
+        )
     held_out = {"test": test, "validation": validation}
     fractions = {
         split: value for split, value in held_out.items() if isinstance(value, (int, float))

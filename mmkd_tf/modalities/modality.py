@@ -116,7 +116,7 @@ class Modality(ABC, Generic[Raw, Chosen]):
     keeps_raw: ClassVar[bool] = False
     takes_utf8: ClassVar[bool] = False
     in_heads: ClassVar[bool] = False
-    damages: ClassVar[Mapping[str, Damage]] = {}
+    damages: Mapping[str, Damage] = {}
     name: str
     # Of kinds that take UTF-8 alone.
     vocabulary: Any  # list of words, or None where it is not known
