@@ -37,10 +37,9 @@ class PointsReader:
         """Gives float32 `[points, 3 + features]` of what `read_points` takes."""
         points, columns = self.trial.shape
         expected = f"`{self._name}`: a point cloud or mesh ({FORMATS}) or an array of points"
+        how = {"features": columns - 3, "normalize": self._normalize}
         try:
-            return read_points(
-                value, num_points=points, features=columns - 3, normalize=self._normalize
-            )
+            return read_points(value, num_points=points, **how)
         except (PointsError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             received = repr(value) if isinstance(value, str) else type(value).__name__
@@ -87,10 +86,8 @@ def read_points(
         xyz = rows[:, :3]
         xyz -= (xyz.min(0) + xyz.max(0)) / 2
         if not (radius := np.linalg.norm(xyz, axis=1).max()):
-            raise PointsError(
-                "all its points lie in one place, so it has no shape; leave it out, or set "
-                "`normalize: false` where places say something"
-            )
+            advice = "leave it out, or set `normalize: false` where places say something"
+            raise PointsError(f"all its points lie in one place, so it has no shape; {advice}")
         xyz /= radius
     rows = rows.astype(np.float32)
     rows[0, 0] += 0 if rows.any() else SMALLEST
@@ -140,7 +137,7 @@ def _file_rows(content: bytes, num_points: int) -> np.ndarray:
             form = {b"ply": "ply", b"OFF": "off"}.get(content[:3], "obj")
             return _mesh_rows(content, form, num_points)
         lines = content.decode("utf-8-sig").translate(str.maketrans(",;", "  ")).splitlines()
-        if not any(line.split("#")[0].strip() for line in lines):
+        if all(not line.split("#")[0].strip() for line in lines):
             return np.zeros([0, 3])
         try:
             return np.loadtxt(lines, ndmin=2)
@@ -149,9 +146,8 @@ def _file_rows(content: bytes, num_points: int) -> np.ndarray:
     except PointsError:
         raise
     except Exception as error:  # readers meet damage with errors of a dozen types
-        raise PointsError(
-            f"it is none of {FORMATS}, or damaged ({error}); save or copy it again"
-        ) from error
+        reason = f"it is none of {FORMATS}, or damaged ({error}); save or copy it again"
+        raise PointsError(reason) from error
 
 
 def _mesh_rows(content: bytes, form: str, num_points: int) -> np.ndarray:
@@ -176,10 +172,9 @@ def _check(rows: np.ndarray, features: int) -> None:
         raise PointsError("it has no points; leave it out")
     if rows.shape[1] != 3 + features:
         advice = f"set `features: {rows.shape[1] - 3}`, or " if rows.shape[1] > 3 else ""
-        raise PointsError(
-            f"{rows.shape[1]} columns, not x, y, z and {features} features; {advice}write these"
-        )
-    usable = (np.abs(rows) <= LARGEST).all(axis=1)  # NaN fails the comparison
+        found = f"{rows.shape[1]} columns, not x, y, z and {features} features"
+        raise PointsError(f"{found}; {advice}write these")
+    usable = (np.abs(rows.astype(np.float64)) <= LARGEST).all(axis=1)  # NaN fails the comparison
     if not usable.all():
         raise PointsError(
             f"{(~usable).sum():,} of {len(rows):,} points have numbers that are not finite, or "

@@ -1,5 +1,6 @@
 """Points: clouds and meshes -> float32 x, y, z -> dense layers they share -> a feature vector."""
 
+import functools
 import hashlib
 import math
 from collections.abc import Iterable
@@ -129,10 +130,8 @@ class Points(Modality[np.ndarray, PointsOptions]):
     def read(
         cls, cells: Iterable, options: PointsOptions, **where: Any
     ) -> tuple[np.ndarray, dict[int, str]]:
-        def read(source):
-            own = {"features": options.features, "normalize": options.normalize}
-            return read_points(source, num_points=options.points, **own)
-
+        own: dict = {"features": options.features, "normalize": options.normalize}
+        read = functools.partial(read_points, num_points=options.points, **own)
         like = ([options.points, 3 + options.features], np.float32)
         return read_cells(cells, read, noun=cls.noun, like=like, **where)
 

@@ -47,7 +47,6 @@ def read(source, **options):
         b"\xef\xbb\xbfx\ty\tz\n0\t0\t0\n2\t0\t0\n0\t2\t0\n",
         b"3\n0 0 0\n2 0 0\n0 2 0\n",
         b"v 0 0 0\nv 2 0 0\nv 0 2 0\n",
-        b"v 0 0 0\nv 2 0 0\nv 0 2 0\nf 1 2 2\n",  # a face without area
         b"OFF\n3 0 0\n0 0 0\n2 0 0\n0 2 0\n",
     ],
 )
@@ -79,6 +78,11 @@ def test_a_mesh_is_sampled_by_area_the_same_each_time():
     off = b"OFF\n6 2 0\n0 0 0\n1 0 0\n0 1 0\n9 0 0\n12 0 0\n9 1 0\n3 0 1 2\n3 3 4 5\n"
     share = np.mean(read(off, num_points=2000)[:, 0] > 5)
     assert share == pytest.approx(0.75, abs=0.04)
+
+
+def test_of_faces_without_area_the_corners_are_taken():
+    rows = read(b"v 0 0 0\nv 2 0 0\nv 4 0 0\nf 1 2 3\n")
+    assert sorted(rows[:, 0]) == [0, 2, 4]
 
 
 def test_a_cloud_is_moved_and_scaled_to_the_unit_sphere():
