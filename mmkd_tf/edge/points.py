@@ -35,11 +35,10 @@ class PointsReader:
 
     def __call__(self, value) -> np.ndarray:
         """Gives float32 `[points, 3 + features]` of what `read_points` takes."""
-        points, columns = self.trial.shape
         expected = f"`{self._name}`: a point cloud or mesh ({FORMATS}) or an array of points"
-        how = {"features": columns - 3, "normalize": self._normalize}
+        how = {"features": self.trial.shape[1] - 3, "normalize": self._normalize}
         try:
-            return read_points(value, num_points=points, **how)
+            return read_points(value, num_points=len(self.trial), **how)
         except (PointsError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             received = repr(value) if isinstance(value, str) else type(value).__name__
@@ -176,7 +175,5 @@ def _check(rows: np.ndarray, features: int) -> None:
         raise PointsError(f"{found}; {advice}write these")
     usable = (np.abs(rows.astype(np.float64)) <= LARGEST).all(axis=1)  # NaN fails the comparison
     if not usable.all():
-        raise PointsError(
-            f"{(~usable).sum():,} of {len(rows):,} points have numbers that are not finite, or "
-            f"above {LARGEST:g}; leave these points out"
-        )
+        bad = f"{(~usable).sum():,} of {len(rows):,} points have numbers that are not finite"
+        raise PointsError(f"{bad}, or above {LARGEST:g}; leave these points out")

@@ -33,9 +33,7 @@ _GROUND = {"x": [1, 2], "y": [2, 0], "z": [0, 1]}
 class StudentPointsOptions(StudentOptions):
     """What is different for the students."""
 
-    points: int | None = Field(
-        None, ge=MIN_POINTS, le=MAX_POINTS, description="Points for the students; half by default."
-    )
+    points: int | None = Field(None, ge=MIN_POINTS, le=MAX_POINTS, description="Half by default.")
 
 
 class PointsOptions(InputOptions):
@@ -44,13 +42,9 @@ class PointsOptions(InputOptions):
     kind: Literal["points"] = "points"
     points: int = Field(512, ge=MIN_POINTS, le=MAX_POINTS, description="Points read of a cloud.")
     features: int = Field(0, ge=0, le=64, description="Columns behind x, y and z.")
-    normalize: bool = Field(
-        True, description="Whether each cloud is centred and scaled to the unit sphere."
-    )
+    normalize: bool = Field(True, description="Whether a cloud is scaled to the unit sphere.")
     up: Literal["x", "y", "z"] = Field("y", description="Axis that points up.")
-    turn: float = Field(
-        180.0, ge=0, le=180, description="Largest turn about `up` in training, degrees."
-    )
+    turn: float = Field(180.0, ge=0, le=180, description="Largest turn in training, degrees.")
     student: StudentPointsOptions = StudentPointsOptions()
 
     @model_validator(mode="after")
@@ -116,9 +110,7 @@ class Points(Modality[np.ndarray, PointsOptions]):
     damages = {
         "lost_points": Damage(lose_points, (0.5, 0.75, 0.9, 0.95, 0.98), "share of the points"),
         "outliers": Damage(add_outliers, (0.02, 0.05, 0.1, 0.2, 0.3), "share of the points"),
-        "jitter": Damage(
-            add_noise, (0.02, 0.04, 0.06, 0.08, 0.1), "standard deviation, of half the longest side"
-        ),
+        "jitter": Damage(add_noise, (0.02, 0.04, 0.06, 0.08, 0.1), "deviation, of half the size"),
     }
     limits = "A point cloud or mesh is read as a number of its points."
     example = '"chair.obj"'
@@ -165,19 +157,14 @@ class Points(Modality[np.ndarray, PointsOptions]):
 
     def to_tensor(self, raw) -> tf.Tensor:
         raw = tf.convert_to_tensor(raw)
-        if raw.shape[1] == self.options.points:
-            return raw
         return _still_there(tf.gather(raw, spread(raw.shape[1], self.options.points), axis=1), raw)
 
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Turns, stretches, moves and loses points; their features stay.
 
         By up to `turn` about the axis `up` through 0, 20 % along each axis, 2 % of the unit sphere
-        or standard deviation, and half of the points, whose rows the first one takes; each times
-        `strength`.
-
-        References:
-            Qi, Yi, Su, Guibas: PointNet++, 2017 (which loses points in training).
+        or standard deviation, and half of the points, whose rows the first one takes (Qi, Yi, Su,
+        Guibas: PointNet++, 2017); each times `strength`.
         """
         number, strength = self.options.points, self.strength
         draws = uniform_draws(seeds, 5 + 4 * number)
@@ -274,8 +261,7 @@ class Points(Modality[np.ndarray, PointsOptions]):
         return {"form": "picture", "data": thumbnail(picture)}
 
     def describe(self) -> str:
-        more = f" and {self.options.features} features" if self.options.features else ""
-        return f"float32, {self.options.points} points of x, y, z{more}"
+        return f"float32, {self.options.points} points of x, y, z, {self.options.features} features"
 
 
 def _still_there(changed: tf.Tensor, before: tf.Tensor) -> tf.Tensor:

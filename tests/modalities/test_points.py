@@ -70,7 +70,7 @@ def test_students_read_half_of_the_points_or_as_many_as_set():
     student = modality.for_student(CLOUDS, points=8)
     np.testing.assert_array_equal(student.to_tensor(CLOUDS), CLOUDS[:, spread(16, 8)])
     assert modality.for_student(CLOUDS, points=16) is None
-    with pytest.raises(ValueError, match="`student.points`: at most `points`, 16. Received: 17"):
+    with pytest.raises(ValueError, match="student.points`: at most `points`, 16. Received: 17"):
         modality.for_student(CLOUDS, points=17)
     with pytest.raises(ValueError, match="`student.points`: at most `points`, 20"):
         input_options({"kind": "points", "points": 20, "student": {"points": 30}})
