@@ -106,9 +106,8 @@ def spread(num_rows: int, num_points: int) -> np.ndarray:
 
 def _array(source) -> np.ndarray:
     try:
-        # In a Parquet file's cell each row is an array.
-        nested = np.ndim(source) == 1 and len(source) and isinstance(source[0], np.ndarray)
-        return np.atleast_1d(np.asarray(list(source) if nested else source, np.float64))
+        of_rows = np.ndim(source) == 1 and len(source) and isinstance(source[0], np.ndarray)
+        return np.atleast_1d(np.asarray(list(source) if of_rows else source, np.float64))
     except (ValueError, TypeError) as error:  # rows of unequal lengths too
         raise TypeError(f"no array of numbers ({error}); leave an absent cloud out") from error
 
@@ -161,7 +160,8 @@ def _mesh_rows(content: bytes, form: str, num_points: int) -> np.ndarray:
         _check(mesh.triangles.reshape(-1, 3), 0)
         if mesh.area > 0:
             return trimesh.sample.sample_surface(mesh, num_points, seed=0)[0]
-    return np.concatenate([np.zeros([0, 3]), *(part.vertices for part in scene.dump())])
+    parts: list = scene.dump()
+    return np.concatenate([np.zeros([0, 3]), *(part.vertices for part in parts)])
 
 
 def _check(rows: np.ndarray, features: int) -> None:
