@@ -9,6 +9,7 @@ import numpy as np
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import ModelFile, file_prefix, read_model_file
 from mmkd_tf.edge.picture import PictureReader
+from mmkd_tf.edge.points import PointsReader
 from mmkd_tf.edge.tabular import TabularReader
 from mmkd_tf.edge.tokenizer import TextReader
 
@@ -45,6 +46,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "image": PictureReader,
     "tabular": TabularReader,
     "text": TextReader,
+    "points": PointsReader,
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions, Modality
+from mmkd_tf.modalities.points import Points
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.modalities.text import Text
 
@@ -51,5 +52,5 @@ def input_options(value: Mapping | InputOptions) -> InputOptions:
     return KINDS[kind].Options(**value)
 
 
-for _kind in (Image, Text, Tabular):
+for _kind in (Image, Text, Tabular, Points):
     register_modality(_kind)

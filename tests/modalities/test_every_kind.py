@@ -31,6 +31,17 @@ def pictures():
     return np.stack(made).astype("uint8")
 
 
+def clouds():
+    """Noise, points far away or all in one place, and a single number anywhere."""
+    rng = np.random.default_rng(0)
+    made = [rng.standard_normal([16, 3]), 1e3 + rng.random([16, 3]), np.ones([16, 3])]
+    for row, column, value in ((0, 0, 1e-6), (15, 2, 1e-6), (3, 1, -1e6)):
+        one = np.zeros([16, 3])
+        one[row, column] = value
+        made.append(one)
+    return np.stack(made).astype("float32")
+
+
 # By kind: present raw values, extreme ones among them; absent ones; options, a student's too where
 # the kind has them.
 VALUES = {
@@ -56,6 +67,7 @@ VALUES = {
         [(None, None, None)] * 2,
         {"columns": ["price", "colour", "built"]},
     ),
+    "points": (clouds(), np.zeros([2, 16, 3], "float32"), {"points": 16, "normalize": False}),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -217,7 +229,7 @@ def test_options_are_made_by_kind_and_checked(kind):
 
 @pytest.mark.parametrize("value", [{}, {"kind": "smell"}, {"kind": ["image"]}, "image", None])
 def test_options_of_no_known_kind_are_refused(value):
-    with pytest.raises(ValueError, match="its `kind`, one of image, text, .* Received"):
+    with pytest.raises(ValueError, match="its `kind`, one of image, text.*Received"):
         input_options(value)
 
 
