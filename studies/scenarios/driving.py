@@ -2,12 +2,12 @@
 
     python studies/scenarios/driving.py studies/scenarios/sets
 
-**Rendered, not real**: simple drawings made here, for trying a model of four kinds of sensors where
-the best accuracy that there can be is known. A row is a scene in the three seconds before one of six
-manoeuvres, all equally likely: `image`, a picture of the road, 64 x 64 pixels; `points`, a lidar's
-320 points around the car, float32 `[320, 3]`, metres forward, left and up; `imu`, float32 `[60, 3]`,
-acceleration forward and to the left in m/s^2 and turning to the left in rad/s, 20 a second; `gps`,
-float32 `[15, 2]`, metres forward and left of where the window began, 5 a second.
+**Rendered, not real**: simple drawings made here, for trying a model of four kinds of sensors
+where the best accuracy that there can be is known. A row is a scene in the three seconds before one
+of six manoeuvres, all equally likely: `image`, a picture of the road, 64 x 64 pixels; `points`, a
+lidar's 320 points around the car, float32 `[320, 3]`, metres forward, left and up; `imu`, float32
+`[60, 3]`, acceleration forward and to the left in m/s^2 and turning to the left in rad/s, 20 a
+second; `gps`, float32 `[15, 2]`, metres forward and left of where the window began, 5 a second.
 
 What a sensor shows of the coming manoeuvre, by construction: with the probability below, drawn for
 each sensor by itself, it has the manoeuvre's cue, such as an arrow on the lane for the camera or a
@@ -105,7 +105,8 @@ def camera(scene: Scene, cue: str | None, rng: np.random.Generator) -> Image.Ima
         far, height = rng.uniform(7, 10), rng.uniform(2.6, 3.2)
         pen.polygon([at(far, 1.6), at(far, -1.6), at(far - 1, -1.6), at(far - 1, 1.6)], fill=white)
         pen.rectangle([*at(far, -1.2, height + 1.1), *at(far, -2.0, height)], fill=(20, 20, 20))
-        pen.ellipse([*at(far, -1.3, height + 1.0), *at(far, -1.9, height + 0.4)], fill=(255, 30, 20))
+        lamp = [*at(far, -1.3, height + 1.0), *at(far, -1.9, height + 0.4)]
+        pen.ellipse(lamp, fill=(255, 30, 20))
     elif cue:
         _arrow(pen, at, cue, rng, white)
     pixels = np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BOX), np.float32)
@@ -116,7 +117,7 @@ def camera(scene: Scene, cue: str | None, rng: np.random.Generator) -> Image.Ima
 def _arrow(pen: ImageDraw.ImageDraw, at, cue: str, rng: np.random.Generator, fill) -> None:
     """Draws an arrow on the lane: straight on, half aside for a change, bent for a turn."""
     start, length = rng.uniform(2.6, 3.4), rng.uniform(3.5, 5)
-    aside = {"keep on": 0.0, "change": 0.9, "turn": 0.8}[cue.split()[0] if cue[0] != "k" else cue]
+    aside = {"keep": 0.0, "change": 0.9, "turn": 0.8}[cue.split()[0]]
     sign = -1 if cue.endswith("right") else 1
     if cue.startswith("turn"):
         path = [(0, 0), (0.7 * length, 0), (0.7 * length, sign * aside)]
@@ -151,7 +152,10 @@ def lidar(scene: Scene, cue: str | None, rng: np.random.Generator) -> np.ndarray
         "change right": [(0, 6, -0.5 * LANE, 1.5 * LANE, 2.5)],
         "turn left": [(14, 15, -14, 4, 4), (4, 14, -7, -6, 4)],
         "turn right": [(14, 15, -4, 14, 4), (4, 14, 6, 7, 4)],
-        "keep on": [(-8, 20, -0.5 * LANE - 0.2, -0.5 * LANE, 1), (-8, 20, 0.5 * LANE, 0.5 * LANE + 0.2, 1)],
+        "keep on": [
+            (-8, 20, -0.5 * LANE - 0.2, -0.5 * LANE, 1),
+            (-8, 20, 0.5 * LANE, 0.5 * LANE + 0.2, 1),
+        ],
     }
     chosen = boxes.get(cue, [])
     num_cue = NUM_POINTS // 3 if chosen else 0
@@ -169,12 +173,14 @@ def lidar(scene: Scene, cue: str | None, rng: np.random.Generator) -> np.ndarray
     return points[rng.permutation(NUM_POINTS)].astype(np.float32)
 
 
-def movement(scene: Scene, cue: str | None, rng: np.random.Generator, *, rate: int, steps: int):
-    """Gives acceleration forward, speed to the left and turning, each `[steps]`, as a cue begins."""
+def movement(
+    scene: Scene, cue: str | None, rng: np.random.Generator, *, rate: int, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Gives acceleration, speed to the left, turning and speed forward, each `[steps]`."""
     seconds = np.arange(steps) / rate
     begin = rng.uniform(0.6, 1.4)
     since = np.clip(seconds - begin, 0, None)
-    sign = {"left": 1, "right": -1}.get((cue or "").split()[-1] if cue else "", 0)
+    sign = {"left": 1, "right": -1}.get(cue.split()[-1] if cue else "", 0)
     strength = rng.uniform(0.8, 1.2)
     forward, turning = np.zeros(steps), np.zeros(steps)
     if cue == "brake":
@@ -232,7 +238,10 @@ def main(
         np.savez_compressed(folder / f"{split}.npz", **arrays)
         say_counts(f"driving/{split}.npz", columns["label"])
         shares = [*np.mean(known, axis=0), np.any(known, axis=1).mean()]
-        best = (f"{name} {p + (1 - p) / len(MANOEUVRES):.3f}" for name, p in zip([*SHOWN, "all"], shares, strict=True))
+        best = (
+            f"{name} {share + (1 - share) / len(MANOEUVRES):.3f}"
+            for name, share in zip([*SHOWN, "all"], shares, strict=True)
+        )
         typer.echo(f"  with the cues that were drawn the best is: {', '.join(best)}")
 
 

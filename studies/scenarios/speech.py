@@ -54,7 +54,7 @@ class Stamp(NamedTuple):
 
 
 def read_stamps(files: Mapping[str, bytes]) -> list[Stamp]:
-    """Reads the stamps that have a picture, a description and its sound, in order of their paths."""
+    """Reads the stamps with a picture, a description and its sound, in order of their paths."""
     stamps = []
     for name in sorted(files):
         if not (name.startswith(FOLDER) and name.endswith(".txt")):

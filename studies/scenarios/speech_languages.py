@@ -52,8 +52,8 @@ SECOND_ITALIAN = Package(
     "asterisk-prompt-it-menardi-wav_1%3a1.4.22+mm20110907-3.1_all.deb",
     "3094530d98f8758ac275572d59624c41f60969fef883f34f4886d144f3dfeb21",
 )
-# Not speech, or speech of no language: tones, monkeys, music.
-NO_SPEECH = re.compile(r"silence/|beep|tone|tt-monkeys$|ding|conf-.*(join|leave)$|confbridge-(join|leave)$")
+# Silence, tones, monkeys.
+NO_SPEECH = re.compile(r"silence/|beep|tone$|tt-monkeys$|^confbridge-(join|leave)$")
 SHORTEST = 0.25  # seconds
 BYTES_PER_SECOND = 16_000
 

@@ -2,11 +2,12 @@
 
     python studies/scenarios/watch.py studies/scenarios/sets
 
-Ten people did seven exercises of the shoulder, twenty times on each side, with a watch on the wrist:
-140 recordings at 50 samples a second. A row is a window of 128 steps, 2.56 seconds, 96 steps after
-the one before: `acc` (three axes of acceleration, in units of gravity) and `gyro` (three of turning,
-radians a second), both float32 `[128, 3]`, and `label`, the exercise's name. People are disjoint:
-3, 4, 6, 7, 8 train, 2 and 10 validate, 1, 5, 9 test; `subject` has them. The windows are 2,428.
+Ten people did seven exercises of the shoulder, twenty times on each side, with a watch on the
+wrist: 140 recordings at 50 samples a second. A row is a window of 128 steps, 2.56 seconds, 96 steps
+after the one before: `acc` (three axes of acceleration, in units of gravity) and `gyro` (three of
+turning, radians a second), both float32 `[128, 3]`, and `label`, the exercise's name. People are
+disjoint: 3, 4, 6, 7, 8 train, 2 and 10 validate, 1, 5, 9 test; `subject` has them. There are 1,083,
+550 and 795 windows.
 
 PyPI's seglearn 1.2.5 (D.M. Burns, BSD licence), which has the data of Burns et al.: Shoulder
 physiotherapy exercise recognition, 2018, in a pickled file; its wheel's checksum is looked at
