@@ -181,7 +181,7 @@ def test_from_files_to_a_file(tmp_path):
         "training.epochs": 1,
         "teacher.encoders": "scratch",
         "student.inherit": "none",
-        "export.quantize": "dynamic8",
+        "export.quantize": "dynamic",
     }
     folder = RunFolder(tmp_path / "run")
     config = make_config(settings)
