@@ -9,6 +9,7 @@ import numpy as np
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import ModelFile, file_prefix, read_model_file
 from mmkd_tf.edge.picture import PictureReader
+from mmkd_tf.edge.series import SeriesReader
 from mmkd_tf.edge.tokenizer import TextReader
 
 _LISTED_PROBLEMS = 20
@@ -40,7 +41,11 @@ class Reader(Protocol):
         """
 
 
-READERS: dict[str, Callable[..., Reader]] = {"image": PictureReader, "text": TextReader}
+READERS: dict[str, Callable[..., Reader]] = {
+    "image": PictureReader,
+    "series": SeriesReader,
+    "text": TextReader,
+}
 
 
 def register_reader(kind: str, reader: Callable[..., Reader]) -> None:
