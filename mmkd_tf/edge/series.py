@@ -1,6 +1,5 @@
 """Reads a series of a sensor, however it is stored, as the float32 array that models take."""
 
-import csv
 import io
 import json
 import os
@@ -11,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd_tf.table_files import DELIMITERS, decode, quote, read_header, read_table
+from mmkd_tf.table_files import DELIMITERS, quote, read_header, read_table
 
 MAX_STEPS = 2_000_000  # of one series as it is stored
-_NPY = b"\x93NUMPY"
-_SUFFIXES = (".npy", ".csv", ".tsv", ".txt")
 # A step is known if a measured one is nearer than this share of the usual distance of two.
 _NEAR = 0.9
 
@@ -106,71 +103,57 @@ def read_series(
         TypeError: If `source` is none of the above.
     """
     if isinstance(source, (str, os.PathLike)):
-        if is_json(Path(source).name):
-            source = Path(source).name.encode()
-        else:
+        if not is_json(name := Path(source).name):
             return _from_file(Path(source), channels, time)
+        source = name.encode()
     if isinstance(source, Mapping):
-        return from_columns(source, channels, time)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        content = bytes(source)
-        if content.startswith(_NPY):
-            source = np.load(io.BytesIO(content), allow_pickle=False)
-        else:
-            try:
-                source = json.loads(content)
-            except ValueError as error:
-                raise ValueError(f"neither a .npy file nor lists as JSON ({error})") from None
-    values = _numbers(source)
-    if values.ndim == 0:
+        return _from_columns(source, channels, time)
+    if isinstance(source, bytes):
+        is_npy = source.startswith(b"\x93NUMPY")
+        try:
+            source = np.load(io.BytesIO(source)) if is_npy else json.loads(source)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"neither a .npy file nor lists as JSON ({error})") from None
+    if not np.ndim(values := _numbers(source)):
         raise TypeError("one number, where a series is `[steps, channels]`")
+    values = values[:, np.newaxis] if values.ndim == 1 else values
     if values.ndim > 2:
         raise ValueError(f"its shape is {list(values.shape)}, not [steps, channels]")
-    values = values[:, np.newaxis] if values.ndim == 1 else values
     if channels is not None and values.size and values.shape[1] != len(channels):
         raise ValueError(f"{values.shape[1]} channels, not the {len(channels)} of `channels`")
     return _regular(values)
 
 
 def _from_file(path: Path, channels, time) -> np.ndarray:
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"its name does not end with one of {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise ValueError("it is not a file" if path.exists() else "there is no such file")
-    content = path.read_bytes()
-    if content.startswith(_NPY):
-        return read_series(content, channels=channels)
-    text = decode(content, path)
-    first = next(filter(None, text.splitlines()), "")
-    delimiter = max(DELIMITERS, key=first.count)
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
-    if not rows:
-        raise ValueError("it is empty")
-    header = [name.strip() for name in rows[0]]
-    if all(map(_is_number, header)):
-        return read_series(rows, channels=channels)
-    if wrong := [at for at, row in enumerate(rows, 1) if len(row) != len(header)]:
-        raise ValueError(f"its row {wrong[0]} has not {len(header)} cells, as its header")
-    columns = zip(*rows[1:], strict=True) if len(rows) > 1 else [()] * len(header)
-    return from_columns(dict(zip(header, columns, strict=True)), channels, time)
+    if path.suffix.lower() == ".npy":
+        return read_series(path.read_bytes(), channels=channels)
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        raise ValueError("its name ends with none of .npy, .csv, .tsv")
+    header = read_header(path)
+    if header and all(map(_is_number, header)):
+        delimiter = max(DELIMITERS, key=path.read_text().splitlines()[0].count)
+        return read_series(np.genfromtxt(path, delimiter=delimiter), channels=channels)
+    return _from_columns(_columns(path, header or [time or "time"]), channels, time)
 
 
-def from_columns(columns: Mapping[str, Sequence], channels, time: str | None) -> np.ndarray:
-    """The same of columns by name."""
+def _columns(path: Path, names: Sequence[str]) -> dict[str, list]:
+    table = read_table(path, names)
+    for row, reason in table.broken.items():
+        raise ValueError(f"{path.name}, row {table.numbers[row]}: {reason}")
+    return table.columns
+
+
+def _from_columns(columns: Mapping[str, Sequence], channels, time: str | None) -> np.ndarray:
     names = [name for name in columns if name != time] if channels is None else channels
-    for name in [*names, *([time] if time else [])]:
-        if name not in columns:
-            raise ValueError(f"no column {quote(name)} among {', '.join(map(quote, columns))}")
-    values = []
-    for name in names:
-        try:
-            values.append(_numbers(columns[name]))
-        except ValueError:
-            found = next(cell for cell in columns[name] if not _is_number(cell))
-            raise ValueError(f"{quote(found)} in {quote(name)} is no number") from None
-    if len({len(one) for one in values}) > 1:
-        raise ValueError(f"columns of {', '.join(str(len(one)) for one in values)} steps")
-    return _regular(np.stack(values, axis=1), _times(columns[time]) if time else None)
+    if missing := {*names, *([time] if time else [])} - set(columns):
+        raise ValueError(f"no column {', '.join(missing)} among {', '.join(columns)}")
+    values = {name: _numbers(columns[name], f" in {quote(name)}") for name in names}
+    if len(sizes := {len(one) for one in values.values()}) > 1:
+        raise ValueError(f"columns of {' and '.join(map(str, sizes))} steps")
+    times = _times(columns[time]) if time else None
+    return _regular(np.stack(list(values.values()), axis=1), times)
 
 
 class LongTable:
@@ -189,12 +172,12 @@ class LongTable:
     def __init__(
         self, path: Path, identifier: str, *, channels: Sequence[str] | None, time: str | None
     ):
-        self.file, self.channels, self.time = path.name, channels, time
+        self.file, self.time = path.name, time
+        of_rows = [identifier, *([time] if time else [])]
         if channels is None:
-            apart = {identifier, time}
-            self.channels = [one for one in read_header(path) or [] if one not in apart]
-        names = [identifier, *self.channels, *([time] if time else [])]
-        self.columns = read_table(path, list(dict.fromkeys(names))).columns
+            channels = [one for one in read_header(path) or [] if one not in of_rows]
+        self.channels = list(channels)
+        self.columns = _columns(path, [*of_rows, *channels])
         self.rows: dict[str, list[int]] = {}
         for row, cell in enumerate(self.columns.pop(identifier)):
             self.rows.setdefault(id_text(cell), []).append(row)
@@ -208,7 +191,7 @@ class LongTable:
         rows = self.rows[identifier]
         found = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
         try:
-            return from_columns(found, self.channels, self.time)
+            return _from_columns(found, self.channels, self.time)
         except ValueError as error:
             raise ValueError(f"id {quote(identifier)}: {error}") from None
 
@@ -290,38 +273,33 @@ def _regular(values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
     return np.where(near[:, np.newaxis], made, 0).astype(np.float32)
 
 
-def _numbers(cells) -> np.ndarray:
+def _numbers(cells, place: str = "") -> np.ndarray:
     """Numbers of lists of any depth, or of texts; NaN where there is none."""
     try:
         return np.asarray(cells, np.float64)
     except (ValueError, TypeError):
         pass  # empty texts, arrays within arrays, or no numbers
-    rows = [
-        _numbers(cell)
-        if hasattr(cell, "__len__") and not isinstance(cell, str)
-        else float("nan" if cell is None or not str(cell).strip() else cell)
-        for cell in cells
-    ]
-    if len({np.shape(row) for row in rows}) > 1:
-        sizes = sorted({len(row) if np.ndim(row) else 1 for row in rows})
-        raise ValueError(f"its steps have {' and '.join(map(str, sizes))} numbers")
-    return np.asarray(rows, np.float64)
+    if isinstance(cells, str) or not hasattr(cells, "__len__"):
+        if not _is_number(cells):
+            raise ValueError(f"{quote(cells)}{place} is no number")
+        return np.asarray(float("nan"))
+    rows = [_numbers(cell, place) for cell in cells]
+    if len(sizes := {np.size(row) for row in rows}) > 1:
+        raise ValueError(f"its steps have {' and '.join(map(str, sorted(sizes)))} numbers")
+    return np.stack(rows)
 
 
 def _times(cells: Sequence) -> np.ndarray:
     """Times in seconds, or in what they are written in."""
-    if len(cells) and (isinstance(cells[0], datetime) or not _is_number(cells[0])):
-        dates = [
-            cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip())
-            for cell in cells
-        ]
-        return np.array([date.timestamp() for date in dates])
-    return _numbers(cells)
+    if all(map(_is_number, cells[:1])):
+        return _numbers(cells, " as a time")
+    return np.array([datetime.fromisoformat(str(cell).strip()).timestamp() for cell in cells])
 
 
 def _is_number(cell) -> bool:
     """Whether a cell is a number, or says that there is none."""
     try:
-        return cell is None or isinstance(float(str(cell).strip() or "nan"), float)
-    except ValueError:
+        float("nan" if cell is None or not str(cell).strip() else cell)
+        return True
+    except (ValueError, TypeError):
         return False

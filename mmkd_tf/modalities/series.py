@@ -25,7 +25,6 @@ from mmkd_tf.modalities.modality import (
     checked_changes,
 )
 from mmkd_tf.modalities.series_damage import DAMAGES
-from mmkd_tf.modalities.tokens import SummaryAndTokens
 
 MIN_LENGTH, MAX_LENGTH = 4, 4096
 LONGEST_AUTOMATIC_LENGTH = 256
@@ -33,14 +32,12 @@ LONGEST_AUTOMATIC_LENGTH = 256
 LIMIT = 10.0
 _NOISES = 2**16
 Length = Annotated[int, Field(ge=MIN_LENGTH, le=MAX_LENGTH)]
-Form = Literal["convolution", "recurrent"]
 
 
 class StudentSeriesOptions(StudentOptions):
     """What is different for the students."""
 
     length: Length | None = Field(None, description="Steps of a series that the students read.")
-    encoder: Form | None = Field(None, description="Form of the students' encoder.")
 
 
 class SeriesOptions(InputOptions):
@@ -57,7 +54,9 @@ class SeriesOptions(InputOptions):
         description="Steps that a series is resampled to; by default the median of the training "
         f"series, at most {LONGEST_AUTOMATIC_LENGTH}.",
     )
-    encoder: Form = Field("convolution", description="Form of the encoders.")
+    encoder: Literal["convolution", "recurrent"] = Field(
+        "convolution", description="Form of the encoders; recurrent ends with an LSTM."
+    )
     level: Literal["keep", "remove"] = Field(
         "keep",
         description="Whether a channel's mean over a series says something; remove it where it "
@@ -80,25 +79,12 @@ class SeriesOptions(InputOptions):
     student: StudentSeriesOptions = StudentSeriesOptions()
 
     @model_validator(mode="after")
-    def _fits_together(self):
-        problems = []
+    def _student_length_fits(self):
         if self.length and self.student.length and self.student.length > self.length:
-            problems.append(
+            raise ValueError(
                 f"`student.length`: at most `length`, {self.length}. Received: "
                 f"{self.student.length}. Set `length` to the larger one."
             )
-        if self.table is None and self.id != "id":
-            problems.append(
-                f"`id`: nothing without `table`. Received: {self.id!r}. Name the long table too."
-            )
-        number = len(self.channels) if isinstance(self.channels, list) else self.channels
-        if self.rotation and number and number % 3:
-            problems.append(
-                f"`rotation`: 0 unless there are 3, 6, 9, ... channels. Received: {self.rotation} "
-                f"with {number} channels."
-            )
-        if problems:
-            raise ValueError("\n".join(problems))
         return self
 
 
@@ -136,13 +122,10 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         self.name, self.length = name, length
         self.mean, self.deviation = list(map(float, mean)), list(map(float, deviation))
         self.options = options or SeriesOptions()
-        wrong = len(self.mean) % 3 and self.options.rotation
-        if not MIN_LENGTH <= length <= MAX_LENGTH or len(mean) != len(deviation) or wrong:
+        if self.options.rotation and len(self.mean) % 3:
             raise ValueError(
-                f"`length`, `mean`, `deviation`: {MIN_LENGTH} to {MAX_LENGTH} steps, and two "
-                "numbers for each channel, of which there are 3, 6, 9, ... with a `rotation`. "
-                f"Received: length={length}, {len(self.mean)} and {len(self.deviation)} numbers, "
-                f"rotation={self.options.rotation:g}."
+                f"`{name}.rotation`: 0 unless channels are axes x, y, z, three by three. Received: "
+                f"{self.options.rotation:g}, and {len(self.mean)} channels."
             )
 
     # Reading raw values.
@@ -160,7 +143,10 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         names = options.channels if isinstance(options.channels, list) else None
         table = None
         if options.table is not None:
-            table = _long_table(_path(options.table, folder, allow_outside), options)
+            path = (folder or Path()) / options.table
+            changed = path.stat().st_mtime_ns if path.is_file() else 0
+            columns = None if names is None else tuple(names)
+            table = _read_once(path, changed, options.id, columns, options.time)
 
         def read_one(source) -> np.ndarray:
             if table is not None:
@@ -176,9 +162,8 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
             allow_outside=allow_outside,
         )
         values = [one if isinstance(one, np.ndarray) else np.zeros([0, 1]) for one in found]
-        counts = Counter(one.shape[1] - 1 for one in values if one.any())
-        usual = counts.most_common(1)[0][0] if counts else 0
-        wanted = len(names) if names else options.channels or usual
+        widths = Counter(one.shape[1] - 1 for one in values if one.any())
+        wanted = len(names) if names else options.channels or max(widths, key=widths.get, default=0)
         for row, one in enumerate(values):
             if one.any() and one.shape[1] - 1 != wanted:
                 turned = " (steps come first: turn it round)" if len(one) == wanted else ""
@@ -213,17 +198,15 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         if length is None:
             median = np.median([len(one) for one in there] or [MIN_LENGTH])
             length = int(np.clip(median, MIN_LENGTH, LONGEST_AUTOMATIC_LENGTH))
-        return cls(name, length=length, mean=mean, deviation=deviation, options=options)
+        sizes = {"mean": mean.tolist(), "deviation": deviation.tolist()}
+        return cls(name, length=length, **sizes, options=options)
 
     def for_student(self, values: Sequence[np.ndarray], **changes: Any) -> "Series | None":
         changes = checked_changes(self.name, SeriesOptions, length=self.length, student=changes)
-        length = changes.get("length", self.length)
-        encoder = changes.get("encoder", self.options.encoder)
-        if (length, encoder) == (self.length, self.options.encoder):
+        if changes.get("length", self.length) == self.length:
             return None
-        options = self.options.model_copy(update={"encoder": encoder})
-        sizes = {"mean": self.mean, "deviation": self.deviation}
-        return Series(self.name, length=length, **sizes, options=options)
+        sizes = {"mean": self.mean, "deviation": self.deviation, **changes}
+        return Series(self.name, **sizes, options=self.options)
 
     # Tensors.
 
@@ -297,21 +280,6 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
             self._student_map(inputs)
         )
 
-    def teacher_tokens(
-        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """The features, and those of stretches of steps; see `Image.teacher_tokens`."""
-        return self._with_mean(
-            layers.Dense(128, activation="relu", name=f"{self.name}_step_features")(
-                self._teacher_map(inputs)
-            )
-        ), presence
-
-    def student_tokens(
-        self, inputs: keras.KerasTensor, presence: keras.KerasTensor
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        return self._with_mean(self._student_map(inputs)), presence
-
     def _teacher_map(self, inputs):
         return self._steps(inputs, layers.Conv1D, (64, 128, 192, 256))
 
@@ -340,10 +308,6 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
             name = f"{self.name}_lstm"
             x = layers.LSTM(filters[-1] // 2, return_sequences=True, name=name)(x)
         return x
-
-    def _with_mean(self, steps):
-        features = layers.GlobalAveragePooling1D(name=f"{self.name}_features")(steps)
-        return SummaryAndTokens(name=f"{self.name}_tokens")(features, steps)
 
     # Exported files.
 
@@ -408,26 +372,9 @@ def _source(cell, *, is_id: bool):
     return cell.strip().encode() if isinstance(cell, str) and is_json(cell) else cell
 
 
-def _path(table: str, folder: Path | None, allow_outside: bool) -> Path:
-    home = (folder or Path()).resolve()
-    path = (home / table).resolve()
-    if not allow_outside and not path.is_relative_to(home):
-        raise ValueError(
-            f"`table`: a file in the folder '{home}'. Received: {table!r}. Move it there or set "
-            "allow_outside=True."
-        )
-    return path
-
-
-def _long_table(path: Path, options: SeriesOptions) -> LongTable:
-    """Reads a long table once for all splits."""
-    names = tuple(options.channels) if isinstance(options.channels, list) else None
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    return _read_once(path, changed, options.id, names, options.time)
-
-
 @lru_cache(maxsize=2)
 def _read_once(path: Path, changed: int, identifier: str, names, time) -> LongTable:
+    """Reads a long table once for all splits, and anew when it has changed."""
     return LongTable(path, identifier, channels=names, time=time)
 
 

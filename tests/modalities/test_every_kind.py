@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmkd_tf.edge.series import read_series
 from mmkd_tf.edge.tokenizer import split_words
 from mmkd_tf.modalities import KINDS, input_options, register_modality
 from mmkd_tf.modalities.image import Image
@@ -30,6 +31,17 @@ def pictures():
     return np.stack(made).astype("uint8")
 
 
+def series():
+    """Present ones: noise, silence, constant, a single known step, huge numbers; any length."""
+    rng = np.random.default_rng(0)
+    made = [rng.standard_normal([12, 3]), np.zeros([12, 3]), np.full([30, 3], 7.0), np.ones([1, 3])]
+    made += [np.full([12, 3], 3e38), np.full([50, 3], -1e-30), rng.standard_normal([5, 3])]
+    for step in (0, 11):
+        made.append(np.full([12, 3], np.nan))
+        made[-1][step] = 0
+    return [read_series(one) for one in made]
+
+
 # By kind: present raw values, extreme ones among them; absent ones; options, a student's too where
 # the kind has them.
 VALUES = {
@@ -42,6 +54,11 @@ VALUES = {
         ["red cup", "x", "茶", "7", "ÀÉ", "word " * 50, "a-b", "\u200bq", "a b", "unheard of"],
         ["", " !? "],
         {"length": 6, "student": {"length": 1, "vocabulary_size": 3}},
+    ),
+    "series": (
+        series(),
+        [np.zeros([0, 1], np.float32), read_series(np.full([9, 3], np.nan))],
+        {"length": 16, "student": {"length": 6}},
     ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -204,7 +221,7 @@ def test_options_are_made_by_kind_and_checked(kind):
 
 @pytest.mark.parametrize("value", [{}, {"kind": "smell"}, {"kind": ["image"]}, "image", None])
 def test_options_of_no_known_kind_are_refused(value):
-    with pytest.raises(ValueError, match="its `kind`, one of image, text. Received"):
+    with pytest.raises(ValueError, match="its `kind`, one of image, text.*Received"):
         input_options(value)
 
 
