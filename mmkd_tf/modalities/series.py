@@ -281,7 +281,7 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         )
 
     def _teacher_map(self, inputs):
-        return self._steps(inputs, layers.Conv1D, (64, 128, 192, 256))
+        return self._steps(inputs, layers.Conv1D, (64, 96, 128, 192))
 
     def _student_map(self, inputs):
         return self._steps(inputs, layers.SeparableConv1D, (32, 40, 48, 48), depth_multiplier=4)
@@ -292,11 +292,12 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
             self.mean, self.deviation, self.options.level, name=f"{self.name}_standardised"
         )(inputs)
         recurrent = self.options.encoder == "recurrent"
+        first_stride = 4 if self.length >= 64 else 2 if self.length >= 16 else 1
         for index, num_filters in enumerate(filters[:-1] if recurrent else filters):
             x = convolution(
                 num_filters,
-                7 if index == 0 else 5,
-                strides=2 if x.shape[1] > 8 else 1,
+                9 if index == 0 else 5,
+                strides=first_stride if index == 0 else 2 if x.shape[1] > 8 else 1,
                 padding="same",
                 use_bias=False,
                 name=f"{self.name}_conv{index}",
