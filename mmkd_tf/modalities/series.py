@@ -62,13 +62,6 @@ class SeriesOptions(InputOptions):
         description="Whether a channel's mean over a series says something; remove it where it "
         "differs by device or speaker.",
     )
-    rotation: float = Field(
-        0,
-        ge=0,
-        le=180,
-        description="Degrees by which views turn channels that are, three by three, the axes x, "
-        "y, z of a sensor.",
-    )
     table: str | None = Field(
         None, description="A long table with a row for each step; a cell is then an id in it."
     )
@@ -122,11 +115,6 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         self.name, self.length = name, length
         self.mean, self.deviation = list(map(float, mean)), list(map(float, deviation))
         self.options = options or SeriesOptions()
-        if self.options.rotation and len(self.mean) % 3:
-            raise ValueError(
-                f"`{name}.rotation`: 0 unless channels are axes x, y, z, three by three. Received: "
-                f"{self.options.rotation:g}, and {len(self.mean)} channels."
-            )
 
     # Reading raw values.
 
@@ -224,24 +212,20 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         return tf.constant(made)
 
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Shifts and stretches each series in time, turns it, changes its values, loses steps.
+        """Shifts and stretches each series in time, changes its values, loses steps.
 
-        By up to 10 % and 15 % of its time, and `rotation`, alike for all series of an example; by
-        up to 20 % of its values, 10 % of a channel's standard deviation, noise of 5 % of it, and a
-        stretch of 10 % of the steps lost; each times `strength`.
+        By up to 10 % and 15 % of its time, alike for all series of an example; by up to 20 % of its
+        values, 10 % of a channel's standard deviation, noise of 5 % of it, and a stretch of 10 % of
+        the steps lost; each times `strength`.
         """
         num_channels, strength = len(self.mean), self.strength
-        shift, scale, *turns = tf.unstack(2 * uniform_draws(seeds, 5) - 1, axis=1)
+        shift, scale = tf.unstack(2 * uniform_draws(seeds, 2) - 1, axis=1)
         # Series of one example change otherwise alike only by chance.
         own = uniform_draws(seeds ^ zlib.crc32(self.name.encode()) % 2**31, 4 + num_channels)
         steps, centre = tf.range(self.length, dtype=tf.float32), (self.length - 1) / 2
         scale, shift = 1 + 0.15 * strength * scale, 0.1 * strength * self.length * shift
         places = centre + (steps - centre) * scale[:, tf.newaxis] + shift[:, tf.newaxis]
         values, known = tf.split(_at_places(batch, places), [num_channels, 1], axis=2)
-        if self.options.rotation:
-            matrix = _rotations(tf.stack(turns, axis=1), self.options.rotation * strength)
-            axes = tf.reshape(values, [-1, self.length, num_channels // 3, 3])
-            values = tf.reshape(tf.einsum("bscx,bxy->bscy", axes, matrix), tf.shape(values))
         values = (values - self.mean) * (1 + 0.2 * strength * (2 * own[:, :1, tf.newaxis] - 1))
         bias = 0.1 * strength * (2 * own[:, tf.newaxis, 4:] - 1) + self._noise(own[:, 1])
         values = values + bias * self.deviation + self.mean
@@ -261,7 +245,7 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         return 0.05 * self.strength * tf.reshape(noise, [-1, self.length, len(self.mean)])
 
     def fingerprint(self) -> bytes:
-        form = [self.options.level, self.options.rotation, self.mean, self.deviation]
+        form = [self.options.level, self.mean, self.deviation]
         return str(form).encode()
 
     # Models.
@@ -281,12 +265,12 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         )
 
     def _teacher_map(self, inputs):
-        return self._steps(inputs, layers.Conv1D, (64, 96, 128, 192))
+        return self._steps(inputs, layers.Conv1D, (64, 96, 128, 192), 192)
 
     def _student_map(self, inputs):
-        return self._steps(inputs, layers.SeparableConv1D, (32, 40, 48, 48), depth_multiplier=4)
+        return self._steps(inputs, layers.SeparableConv1D, (32, 40, 48, 48), 24, depth_multiplier=4)
 
-    def _steps(self, inputs, convolution, filters, **first):
+    def _steps(self, inputs, convolution, filters, units, **first):
         """Convolution, normalisation and relu, some halving the steps; or an LSTM as the last."""
         x = StandardisedSeries(
             self.mean, self.deviation, self.options.level, name=f"{self.name}_standardised"
@@ -307,7 +291,7 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
             x = layers.ReLU(name=f"{self.name}_relu{index}")(x)
         if recurrent:
             name = f"{self.name}_lstm"
-            x = layers.LSTM(filters[-1] // 2, return_sequences=True, name=name)(x)
+            x = layers.LSTM(units, return_sequences=True, name=name)(x)
         return x
 
     # Exported files.
@@ -390,12 +374,3 @@ def _at_places(batch: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     whole = weights[0] + weights[1]
     made = (weights[0] * first + weights[1] * second) / tf.maximum(whole, 1e-6)
     return tf.where(whole >= 0.5, made, 0)
-
-
-def _rotations(turns: tf.Tensor, degrees: float) -> tf.Tensor:
-    """Matrices `[batch, 3, 3]` that turn by up to an angle about axes given by draws, -1 to 1."""
-    vector = turns * (degrees * np.pi / 180 / 3**0.5)
-    x, y, z = tf.unstack(vector, axis=1)
-    zero = tf.zeros_like(x)
-    rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
-    return tf.linalg.expm(tf.stack([tf.stack(row, axis=1) for row in rows], axis=1))

@@ -9,9 +9,14 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from mmkd_tf import from_table
+from mmkd_tf.edge import Classifier
 from mmkd_tf.edge.series import SeriesReader, read_series, resized
+from mmkd_tf.export.tflite import export_tflite
 from mmkd_tf.modalities.series import Series, SeriesOptions
 from mmkd_tf.modalities.series_damage import DAMAGES
+from mmkd_tf.models import build_student
+from mmkd_tf.models.seeding import seeded
 
 NAN = float("nan")
 
@@ -156,8 +161,6 @@ def test_a_long_table_that_can_not_be_read_is_said_at_once(imu):
 def test_options_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="`student.length`: at most `length`, 8"):
         SeriesOptions(length=8, student={"length": 9})
-    with pytest.raises(ValueError, match="`acc.rotation`: 0 unless .* and 2 channels"):
-        modality(rotation=20)
 
 
 # Resampling.
@@ -308,3 +311,27 @@ def test_a_saved_model_takes_the_tensors_bytes():
     content = one.encode(batch)
     assert content[1] == b""
     np.testing.assert_array_equal(tf.function(one.decode)(tf.constant(content)), batch)
+
+
+@pytest.mark.parametrize("encoder", ["convolution", "recurrent"])
+def test_an_exported_file_answers_as_keras_and_takes_series_as_they_are(tmp_path, encoder):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"acc": list(rng.standard_normal([30, 12, 2])), "label": list("ab") * 15})
+    options = {"kind": "series", "length": 16, "encoder": encoder}
+    data = from_table(frame, inputs={"acc": options}, validation=0.2, test=0.2)
+    student = seeded(build_student(data), seed=0)
+    examples = data.splits["test"].inputs
+    made = export_tflite(
+        student,
+        tmp_path / "student.tflite",
+        class_names=data.class_names,
+        examples=examples,
+        modalities=data.modalities,
+    )
+    assert made.max_abs_logit_difference < 1e-4
+    classifier = Classifier(tmp_path / "student.tflite")
+    series = frame["acc"][0]
+    expected = tf.nn.softmax(student({"acc": data.modalities["acc"].to_tensor([known(series)])}))
+    for value in (series, series.tolist(), json.dumps(series.tolist())):
+        found = classifier.predict(acc=value).probabilities
+        np.testing.assert_allclose(list(found.values()), expected[0], atol=1e-5)
