@@ -151,7 +151,11 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         )
         values = [one if isinstance(one, np.ndarray) else np.zeros([0, 1]) for one in found]
         widths = Counter(one.shape[1] - 1 for one in values if one.any())
-        wanted = len(names) if names else options.channels or max(widths, key=widths.get, default=0)
+        wanted = (
+            len(names)
+            if names
+            else options.channels or max(widths, key=lambda one: widths[one], default=0)
+        )
         for row, one in enumerate(values):
             if one.any() and one.shape[1] - 1 != wanted:
                 turned = " (steps come first: turn it round)" if len(one) == wanted else ""
