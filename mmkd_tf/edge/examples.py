@@ -10,6 +10,7 @@ from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import ModelFile, file_prefix, read_model_file
 from mmkd_tf.edge.picture import PictureReader
 from mmkd_tf.edge.points import PointsReader
+from mmkd_tf.edge.series import SeriesReader
 from mmkd_tf.edge.tabular import TabularReader
 from mmkd_tf.edge.tokenizer import TextReader
 
@@ -47,6 +48,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "tabular": TabularReader,
     "text": TextReader,
     "points": PointsReader,
+    "series": SeriesReader,
 }
 
 

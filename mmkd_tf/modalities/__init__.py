@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions, Modality
 from mmkd_tf.modalities.points import Points
+from mmkd_tf.modalities.series import Series
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.modalities.text import Text
 
@@ -52,5 +53,5 @@ def input_options(value: Mapping | InputOptions) -> InputOptions:
     return KINDS[kind].Options(**value)
 
 
-for _kind in (Image, Text, Tabular, Points):
+for _kind in (Image, Text, Tabular, Points, Series):
     register_modality(_kind)

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmkd_tf.edge.series import read_series
 from mmkd_tf.edge.tokenizer import split_words
 from mmkd_tf.modalities import KINDS, input_options, register_modality
 from mmkd_tf.modalities.image import Image
@@ -42,6 +43,17 @@ def clouds():
     return np.stack(made).astype("float32")
 
 
+def series():
+    """Present ones: noise, silence, constant, a single known step, huge numbers; any length."""
+    rng = np.random.default_rng(0)
+    made = [rng.standard_normal([12, 3]), np.zeros([12, 3]), np.full([30, 3], 7.0), np.ones([1, 3])]
+    made += [np.full([12, 3], 3e38), np.full([50, 3], -1e-30), rng.standard_normal([5, 3])]
+    for step in (0, 11):
+        made.append(np.full([12, 3], np.nan))
+        made[-1][step] = 0
+    return [read_series(one) for one in made]
+
+
 # By kind: present raw values, extreme ones among them; absent ones; options, a student's too where
 # the kind has them.
 VALUES = {
@@ -68,6 +80,11 @@ VALUES = {
         {"columns": ["price", "colour", "built"]},
     ),
     "points": (clouds(), np.zeros([2, 16, 3], "float32"), {"points": 16, "normalize": False}),
+    "series": (
+        series(),
+        [np.zeros([0, 1], np.float32), read_series(np.full([9, 3], np.nan))],
+        {"length": 16, "student": {"length": 6}},
+    ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
