@@ -120,7 +120,7 @@ def draw(molecule: Any, path: Path) -> None:
     """Draws a molecule as chemists do, always at one scale where it fits."""
     picture = rdMolDraw2D.MolDraw2DCairo(PICTURE_SIZE, PICTURE_SIZE)
     options = picture.drawOptions()
-    options.padding, options.bondLineWidth, options.fixedBondLength = 0.02, 2, 18
+    options.padding, options.bondLineWidth, options.fixedBondLength = 0.08, 2, 18
     options.minFontSize = 12
     rdMolDraw2D.PrepareAndDrawMolecule(picture, molecule)
     picture.FinishDrawing()

@@ -8,7 +8,7 @@ ratings from 1 to 5 of 1,682 films by 943 people, 1997 and 1998, as they come wi
 so nothing of them is in this project, and a table built here is to be kept.
 
 The people of test and validation are in no other split; films are in all, as in a shop's catalog.
-The first half of a person's ratings in time makes their profile; of the rest up to 20 are rows.
+The first half of a person's ratings in time makes their profile; of the rest up to 40 are rows.
 A row has the person (age, gender, occupation, how many ratings, their mean, and the mean of each
 genre, empty where none was rated), the film as a text, such as "Toy Story 1995 animation children's
 comedy", the `rating` and the `label`: liked from 4 on. Two films without a year are left out.
@@ -62,7 +62,7 @@ def root_mean_square(values: pd.Series) -> float:
 def main(
     output: Annotated[Path, typer.Argument(help="Folder of the sets.")],
     archives: Annotated[Path | None, typer.Option(help="Folder of the downloads.")] = None,
-    rows_each: Annotated[int, typer.Option(help="Most rows of a person.", min=1)] = 20,
+    rows_each: Annotated[int, typer.Option(help="Most rows of a person.", min=1)] = 40,
 ):
     """Build the table of ratings."""
     ratings, people, films = read_tables(fetch(RECBOLE, archives or output / "archives"))
