@@ -6,6 +6,7 @@ Of the 7,168 conversations of the BYU Chit-Chat dataset (Myers, Etchart and Fuld
 Scaffolding", 2020; MIT License; PyPI chitchat-dataset) those are taken in which two people took six
 turns or more and whose question is known; not those that hold an e-mail address or a long number.
 The question was shown to both; where somebody repeats it word by word, that message is left out.
+Of each dialogue the first 600 words are kept; half of them have no more than 440.
 
 `dialogue` has the turns in order, each begun by `A:` or `B:`; `first` and `second` have what the
 one said and what the other. All dialogues of the same two people are on one side of a split, but
@@ -28,6 +29,7 @@ CHITCHAT = Package(
     "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e",
 )
 FEWEST_TURNS = 6
+MOST_WORDS = 600  # of a dialogue; the longest has 22,947
 # An e-mail address, or digits that may be a telephone number.
 PRIVATE = re.compile(r"\S@\w+\.\w|\d[\d\s().-]{6,}\d")
 
@@ -86,11 +88,12 @@ def read_dialogues(content: bytes) -> pd.DataFrame:
     data = json.loads(members(content)["chitchat_dataset/dataset.json"])
     for name, dialogue in data.items():
         question = dialogue.get("prompt") or ""
-        turns = []
+        turns, left = [], MOST_WORDS
         for messages in dialogue["messages"]:
             said = [m["text"] for m in messages if words_of(question) not in words_of(m["text"])]
-            if text := " ".join(" ".join(said).split()):
-                turns.append((messages[0]["sender"], text))
+            if words := " ".join(said).split()[:left]:
+                turns.append((messages[0]["sender"], " ".join(words)))
+                left -= len(words)
         people = list(dict.fromkeys(sender for sender, _ in turns))
         if class_of(question) is None or len(people) != 2 or len(turns) < FEWEST_TURNS:
             continue

@@ -154,7 +154,8 @@ def main(
     alike = picture_keys([folder / row["image"] for row in rows])
     groups = join_groups([own | near for own, near in zip(keys, alike, strict=True)])
     rows = pd.DataFrame(rows)
-    part = np.array([split_of(f"emoji {group}") for group in groups])
+    # Numbers by the first row, since which one stands for a group depends on the order of keys.
+    part = np.array([split_of(f"emoji {group}") for group in pd.factorize(groups)[0]])
     typer.echo(f"{rows.code.nunique()} emoji in {len(set(groups))} groups of variants")
     write(rows, part, folder)
 

@@ -105,7 +105,8 @@ def main(
     # The repeated ones count for what belongs together before they go.
     alike = alike_keys(rows.text)
     groups = join_groups([own | {group} for own, group in zip(alike, rows.group, strict=True)])
-    part = np.array([split_of(f"sentiment {group}") for group in groups])
+    # Numbers by the first row, since which one stands for a group depends on the order of keys.
+    part = np.array([split_of(f"sentiment {group}") for group in pd.factorize(groups)[0]])
     kept = letters & ~keys.duplicated()
     rows, part = rows[kept], part[kept]
     write(rows.drop(columns="group"), part, output / "sentiment", label="label")
