@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mmkd_tf.edge.audio import SoundReader
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import ModelFile, file_prefix, read_model_file
 from mmkd_tf.edge.picture import PictureReader
@@ -40,7 +41,11 @@ class Reader(Protocol):
         """
 
 
-READERS: dict[str, Callable[..., Reader]] = {"image": PictureReader, "text": TextReader}
+READERS: dict[str, Callable[..., Reader]] = {
+    "image": PictureReader,
+    "text": TextReader,
+    "audio": SoundReader,
+}
 
 
 def register_reader(kind: str, reader: Callable[..., Reader]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mmkd_tf.modalities.audio import Audio
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions, Modality
 from mmkd_tf.modalities.text import Text
@@ -50,5 +51,5 @@ def input_options(value: Mapping | InputOptions) -> InputOptions:
     return KINDS[kind].Options(**value)
 
 
-for _kind in (Image, Text):
+for _kind in (Image, Text, Audio):
     register_modality(_kind)
