@@ -72,8 +72,8 @@ def read_sound(source, *, rate: int, samples: int) -> np.ndarray:
     Args:
         source: A path; the bytes of a file; samples at the model's rate; or a dict with samples as
             `array` and their rate as `sampling_rate`. Samples are an array `[n]`, `[n, channels]`
-            or `[channels, n]` of floats from -1 to 1, or of integers: int16, int32, uint8 (128 is
-            silence), or a list of numbers that fit in int16.
+            or `[channels, n]` of floats from -1 to 1, of uint8 (128 is silence), or of other whole
+            numbers that fit in int16.
         rate: Samples a second of the result.
         samples: Most samples of the result.
 
@@ -98,7 +98,9 @@ def read_sound(source, *, rate: int, samples: int) -> np.ndarray:
     else:
         values, own_rate, received = _given(source, rate)
     if not RATES[0] <= own_rate <= RATES[1]:
-        reason = f"its rate is {own_rate:,} samples a second, none from {RATES[0]:,} to {RATES[1]:,}"
+        reason = (
+            f"its rate is {own_rate:,} samples a second, none from {RATES[0]:,} to {RATES[1]:,}"
+        )
         raise SoundError(reason, received=received)
     if not len(values):
         raise SoundError("it has no samples; leave it out, or save it again", received=received)
@@ -145,8 +147,8 @@ def _decoded(file: Path | BytesIO, seconds: float) -> tuple[np.ndarray, int]:
             import soundfile
         except (ImportError, OSError) as error:  # OSError: its library is missing
             raise _Unusable(
-                "it is no WAV of 8, 16, 24 or 32 bit PCM; to read FLAC, OGG, MP3 and other WAV, "
-                "pip install soundfile"
+                "it is no WAV of 8, 16, 24 or 32 bit PCM; to read FLAC, OGG, MP3 and other WAV: "
+                "pip install 'mmkd-tf[sound]', or soundfile beside mmkd-tf-edge"
             ) from error
         with soundfile.SoundFile(stream) as sound:
             number = math.ceil(seconds * min(sound.samplerate, RATES[1]))
@@ -192,8 +194,9 @@ def _given(source, rate: int) -> tuple[np.ndarray, int, str]:
     if values.dtype.kind not in "iuf" or not values.ndim:
         raise TypeError(f"{what} {received} of {values.dtype}.")
     received = f"an array of {values.dtype} {list(values.shape)}"
-    values = values[:, np.newaxis] if values.ndim == 1 else values
-    if values.ndim == 2 and values.shape[0] < values.shape[1]:
+    if values.ndim == 1:
+        values = values[:, np.newaxis]
+    elif values.ndim == 2 and values.shape[0] < values.shape[1]:
         values = values.T
     if values.ndim != 2 or values.shape[1] > MOST_CHANNELS:
         reason = "its shape is none of [n], [n, channels], [channels, n]; give one sound at a time"
@@ -206,8 +209,6 @@ def _given(source, rate: int) -> tuple[np.ndarray, int, str]:
         return values, rate, received
     if values.dtype == np.uint8:
         return (values - np.float32(128)) / 128, rate, received
-    if values.dtype == np.int32 and np.abs(values.astype(np.int64)).max(initial=0) >= 2**15:
-        return values / np.float64(2**31), rate, received
     if not (values >= -(2**15)).all() or not (values < 2**15).all():
         reason = "its numbers do not fit in int16; give int16, or floats from -1 to 1"
         raise SoundError(reason, received=received)

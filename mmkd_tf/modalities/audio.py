@@ -18,6 +18,7 @@ from mmkd_tf.edge.audio import STEP, read_sound, resampled
 from mmkd_tf.modalities.audio_damage import DAMAGES
 from mmkd_tf.modalities.cell_files import read_cells
 from mmkd_tf.modalities.draws import uniform_draws
+from mmkd_tf.modalities.log_mel import PARTS_A_SECOND, LogMel
 from mmkd_tf.modalities.modality import (
     InputOptions,
     Modality,
@@ -29,11 +30,7 @@ from mmkd_tf.modalities.tokens import SummaryAndTokens
 
 LONGEST_AUTOMATIC = 10.0  # seconds
 MIN_SECONDS, MAX_SECONDS = 0.1, 60.0
-PARTS = 200  # of a second: a window is five of them, and the next begins two later
-# Products of more weights are computed in integers by quantised files, and energies reach too far
-# for these.
-_MOST_WEIGHTS = 2**14 - 1
-_NOISES = 2**18
+_NOISES = 2**16
 _SHOWN_RATE, _SHOWN_SECONDS = 8_000, 2
 
 
@@ -53,7 +50,7 @@ class AudioOptions(InputOptions):
         16_000,
         ge=4_000,
         le=48_000,
-        multiple_of=PARTS,
+        multiple_of=PARTS_A_SECOND,
         description="Samples a second that sounds are resampled to; a multiple of 200.",
     )
     seconds: float | None = Field(
@@ -189,7 +186,7 @@ class Audio(Modality[Sequence[np.ndarray], AudioOptions]):
     def augment(self, batch: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Moves, stretches and filters each sound, changes its gain, adds noise and leaves a gap.
 
-        By up to 0.1 s, 10 %, half of its loudness and half of the sound's own level, a gap of up to a tenth
+        By up to 0.1 s, 10 %, half of its loudness and half of its own level, a gap of up to a tenth
         of the length, each times `strength`. Bands are left out in the teacher's encoder.
 
         References:
@@ -345,53 +342,6 @@ class Audio(Modality[Sequence[np.ndarray], AudioOptions]):
 
     def describe(self) -> str:
         return f"{self.samples / self.rate:g} s of {self.rate:,} samples a second, mono"
-
-
-@keras.saving.register_keras_serializable("mmkd_tf")
-class LogMel(layers.Layer):
-    """Logarithms of energies by time and band: float32 `[batch, samples]` -> `[batch, steps, bands]`.
-
-    Sounds are brought to one level. A step is the spectrum of 25 ms, the next begins 10 ms later;
-    bands are triangles as wide as each other in mel. Its operators are in every LiteRT.
-
-    Args:
-        rate: Samples a second, a multiple of 200.
-        bands: Number of bands, from 50 Hz to half of the rate.
-    """
-
-    def __init__(self, rate: int, bands: int, **kwargs):
-        super().__init__(**{"autocast": False, **kwargs})
-        self.rate, self.bands = rate, bands
-
-    def call(self, inputs):
-        sound = tf.cast(inputs, tf.float32)
-        power = tf.reduce_mean(sound * sound, axis=1, keepdims=True)
-        sound *= tf.math.rsqrt(power + 1e-8)
-        part = self.rate // PARTS
-        parts = tf.reshape(sound, [-1, sound.shape[1] // part, part])
-        steps = (parts.shape[1] - 5) // 2 + 1
-        windows = tf.concat([parts[:, i : i + 2 * steps - 1 : 2] for i in range(5)], axis=2)
-        windows *= tf.signal.hann_window(5 * part)
-        size = 2 ** (5 * part - 1).bit_length()
-        energies = tf.square(tf.abs(tf.signal.rfft(windows, [size])))
-        mel = tf.signal.linear_to_mel_weight_matrix(
-            self.bands, size // 2 + 1, self.rate, 50.0, self.rate / 2
-        )
-        rows = _MOST_WEIGHTS // self.bands
-        by_band = tf.add_n(
-            [
-                tf.tensordot(energies[:, :, i : i + rows], mel[i : i + rows], 1)
-                for i in range(0, mel.shape[0], rows)
-            ]
-        )
-        return tf.cast(tf.math.log(by_band + 1e-2), self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        parts = input_shape[1] // (self.rate // PARTS)
-        return input_shape[0], (parts - 5) // 2 + 1, self.bands
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "bands": self.bands}
 
 
 def _wave(samples: np.ndarray, rate: int) -> bytes:
