@@ -86,11 +86,14 @@ def read_sound(source, *, rate: int, samples: int) -> np.ndarray:
         TypeError: If `source` is none of the above.
     """
     seconds = (samples + 1) / rate
-    if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
-        is_path = isinstance(source, (str, os.PathLike))
-        received = f"'{os.fspath(source)}'" if is_path else f"{len(source):,} bytes"
+    file: Path | BytesIO | None = None
+    if isinstance(source, (str, os.PathLike)):
+        received, file = f"'{os.fspath(source)}'", Path(source)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        received, file = f"{len(source):,} bytes", BytesIO(source)
+    if file is not None:
         try:
-            values, own_rate = _decoded(Path(source) if is_path else BytesIO(source), seconds)
+            values, own_rate = _decoded(file, seconds)
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # decoders meet damage with errors of many types
