@@ -6,10 +6,13 @@ import wave
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.edge.audio import STEP, SoundReader, read_sound
+import mmkd_tf
+from mmkd_tf.edge import Classifier
+from mmkd_tf.edge.audio import STEP, read_sound
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.convert import convert
 from mmkd_tf.modalities import input_options
@@ -163,12 +166,10 @@ def test_a_report_plays_the_beginning():
     assert np.abs(found).max() < 0.01  # what was silent is not made loud
 
 
-@pytest.mark.parametrize("role", ["teacher", "student"])
-def test_a_file_takes_samples_and_answers_as_keras(role):
+def test_a_teachers_file_takes_samples_and_answers_as_keras():
     audio = Audio(rate=RATE, seconds=0.5)
     inputs = audio.input()
-    features = getattr(audio, f"{role}_encoder")(inputs)
-    outputs = keras.layers.Dense(3, name="logits")(features)
+    outputs = keras.layers.Dense(3, name="logits")(audio.teacher_encoder(inputs))
     model = keras.Model({"audio": inputs}, outputs)
     rng = np.random.default_rng(0)
     sounds = [tone(440), rng.normal(size=3000).clip(-1, 1), np.full(9, STEP), np.zeros(0)]
@@ -176,8 +177,36 @@ def test_a_file_takes_samples_and_answers_as_keras(role):
     runner = TensorRunner(convert(model, {"audio": tensors}))
     logits = keras.ops.log_softmax(model({"audio": tensors}, training=False))
     np.testing.assert_allclose(np.log(runner({"audio": tensors})), logits, atol=1e-4)
-    description = audio.file_description("float32")
-    reader = SoundReader("audio", (4000,), np.dtype("float32"), description, {})
-    np.testing.assert_array_equal(
-        reader(audio.encode(tensors)[0]), audio.decode(tf.constant(audio.encode(tensors)[:1]))[0]
+
+
+def test_from_a_table_of_files_to_a_phone(tmp_path):
+    """Sounds that are there, silent or absent, beside a text; the student's file reads paths."""
+    rows = []
+    for index in range(24):
+        pitch = 300 if index % 2 else 1500
+        path = tmp_path / f"{index}.wav"
+        path.write_bytes(Audio(rate=RATE).encode(tone(pitch + 10 * index)[np.newaxis])[0])
+        there = path.name if index % 6 else ""
+        rows.append((there, f"no {index}", "low" if index % 2 else "high"))
+    table = pd.DataFrame(rows, columns=["cry", "title", "label"])
+    table.to_csv(tmp_path / "cries.csv", index=False)
+    inputs = {"cry": {"kind": "audio", "rate": RATE}, "title": {"kind": "text"}}
+    data = mmkd_tf.from_table(tmp_path / "cries.csv", inputs=inputs)
+    assert data.modalities["cry"].samples == RATE // 2
+    examples = data.splits["train"].inputs
+    made = mmkd_tf.export_tflite(
+        mmkd_tf.build_student(data),
+        tmp_path / "student.tflite",
+        class_names=data.class_names,
+        examples=examples,
+        modalities=data.modalities,
     )
+    assert made.max_abs_logit_difference <= 1e-4
+    classifier = Classifier(tmp_path / "student.tflite")
+    path = str(tmp_path / "1.wav")
+    alone = classifier.predict(cry=path)
+    assert alone == classifier.predict(cry={"array": tone(310), "sampling_rate": RATE})
+    silent = classifier.predict(cry=np.zeros(9), title="no 1")
+    assert silent != classifier.predict(title="no 1") != classifier.predict(cry=path, title="no 1")
+    with pytest.raises(ValueError, match="`cry`: a sound"):
+        classifier.predict(cry=b"no sound")
