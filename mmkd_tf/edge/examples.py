@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mmkd_tf.edge.audio import SoundReader
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import ModelFile, file_prefix, read_model_file
 from mmkd_tf.edge.picture import PictureReader
@@ -49,6 +50,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "text": TextReader,
     "points": PointsReader,
     "series": SeriesReader,
+    "audio": SoundReader,
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mmkd_tf.modalities.audio import Audio
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions, Modality
 from mmkd_tf.modalities.points import Points
@@ -53,5 +54,5 @@ def input_options(value: Mapping | InputOptions) -> InputOptions:
     return KINDS[kind].Options(**value)
 
 
-for _kind in (Image, Text, Tabular, Points, Series):
+for _kind in (Image, Text, Tabular, Points, Series, Audio):
     register_modality(_kind)

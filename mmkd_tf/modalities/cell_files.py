@@ -111,7 +111,9 @@ def _find_below(folder: Path, name: str) -> Path | None:
 
 def _source(cell, home: Path | None, allow_outside: bool):
     """Gives what is to be read, or None if the cell is empty."""
-    if isinstance(cell, dict):  # as Hugging Face's datasets write pictures to Parquet files
+    if (
+        isinstance(cell, dict) and "array" not in cell
+    ):  # as Hugging Face's datasets write pictures to Parquet files
         content = cell.get("bytes")
         cell = cell.get("path") if content is None else content
     if not isinstance(cell, (str, os.PathLike)):

@@ -52,6 +52,15 @@ def series():
         made.append(np.full([12, 3], np.nan))
         made[-1][step] = 0
     return [read_series(one) for one in made]
+def sounds():
+    """Present ones of every loudness and length: noise, silence, a single sample."""
+    rng = np.random.default_rng(0)
+    made = [rng.uniform(-1, 1, 2400), np.full(4000, 2.0**-15), 1e-4 * rng.normal(size=900)]
+    for place, value in ((0, 2.0**-15), (2999, -1.0), (3999, 2.0**-15)):
+        one = np.zeros(4000)
+        one[place] = value
+        made.append(one)
+    return [sound.astype("float32") for sound in made]
 
 
 # By kind: present raw values, extreme ones among them; absent ones; options, a student's too where
@@ -84,6 +93,10 @@ VALUES = {
         series(),
         [np.zeros([0, 1], np.float32), read_series(np.full([9, 3], np.nan))],
         {"length": 16, "student": {"length": 6}},
+    "audio": (
+        sounds(),
+        [np.zeros(0, "float32"), np.zeros(4000, "float32")],
+        {"rate": 8000, "seconds": 0.5, "student": {"seconds": 0.2}},
     ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -247,6 +260,7 @@ def test_options_are_made_by_kind_and_checked(kind):
 @pytest.mark.parametrize("value", [{}, {"kind": "smell"}, {"kind": ["image"]}, "image", None])
 def test_options_of_no_known_kind_are_refused(value):
     with pytest.raises(ValueError, match="its `kind`, one of image, text.*Received"):
+    with pytest.raises(ValueError, match="its `kind`, one of image, text, audio. Received"):
         input_options(value)
 
 
@@ -258,6 +272,8 @@ def test_options_of_no_known_kind_are_refused(value):
         (tfds.features.ClassLabel(num_classes=3), []),
         (tfds.features.Scalar(np.int64), []),
         (tfds.features.Tensor(shape=(3,), dtype=np.float32), []),
+        (tfds.features.Audio(sample_rate=8000), ["audio"]),
+        (tfds.features.Audio(), []),
     ],
 )
 def test_features_of_a_tensorflow_dataset_are_known_by_kind(feature, kinds):
