@@ -52,6 +52,8 @@ def series():
         made.append(np.full([12, 3], np.nan))
         made[-1][step] = 0
     return [read_series(one) for one in made]
+
+
 def sounds():
     """Present ones of every loudness and length: noise, silence, a single sample."""
     rng = np.random.default_rng(0)
@@ -93,6 +95,7 @@ VALUES = {
         series(),
         [np.zeros([0, 1], np.float32), read_series(np.full([9, 3], np.nan))],
         {"length": 16, "student": {"length": 6}},
+    ),
     "audio": (
         sounds(),
         [np.zeros(0, "float32"), np.zeros(4000, "float32")],
@@ -260,7 +263,6 @@ def test_options_are_made_by_kind_and_checked(kind):
 @pytest.mark.parametrize("value", [{}, {"kind": "smell"}, {"kind": ["image"]}, "image", None])
 def test_options_of_no_known_kind_are_refused(value):
     with pytest.raises(ValueError, match="its `kind`, one of image, text.*Received"):
-    with pytest.raises(ValueError, match="its `kind`, one of image, text, audio. Received"):
         input_options(value)
 
 
