@@ -19,8 +19,8 @@ def angular_margin_loss(*, cosines, labels, margin: float = MARGIN, scale: float
 
     `-log_softmax(scale * cosines')[label]`, where `cosines'` are the cosines `cos(t)` but for the
     label's, which is `cos(t + margin)`. Beyond `t + margin = pi` that would rise again, and push an
-    example that is wholly wrong further away: there `cos(t) - margin * sin(margin)` goes on falling,
-    as in the authors' code.
+    example that is wholly wrong further away: there `cos(t) - margin * sin(margin)` goes on
+    falling, as in the authors' code.
 
     Args:
         cosines: float `[batch, num_classes]`, -1 to 1, of embeddings with each class's direction.
@@ -55,10 +55,9 @@ def angular_margin_loss(*, cosines, labels, margin: float = MARGIN, scale: float
             f"{tuple(cosines.shape)} and {tuple(labels.shape)}."
         )
     refuse(problems)
-    own = ops.take_along_axis(cosines, labels[:, None], axis=1)
     right = ops.arange(ops.shape(cosines)[1])[None, :] == labels[:, None]
-    logits = scale * ops.where(right, _widened(own, margin), cosines)
-    return -ops.take_along_axis(ops.log_softmax(logits), labels[:, None], axis=1)[:, 0]
+    logits = scale * ops.where(right, _widened(cosines, margin), cosines)
+    return -ops.sum(ops.where(right, ops.log_softmax(logits), 0.0), axis=1)
 
 
 def same_identity_loss(*, embeddings, identities, margin: float = MARGIN, scale: float = SCALE):

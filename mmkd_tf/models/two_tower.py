@@ -57,11 +57,16 @@ def embedding_of(
 ) -> keras.KerasTensor:
     """Projects fused features to an embedding, float32 `[batch, embedding_dim]`.
 
-    Of length 1, or zeros where no input is there: `presence` are `[batch, 1]`, or `[batch, tokens]`.
+    Of length 1, or zeros where no input is there: `presence` are `[batch, 1]` or
+    `[batch, tokens]`.
     """
-    there = [each if each.shape[1] == 1 else ops.max(each, axis=1, keepdims=True) for each in presence]
+    there = [
+        each if each.shape[1] == 1 else ops.max(each, axis=1, keepdims=True) for each in presence
+    ]
     some = layers.Maximum(name="presence")(there) if len(there) > 1 else there[0]
     projected = layers.Dense(embedding_dim, use_bias=False, name="projection")(features)
+    # Features behind a relu lie in one corner, where all cosines are near 1.
+    projected = layers.BatchNormalization(name="projection_normalization")(projected)
     return UnitLength(name=EMBEDDING)(projected, some)
 
 

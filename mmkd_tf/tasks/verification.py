@@ -46,7 +46,9 @@ def cosines_of(embeddings: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     found = np.empty(len(pairs))
     for start in range(0, len(pairs), _AT_ONCE):
         first, second = pairs[start : start + _AT_ONCE].T
-        found[start : start + _AT_ONCE] = np.einsum("ij,ij->i", embeddings[first], embeddings[second])
+        found[start : start + _AT_ONCE] = np.einsum(
+            "ij,ij->i", embeddings[first], embeddings[second]
+        )
     return found
 
 
@@ -175,7 +177,7 @@ def _interval(curve: _Curve, identities, genuine_pairs, impostor_pairs) -> list[
 
 
 def identification_ranks(embeddings: np.ndarray, identities: np.ndarray) -> np.ndarray:
-    """Rank of the right identity for each example, 1 for the best, in a gallery of one example each.
+    """Rank of each example's own identity in a gallery of one example each, 1 for the best.
 
     Each example is once a probe. The gallery then holds of its identity the example that follows
     it, the first after the last, and of each other identity the one in the same place. Among equal
