@@ -6,7 +6,8 @@
 An identity is an emoji, by its code points; its four pictures of 64 pixels are the drawings of
 OpenMoji, Noto, Twemoji and Fluent. Emoji with a skin tone are left out. Each identity is in one
 split, and so are variants of one emoji: the rule is that of the emoji set that comes with mmkd_tf.
-1,819 identities, 7,276 pictures: COUNTS
+1,594 identities and 6,376 pictures: 1,138 and 4,552 of training, 144 and 576 of validation, 312 and
+1,248 of test. The flags of countries are not among them, as Fluent has none.
 
 The pictures are drawings, not faces: the form of the task is that of face recognition (identities
 unseen in training, few pictures of each, verification and identification), its difficulty is not.
