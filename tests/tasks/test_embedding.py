@@ -14,7 +14,7 @@ from mmkd_tf.distill.training import Recipe, distill, terms_of, train
 from mmkd_tf.models.builder import build_student, build_teacher
 from mmkd_tf.models.seeding import seeded
 from mmkd_tf.tasks import find_task
-from mmkd_tf.tasks.embedding import AngularMargin, BatchRankOne, with_identities
+from mmkd_tf.tasks.identities import AngularMargin, BatchRankOne, with_identities
 
 TASK = find_task("embedding")
 WORDS = "red green blue big small round flat old new hot cold wet dry soft hard thin".split()
