@@ -1,4 +1,4 @@
-"""Identities of training: a direction for each is learnt beside a model, and the loss needs them."""
+"""Identities of training: each has a direction, learnt beside a model for its loss alone."""
 
 import keras
 import numpy as np
