@@ -330,7 +330,7 @@ def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str,
     return {match.item: match.score for match in found}
 
 
-def _alike(file: Path, values, candidates: Path | None) -> tuple[dict[str, float], list[str]]:
+def _alike(file: Path, values, candidates: Path | None) -> tuple[dict[str, float], tuple[str, ...]]:
     """Compares a value with candidates by a file of identities; gives those that are the same."""
     from mmkd_tf.edge import Encoder, Index
 
@@ -344,7 +344,8 @@ def _alike(file: Path, values, candidates: Path | None) -> tuple[dict[str, float
     choice, index = _candidates(candidates, [encoder.items]), Index()
     index.add(list(map(str, choice)), encoder.encode(choice))
     found = index.search(encoder.embed(**values))
-    given = [m.item for m in found if encoder.threshold and m.score > encoder.threshold]
+    least = 1.0 if encoder.threshold is None else encoder.threshold
+    given = tuple(match.item for match in found if match.score > least)
     return {match.item: match.score for match in found}, given
 
 
