@@ -103,4 +103,4 @@ def test_candidates_are_for_files_of_one_input(finished):
     (folder / "known.txt").write_text("pictures/0_0.png\n")
     picture, known = folder / "pictures" / "3_0.png", folder / "known.txt"
     result = invoke("predict", folder / "out", "--image", picture, "--candidates", known)
-    assert result.exit_code == 1 and "a file of one input" in " ".join(result.output.split())
+    assert result.exit_code == 2 and "a file of one input" in " ".join(result.output.split())
