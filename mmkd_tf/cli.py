@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,10 @@ def run(
     label: Annotated[str | None, Flag(help="Column of labels; of numbers, with commas.")] = None,
     task: Annotated[
         str | None,
-        Flag(help="single_label, multi_label, regression or retrieval; the labels decide without."),
+        Flag(
+            help="single_label, multi_label, regression, retrieval or embedding; the labels decide "
+            "without."
+        ),
     ] = None,
     validation: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
     test: Annotated[str | None, Flag(help="A table, or a share of the rows.")] = None,
@@ -247,8 +251,8 @@ def predict(
     candidates: Annotated[
         Path | None,
         Flag(
-            help="Of retrieval, a file of what is chosen from, one a line: texts, by default those "
-            "of training, or paths of pictures, from the file's folder."
+            help="Of retrieval and embedding, a file of what is chosen from, one a line: texts, by "
+            "default those of training, or paths of pictures, from the file's folder."
         ),
     ] = None,
     as_json: Annotated[bool, Flag("--json", help="Print JSON.")] = False,
@@ -283,9 +287,11 @@ def predict(
         towers = find_towers(model) if model.is_dir() else {}
         gives = "embedding" if towers else read_model_file(file).output
         given, remarks = (), []
-        if candidates is not None and not towers:
-            raise ValueError("`--candidates`: only with the folder of a retrieval run.")
-        if gives == "embedding":
+        if candidates is not None and gives != "embedding":
+            raise ValueError("`--candidates`: only with a retrieval or embedding run.")
+        if gives == "embedding" and file.is_file() and read_model_file(file).task == "embedding":
+            figures, given = _alike(file, values, candidates)
+        elif gives == "embedding":
             figures = _matches(model, towers, values, candidates)
             remarks = Retriever(model).remarks(**values)
         elif gives == "values":
@@ -318,19 +324,43 @@ def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str,
         )
     choice = None
     if candidates is not None:
-        try:
-            lines = candidates.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"`--candidates`: a text file (UTF-8) with one a line. Received: {candidates} "
-                f"({error})."
-            ) from None
-        choice = [line.strip() for line in lines if line.strip()]
         sought = [path for name, path in towers.items() if name not in values]
-        if any(Encoder(path).items.startswith("paths") for path in sought):
-            choice = [candidates.parent / line for line in choice]
+        choice = _candidates(candidates, [Encoder(path).items for path in sought])
     found = Retriever(folder).find(candidates=choice, **values)
     return {match.item: match.score for match in found}
+
+
+def _alike(file: Path, values, candidates: Path | None) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Compares a value with candidates by a file of identities; gives those that are the same."""
+    from mmkd_tf.edge import Encoder, Index
+
+    encoder = Encoder(file)
+    if candidates is None or encoder.inputs != list(values):
+        raise ValueError(
+            "`--candidates`, and one value of the same input: what is compared, with a file of one "
+            f"input. Received: {' and '.join(values) or 'no value'} and candidates={candidates}, "
+            f"for a file of {encoder.modality}. For all else take mmkd_tf.edge.Encoder."
+        )
+    choice, index = _candidates(candidates, [encoder.items]), Index()
+    index.add(list(map(str, choice)), encoder.encode(choice))
+    found = index.search(encoder.embed(**values))
+    least = 1.0 if encoder.threshold is None else encoder.threshold
+    given = tuple(match.item for match in found if match.score > least)
+    return {match.item: match.score for match in found}, given
+
+
+def _candidates(file: Path, items: Sequence[str]) -> list:
+    """What is chosen from, one a line; paths are from the file's own folder."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"`--candidates`: a text file (UTF-8) with one a line. Received: {file} ({error})."
+        ) from None
+    choice = [line.strip() for line in lines if line.strip()]
+    if any(each.startswith("paths") for each in items):
+        return [file.parent / line for line in choice]
+    return choice
 
 
 app.command()(export)

@@ -72,7 +72,7 @@ def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
         return build(dataset, embedding_dim=teacher.embedding_dim, encoders=inherited)
     if side == "teacher" and teacher.architecture == "baseline":
         return baseline_teacher(dataset.num_classes)
-    if side == "teacher" and config.teacher_is_cross_fitted:
+    if side == "teacher" and config.teacher_is_cross_fitted and not dataset.task.gives_embeddings:
         build = functools.partial(cross_fitted_teacher, folds=teacher.folds)
     name = teacher.fusion if side == "teacher" else student.fusion or teacher.fusion
     return build(
@@ -81,6 +81,7 @@ def _build(config: RunConfig, dataset: Dataset, side: str) -> keras.Model:
         fusion=fusion_by_name(name, side),
         modality_dropout=getattr(config, side).modality_dropout,
         encoders=inherited,
+        embedding_dim=teacher.embedding_dim,
     )
 
 

@@ -86,6 +86,6 @@ def with_features(
     beside = config.teacher_reads_both
     where = folder or features_folder()
     dataset = with_pretrained(dataset, encoders, folder=where, beside=beside)
-    if config.teacher_is_cross_fitted and not dataset.task.is_pairwise:
+    if config.teacher_is_cross_fitted and not dataset.task.gives_embeddings:
         dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
     return dataset

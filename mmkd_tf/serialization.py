@@ -29,6 +29,7 @@ CLASSES = {
     "mmkd_tf.models.multiplying": ("FiLM", "LowRankTensor"),
     "mmkd_tf.models.two_tower": ("LogitScale", "UnitLength"),
     "mmkd_tf.models.weighing": ("Attention", "GatedMultimodalUnit", "WeightedSum"),
+    "mmkd_tf.tasks.identities": ("AngularMargin", "BatchRankOne"),
     "mmkd_tf.tasks.regression": ("ScaledSquaredError",),
     "mmkd_tf.tasks.retrieval": ("BatchRecall", "MatchingLoss"),
 }

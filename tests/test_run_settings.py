@@ -50,6 +50,7 @@ def test_soft_targets_fit_the_task():
         ("multi_label", "sigmoid", 1),
         ("regression", "squared", 1),
         ("retrieval", "affinity", 1),
+        ("embedding", "embedding", 1),
     ],
 )
 def test_the_defaults_just_work(name, loss, of_labels):

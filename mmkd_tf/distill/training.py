@@ -92,11 +92,12 @@ def train(
     """
     task, more = dataset.task, None
     part, dataset, _ = _learning_part(model, dataset.only(input_names(model)), recipe)
+    part, loss = task.trained_with(part, dataset.splits["train"].labels, seed=recipe.seed)
     if (weights := class_weights(dataset, recipe.class_weight)) is not None:
         more = functools.partial(_weighed_by_class, weights=weights)
     with computing_in(part, recipe.precision):
         part.compile(
-            loss=task.loss(dataset.target_statistics),
+            loss=loss,
             metrics=task.metrics(),
             jit_compile=False,
             **_stepping(dataset, recipe),
@@ -130,7 +131,8 @@ def distill(
     if not any(term.student_layers for term in compile_arguments.get("terms") or ()):
         part, dataset, transfer = _learning_part(student, dataset, recipe, transfer)
     task = dataset.task
-    arguments = {"loss": task.loss(dataset.target_statistics), "metrics": task.metrics()}
+    part, loss = task.trained_with(part, dataset.splits["train"].labels, seed=recipe.seed)
+    arguments = {"loss": loss, "metrics": task.metrics()}
     arguments |= compile_arguments
     named = named_teachers(teacher)
     caches = {name: kept for name, kept in named.items() if isinstance(kept, SoftTargetCache)}

@@ -214,9 +214,14 @@ def ask(teacher: keras.Model, given: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def answers(logits: np.ndarray, task: Task) -> np.ndarray:
-    """A teacher's outputs as labels: the likeliest class, or what an exported file would say."""
+    """A teacher's outputs as labels: the likeliest class, or what an exported file would say.
+
+    An embedding says of no identity that it is the one: -1 is none.
+    """
     if task.has_one_class:
         return logits.argmax(1).astype(np.int32)
+    if task.gives_embeddings:
+        return np.full(len(logits), -1, np.int32)
     return task.activate(logits).numpy()
 
 

@@ -13,26 +13,33 @@ from mmkd_tf.edge.remarks import unknown_words
 
 
 class Encoder:
-    """One tower of a model of two inputs that belong together, read from a .tflite file.
+    """A model of embeddings, read from a .tflite file: one tower of two, or one of identities.
 
-    What belongs together, such as a picture and its text, has embeddings with a high cosine,
-    whichever of the two files of one export they come from; `mmkd_tf.edge.Index` searches them.
-    As `Classifier` in all that concerns files.
+    What belongs together, such as a picture and its text, or two pictures of one person, has
+    embeddings with a high cosine; those of the two towers of one export may be compared.
+    `mmkd_tf.edge.Index` searches them. As `Classifier` in all that concerns files.
 
     Args:
-        path: A file that `mmkd_tf.export.tflite.export_tflite` wrote for retrieval.
+        path: A file that `mmkd_tf.export.tflite.export_tflite` wrote for retrieval or for
+            embedding.
         num_threads: Number of threads that the interpreter may use, 1 to 64.
 
     Attributes:
-        modality: Name of the input that the file reads.
-        items: How several values of it are listed, "texts" or "paths of pictures".
+        inputs: Names of the inputs that the file reads; a tower reads one.
+        modality: The name of the one input, or all names, "image and text".
+        items: How several values of it are listed, "texts" or "paths of pictures"; of several
+            inputs "dicts of image and text".
         embedding_dim: Width of the embeddings.
+        threshold: Of a model of identities, the cosine above which two are taken for one: 1 % of
+            the pairs of two identities of validation are above it. None where the file has none.
     """
 
     def __init__(self, path: str | os.PathLike, *, num_threads: int = 1):
         self._session = Session(path, num_threads=num_threads, output="embedding")
-        ((self.modality, self.items),) = self._session.items.items()
-        self.embedding_dim = self._session.num_outputs
+        self.inputs, items = list(self._session.items), list(self._session.items.values())
+        self.modality = " and ".join(self.inputs)
+        self.items = items[0] if len(items) == 1 else f"dicts of {self.modality}"
+        self.embedding_dim, self.threshold = self._session.num_outputs, self._session.threshold
 
     def __repr__(self) -> str:
         return f"Encoder({self.modality} -> {self.embedding_dim} numbers)"
@@ -41,8 +48,8 @@ class Encoder:
         """Encodes values of the input.
 
         Args:
-            values: A list of pictures or of texts, as `Classifier.predict` takes them one by one.
-                They are all held in memory.
+            values: A list of pictures or of texts, as `Classifier.predict` takes them one by one;
+                where the file reads several inputs, of dicts by name. They are all held in memory.
 
         Returns:
             float32 `[len(values), embedding_dim]`, each of length 1.
@@ -57,12 +64,50 @@ class Encoder:
                 f"`values`: a list, also of one {self.modality}. Received: "
                 f"{type(values).__name__}. Put it in brackets."
             )
-        rows = self._session.batch([{self.modality: value} for value in values])
+        rows = self._session.batch([self._by_name(value) for value in values])
         return np.array(rows, np.float32).reshape(len(values), self.embedding_dim)
+
+    def embed(self, **inputs) -> np.ndarray:
+        """Encodes one example, such as `encoder.embed(image="face.jpg")`.
+
+        Args:
+            **inputs: By name of an input its value, as `Classifier.predict` takes it; what is
+                absent may be left out.
+
+        Returns:
+            float32 `[embedding_dim]`, of length 1.
+
+        Raises:
+            ValueError: If nothing is given, or something can't be read.
+            TypeError: If a value of another type is all that is wrong.
+        """
+        return np.array(self._session.one(**inputs), np.float32)
+
+    def is_same(self, first: np.ndarray, second: np.ndarray) -> bool:
+        """Whether two embeddings of this file are taken for one identity.
+
+        That is where their cosine is above `threshold`. Where a wrong yes is worse than a wrong
+        no, compare with a higher number of your own, found on examples as yours are.
+
+        Raises:
+            ValueError: If the file has no threshold, or one is no embedding of its width.
+        """
+        shapes = [np.shape(each) for each in (first, second)]
+        if self.threshold is None or shapes != 2 * [(self.embedding_dim,)]:
+            has = "no threshold" if self.threshold is None else f"a threshold of {self.threshold}"
+            raise ValueError(
+                f"`first`, `second`: two embeddings, float [{self.embedding_dim}], for a file with "
+                f"a threshold, as runs of embedding write it. Received: {list(map(list, shapes))}, "
+                f"for a file with {has}."
+            )
+        return bool(np.dot(first, second) > self.threshold)
 
     def remarks(self, value) -> list[str]:
         """Says in sentences which words of a text the model does not know; none of a picture."""
-        return unknown_words(self._session.words({self.modality: value}))
+        return unknown_words(self._session.words(self._by_name(value)))
+
+    def _by_name(self, value):
+        return {self.modality: value} if len(self.inputs) == 1 else value
 
 
 class Retriever:

@@ -180,7 +180,8 @@ class Session:
         inputs: Names of the model's inputs.
         items: By input name, how several values of it are listed, "texts".
         num_outputs: Number of outputs.
-        threshold: Probability above which an output is given, where any number of them may be.
+        threshold: Probability above which an output is given, where any number of them may be; of
+            embeddings the cosine above which two are of one identity.
         temperature: What the model divides its logits by to be as sure as it is right, or None.
     """
 
@@ -266,7 +267,7 @@ def _output_problems(file: ModelFile, runner: TensorRunner) -> list[str]:
     problems = []
     num_names = len(set(file.class_names))
     if file.output == "embedding":
-        if len(runner.inputs) != 1 or num_names:
+        if num_names or (len(runner.inputs) != 1 and file.task == "retrieval"):
             problems.append(f"the inputs {list(runner.inputs)} and {num_names} labels")
     elif not num_names == len(file.class_names) == runner.num_classes:
         problems.append(

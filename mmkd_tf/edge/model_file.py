@@ -24,8 +24,9 @@ front where that is not its kind, such as `title.vocab.txt`. A file with the tok
 `kind` somewhere, or a `task` beside its format. Outputs are `probabilities`, of one class or, where
 they have a `threshold`, of each label by itself, those above it being given; or `values`, numbers
 in the units of the targets, which have no range; or an `embedding`, of length 1 (zeros for an
-absent input), without a `labels.txt`. Probabilities may have a `temperature`: what the model itself
-divides its logits by, so that it is as sure as it is right.
+absent input), without a `labels.txt`; its `threshold`, of a model of identities, is the cosine
+above which two are taken for one, at 1 % false accepts on validation. Probabilities may have a
+`temperature`: what the model itself divides its logits by, so that it is as sure as it is right.
 A long vocabulary lies there as a gzip file, `vocab.txt.gz`, which makes the file one of format 3.
 Readers that know format 1 alone refuse the others. `author` and `licence` are left out where nobody
 gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, the TFLite model.
@@ -85,7 +86,8 @@ class ModelFile:
         author: Who made the model, or None.
         licence: The terms of its use, or None.
         task: Name of what the model is for.
-        threshold: Probability above which an output is given, where any number of them may be.
+        threshold: Probability above which an output is given, where any number of them may be; of
+            embeddings the cosine above which two are of one identity.
         temperature: What the model divides its logits by to be as sure as it is right, or None.
     """
 

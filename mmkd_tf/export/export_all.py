@@ -62,6 +62,12 @@ def export_all(
     shared |= {"batch_size": batch_size, "temperature": temperature}
     if not dataset.task.is_pairwise:
         labels = {split: examples.labels for split, examples in dataset.splits.items()}
+        if dataset.task.gives_embeddings:
+            validation = dataset.splits["validation"]
+            outputs = keras_logits(model, validation.inputs)
+            shared["threshold"] = dataset.task.file_threshold(
+                labels=validation.labels, outputs=outputs
+            )
         return _export(model, labels, path / name, quantize, **shared)
     made = []
     for one, modality in dataset.modalities.items():
@@ -82,7 +88,7 @@ def export_all(
 
 
 def _export(
-    model, labels, file, quantize, *, dataset, settings, batch_size, temperature
+    model, labels, file, quantize, *, dataset, settings, batch_size, temperature, threshold=None
 ) -> list[dict]:
     """Exports a model with one output; `labels` are those of validation and test."""
     names = input_names(model)
@@ -102,6 +108,7 @@ def _export(
         licence=settings.licence,
         task=dataset.task,
         temperature=temperature,
+        threshold=threshold,
     )
     made, saved = [], None
     if settings.saved_model:

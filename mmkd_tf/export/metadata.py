@@ -41,6 +41,7 @@ def add_metadata(
     licence: str | None = None,
     task: Task | str = DEFAULT_TASK,
     temperature: float | None = None,
+    threshold: float | None = None,
 ) -> bytes:
     """Adds labels, vocabularies and a description of inputs and outputs to a TFLite model.
 
@@ -49,8 +50,9 @@ def add_metadata(
     archive, so `unzip student.tflite labels.txt` works; a long one is a gzip file in it, as
     standard readers of associated files refuse what the archive itself has compressed. What the
     file already has of this is replaced. Modalities say how inputs are described and which files
-    go along; a temperature is that by which the model divides its logits already. A ValueError
-    says that `content` is no model of one signature, or another argument does not fit.
+    go along; a temperature is that by which the model divides its logits already; a threshold goes
+    before the task's. A ValueError says that `content` is no model of one signature, or another
+    argument does not fit.
     """
     model, task, modalities = read_tables(content), find_task(task), modalities or {}
     files = {LABELS_FILE: "\n".join(class_names)} if class_names else {}
@@ -69,7 +71,7 @@ def add_metadata(
         **({} if task.file_format == OLDEST_FORMAT else {"task": task.name}),
         "signature": signature.signatureKey.decode(),
         "inputs": inputs,
-        "outputs": _outputs(model, signature, task, temperature),
+        "outputs": _outputs(model, signature, task, temperature, threshold),
         "absent_input": "zeros",
     }
     credits = {"author": author, "licence": licence}
@@ -126,11 +128,16 @@ def _inputs(
 
 
 def _outputs(
-    model: schema.ModelT, signature: schema.SignatureDefT, task: Task, temperature: float | None
+    model: schema.ModelT,
+    signature: schema.SignatureDefT,
+    task: Task,
+    temperature: float | None,
+    threshold: float | None,
 ) -> dict[str, dict]:
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.outputs}
     entry: dict[str, Any] = {} if task.output_range is None else {"range": list(task.output_range)}
-    entry |= {} if task.threshold is None else {"threshold": task.threshold}
+    threshold = task.threshold if threshold is None else threshold
+    entry |= {} if threshold is None else {"threshold": threshold}
     entry |= {} if temperature is None else {"temperature": temperature}
     return {names[index]: dict(entry) for index in model.subgraphs[signature.subgraphIndex].outputs}
 

@@ -41,6 +41,11 @@ _WORDS = {
         "value of each target",
     ),
     ("embedding", False): ("Gives a point near what belongs to it.", "", "embedding of length 1"),
+    ("embedding", True): (
+        "Gives a point near those of the same identity.",
+        "",
+        "embedding of length 1; two are of one identity where their cosine is above the threshold",
+    ),
 }
 _OTHER_WORDS = ("Gives numbers.", "names of outputs, one a line", "a number of each output")
 

@@ -40,6 +40,8 @@ class TFLiteOptions:
         task: What the model is for, or its name; of retrieval one tower.
         temperature: What logits are divided by before they become probabilities, see
             `mmkd_tf.export.calibrated`; kept in the file. None leaves them as they are.
+        threshold: Above which an answer says yes, such as the cosine of two embeddings of one
+            identity; kept in the file. None is that of the task, if it has one.
     """
 
     batch_size: int | None = 1
@@ -49,6 +51,7 @@ class TFLiteOptions:
     licence: str | None = None
     task: Task | str = DEFAULT_TASK
     temperature: float | None = None
+    threshold: float | None = None
 
 
 def export_tflite(
@@ -67,9 +70,9 @@ def export_tflite(
     """Writes a model as a TFLite file with builtin operators only, and proves it.
 
     The file has the signature `serving_default`, inputs named as the model's, and the output
-    `probabilities` (of regression `values`, of retrieval `embedding`), float32 `[batch,
-    num_classes]`. Labels, vocabularies and a description of the inputs are inside;
-    `mmkd_tf.edge.Classifier` reads it, or of regression `Regressor`, of retrieval `Encoder`.
+    `probabilities` (of regression `values`, of retrieval and embedding `embedding`), float32
+    `[batch, num_classes]`. Labels, vocabularies and a description of the inputs are inside;
+    `mmkd_tf.edge.Classifier` reads it, or of regression `Regressor`, of embeddings `Encoder`.
     Before it gets its name it is run on the examples, in two orders and with each input absent,
     and compared with Keras.
 
@@ -77,13 +80,13 @@ def export_tflite(
         model: Functional model that gives logits; the softmax is added, or for several labels the
             sigmoid. It stays as it is.
         path: The file to write; one that exists is replaced. Missing folders are made.
-        class_names: Name of each class, in the order of the model's outputs; of retrieval none.
+        class_names: Name of each class, in the order of the model's outputs; of embeddings none.
         examples: By input name, examples in tensor form along the first axis, such as the
             validation split's; the first 500 are used. They fix the sizes that the model leaves
             open.
         labels: int `[n]`, the classes of the examples, to measure accuracy; of other tasks float
             `[n, num_classes]`, see `Examples.labels`; of retrieval the embeddings of the other
-            input, to measure recall at 10 among them.
+            input, to measure recall at 10 among them; of embedding int `[n]`, the identities.
         vocabulary: Words in the order of their ids, for a model that reads one text, where
             `modalities` does not say them. Without them the file takes token ids, but no text.
         modalities: By input name, what the inputs are, see `Dataset.modalities`; by default what
@@ -174,6 +177,7 @@ def export_tflite(
         licence=options.licence,
         task=task,
         temperature=options.temperature,
+        threshold=options.threshold,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Losses: pure functions of keyword arguments, one value an example, in log space."""
 
 from mmkd_tf.losses.classes import decoupled_loss, dist_loss
+from mmkd_tf.losses.embeddings import embedding_loss
 from mmkd_tf.losses.features import (
     attention_transfer_loss,
     contrastive_loss,
@@ -29,6 +30,7 @@ __all__ = [
     "cosine_hint_loss",
     "decoupled_loss",
     "dist_loss",
+    "embedding_loss",
     "hint_loss",
     "pkt_loss",
     "relational_angle_loss",

@@ -10,7 +10,13 @@ from mmkd_tf.modalities.modality import Modality, chosen, student_inputs, teache
 from mmkd_tf.models.fusion import Concatenation, Presence
 from mmkd_tf.models.modality_dropout import ModalityDropout
 from mmkd_tf.models.seeding import keeping
-from mmkd_tf.models.two_tower import EMBEDDING_DIM, check_towers, pair_of
+from mmkd_tf.models.two_tower import (
+    EMBEDDING_DIM,
+    check_towers,
+    check_width,
+    embedding_of,
+    pair_of,
+)
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 
 MODALITY_DROPOUT = 0.1
@@ -60,8 +66,8 @@ def build_teacher(
             and sequences `[batch, steps, dim]` that it gives are averaged. The model has its
             weights and its `trainable`; `mmkd_tf.models.seeding.seeded` keeps them. Or a list of
             models, called one after the other.
-        embedding_dim: Of a pairwise task, width of the space in which both inputs lie; teacher
-            and student need the same.
+        embedding_dim: Of a task of embeddings, width of their space, in which of a pairwise task
+            both inputs lie; teacher and student need the same.
 
     Returns:
         A Functional model: a dict of inputs by name -> logits `[batch, num_classes]`, or values
@@ -69,7 +75,7 @@ def build_teacher(
         `<input>_features` give the encoders' features. Of a pairwise task it gives
         `[batch, 2 * embedding_dim]`, see `mmkd_tf.models.two_tower`, and its layers
         `<input>_embedding` give float32 `[batch, embedding_dim]` of length 1, or zeros where the
-        input is absent.
+        input is absent. Of the task `embedding` it gives such an embedding of all inputs together.
 
     Raises:
         ValueError: If the dataset lacks an input, an encoder does not fit, or a pairwise task has
@@ -144,10 +150,15 @@ class _Parts:
             return self._whole(pair)
         fusion = fusion or Concatenation(name="fusion")
         tokens = getattr(fusion, "takes_tokens", False)
-        fused = fusion(*self._encoded(self._kept(rates), tokens=tokens))
+        features, presence = self._encoded(self._kept(rates), tokens=tokens)
+        fused = fusion(features, presence)
         fused = layers.Activation("linear", name="fused_features")(fused)
         if dropout:
             fused = layers.Dropout(dropout, name="fused_dropout")(fused)
+        if self.task.gives_embeddings:
+            if problems := check_width(embedding_dim):
+                raise ValueError(*problems)
+            return self._whole(embedding_of(fused, [*presence.values()], embedding_dim))
         if head_dim:
             fused = layers.Dense(head_dim, use_bias=False, name="head_bottleneck")(fused)
         # Logits in float32 also under mixed precision: a softmax over half precision loses classes.

@@ -15,6 +15,7 @@ from keras import layers, ops
 from mmkd_tf.losses.features import directions
 
 PAIR = "pair"
+EMBEDDING = "embedding"
 EMBEDDING_DIM = 64
 # 1 / 0.07 to begin with and 100 at most, as the authors of CLIP have them.
 _FIRST_SCALE = 1 / 0.07
@@ -32,6 +33,13 @@ def tower(model: keras.Model, name: str) -> keras.Model:
     return keras.Model({name: model.input[name]}, outputs, name=f"{model.name}_{name}")
 
 
+def check_width(embedding_dim: int) -> list[str]:
+    """Says why a width is no whole number above 0; empty if it is one."""
+    if not isinstance(embedding_dim, bool) and isinstance(embedding_dim, int) and embedding_dim > 0:
+        return []
+    return [f"`embedding_dim`: a whole number, 1 or more. Received: {embedding_dim!r}."]
+
+
 def check_towers(names: list[str], embedding_dim: int) -> None:
     """Refuses other than two inputs, and a width that is no whole number above 0."""
     problems = []
@@ -40,10 +48,26 @@ def check_towers(names: list[str], embedding_dim: int) -> None:
             "`dataset`: two inputs, one to be found by the other. Received: "
             f"{sorted(names)}. Choose two by `inputs`, or give the data another."
         )
-    if isinstance(embedding_dim, bool) or not isinstance(embedding_dim, int) or embedding_dim < 1:
-        problems.append(f"`embedding_dim`: a whole number, 1 or more. Received: {embedding_dim!r}.")
-    if problems:
+    if problems := [*problems, *check_width(embedding_dim)]:
         raise ValueError("\n".join(problems))
+
+
+def embedding_of(
+    features: keras.KerasTensor, presence: list[keras.KerasTensor], embedding_dim: int
+) -> keras.KerasTensor:
+    """Projects fused features to an embedding, float32 `[batch, embedding_dim]`.
+
+    Of length 1, or zeros where no input is there: `presence` are `[batch, 1]` or
+    `[batch, tokens]`.
+    """
+    there = [
+        each if each.shape[1] == 1 else ops.max(each, axis=1, keepdims=True) for each in presence
+    ]
+    some = layers.Maximum(name="presence")(there) if len(there) > 1 else there[0]
+    projected = layers.Dense(embedding_dim, use_bias=False, name="projection")(features)
+    # Features behind a relu lie in one corner, where all cosines are near 1.
+    projected = layers.BatchNormalization(name="projection_normalization")(projected)
+    return UnitLength(name=EMBEDDING)(projected, some)
 
 
 def pair_of(

@@ -56,7 +56,7 @@ def _header(results: Mapping, read: Mapping) -> str:
     """What model hubs read of a card: YAML of licence, tags, what it is for, and test figures."""
     task, name = say.task_of(results), results["dataset"]["name"]
     kinds = [kind.kind for kind in read.values() if kind is not None]
-    done = "feature-extraction" if task.is_pairwise else None
+    done = "feature-extraction" if task.gives_embeddings else None
     if task.output == "probabilities":
         done = next((words for kind, words in _CLASSIFIES.items() if kind in kinds), None)
     measured = results["student"]["test"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from mmkd_tf.modalities.cells import quote
+from mmkd_tf.tasks.embedding import Embedding
 from mmkd_tf.tasks.labels import DEFAULT_SEPARATOR, holds_several
 from mmkd_tf.tasks.multi_label import MultiLabel
 from mmkd_tf.tasks.regression import Regression
@@ -13,7 +14,8 @@ from mmkd_tf.tasks.single_label import SingleLabel
 from mmkd_tf.tasks.task import Task
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (SingleLabel(), MultiLabel(), Regression(), Retrieval())
+    task.name: task
+    for task in (SingleLabel(), MultiLabel(), Regression(), Retrieval(), Embedding())
 }
 DEFAULT_TASK = SingleLabel.name  # where nobody says one
 

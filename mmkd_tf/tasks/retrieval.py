@@ -235,11 +235,7 @@ class Retrieval(Task):
         return outputs.astype(np.float64), answers.astype(np.float64), 1.0
 
     def same_answers(self, expected, found):
-        """Share of the embeddings whose cosine with Keras' is 0.99 or more, or both are zeros."""
-        lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-        both_zero = ~(expected.any(axis=1) | found.any(axis=1))
-        cosines = (expected * found).sum(axis=1) / np.maximum(lengths, TIE)
-        return float(np.mean((cosines >= _COSINE) | both_zero))
+        return same_directions(expected, found)
 
     def file_score(self, *, labels, answers):
         """Recall at 10 of a tower's embeddings among those of the other input, in one direction."""
@@ -316,6 +312,14 @@ class BatchRecall(keras.metrics.Metric):
 
     def result(self):
         return self.found / ops.maximum(self.count, 1.0)
+
+
+def same_directions(expected: np.ndarray, found: np.ndarray) -> float:
+    """Share of the embeddings whose cosine with Keras' is 0.99 or more, or both are zeros."""
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+    both_zero = ~(expected.any(axis=1) | found.any(axis=1))
+    cosines = (expected * found).sum(axis=1) / np.maximum(lengths, TIE)
+    return float(np.mean((cosines >= _COSINE) | both_zero))
 
 
 def first_ranks(*, queries: np.ndarray, candidates: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -125,6 +125,14 @@ class Task(ABC):
         """Whether outputs are logits of classes or labels, which a temperature may soften."""
         return self.output == "probabilities"
 
+    @property
+    def gives_embeddings(self) -> bool:
+        """Whether outputs are points of a space that a model makes for itself.
+
+        So those of several models, such as the heads of a cross-fitted teacher, have no mean.
+        """
+        return self.output == "embedding"
+
     # Reading labels. Rows are `mmkd_tf.data.rows.Rows`; tables are Rows by split, of `train` and
     # of those other splits that have rows of their own.
 
@@ -230,6 +238,21 @@ class Task(ABC):
     @abstractmethod
     def loss(self, statistics: tuple | None = None) -> keras.losses.Loss:
         """The Keras loss of labels and outputs; `statistics` are `target_statistics`."""
+
+    def trained_with(
+        self, model: keras.Model, labels: np.ndarray, *, seed: int
+    ) -> tuple[keras.Model, keras.losses.Loss]:
+        """What is trained in place of a model, and by which loss: the model itself.
+
+        Where training asks for more than a finished model has, such as what is learnt of each
+        training identity, it is a model that shares all other layers.
+
+        Args:
+            model: Functional, as it is finished.
+            labels: Those of the training examples.
+            seed: Seed of what is added.
+        """
+        return model, self.loss(self.target_statistics(labels))
 
     @abstractmethod
     def metrics(self) -> list:
@@ -367,6 +390,10 @@ class Task(ABC):
         rounding changes the first one is chance: a few such rows are a percent of a small split.
         """
         return self.same_answers(expected, found)
+
+    def file_threshold(self, *, labels: np.ndarray, outputs: np.ndarray) -> float | None:
+        """Above which a file's answer says yes, found on validation; None if nothing is found."""
+        return self.threshold
 
     def file_score(self, *, labels: np.ndarray, answers: np.ndarray) -> float:
         """The headline figure of a file's answers."""

@@ -18,6 +18,7 @@ CLASSES, BATCH = 4, 6
 # Whose value of one example depends on the other examples of the batch.
 OF_THE_BATCH = (
     losses.affinity_loss,
+    losses.embedding_loss,
     losses.dist_loss,
     losses.contrastive_loss,
     losses.relational_distance_loss,
@@ -38,6 +39,7 @@ def every_term() -> dict:
         "dist": SoftTargets(loss=losses.dist_loss, name="dist"),
         "sigmoid": SoftTargets(loss=losses.sigmoid_soft_target_loss, name="sigmoid"),
         "affinity": SoftTargets(loss=losses.affinity_loss, name="affinity"),
+        "embedding": SoftTargets(None, loss=losses.embedding_loss, name="embedding"),
         "squared": SoftTargets(None, loss=losses.squared_loss, name="squared"),
         "hint_map": Hint("map", name="hint_map"),
         "hint_pair": Hint(pair, name="hint_pair"),

@@ -29,6 +29,8 @@ CASES = {
     "pkt_loss": ("pkt_loss", ROWS, {}),
     "contrastive_loss": ("contrastive_loss", ROWS, {}),
     "affinity_loss": ("affinity_loss", LOGITS, {}),
+    "embedding_loss": ("embedding_loss", LOGITS, {}),
+    "relations alone": ("embedding_loss", LOGITS, {"cosine_weight": 0.0}),
     "with a queue": ("contrastive_loss", ROWS, {"queue": np.eye(5)[:2]}),
 }
 SYMMETRIC = {
@@ -41,6 +43,7 @@ SYMMETRIC = {
     "relational_distance_loss",
     "relational_angle_loss",
     "similarity_preserving_loss",
+    "embedding_loss",
 }
 NOT_ZERO_AT_EQUALITY = {"soft_target_cross_entropy", "contrastive_loss"}
 every_loss = pytest.mark.parametrize("case", CASES)

@@ -142,6 +142,7 @@ def test_a_student_is_distilled_live_or_from_what_was_kept(dataset, teacher, tmp
         ("regression", (losses.squared_loss, None, 0.2)),
         # Pairs are softened less and weigh more.
         ("retrieval", (losses.affinity_loss, 1.0, 1.0)),
+        ("embedding", (losses.embedding_loss, None, 10.0)),
     ],
 )
 def test_defaults(task, expected):

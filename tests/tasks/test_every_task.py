@@ -30,12 +30,16 @@ CELLS = {
         np.array([[1, 10], [2.5, -10], [3, 20], [4, 0]], np.float32),
     ),
     "retrieval": ([(), (), (), ()], np.array([0, 1, 2, 3], np.int32)),
+    "embedding": ([("a",), ("b",), ("a",), ("b",)], np.array([0, 1, 0, 1], np.int32)),
 }
+# Tasks whose models name nothing.
+NAMELESS = ("retrieval", "embedding")
 BROKEN = {
     "single_label": [(("",), "missing"), ((["a"],), "a list"), (("a\nb",), "line break")],
     "multi_label": [((None,), "missing"), ((["a", None],), "one of the list is missing")],
     "regression": [(("x", 1), "a 'x': not a number"), ((1, ""), "b: missing")],
     "retrieval": [],
+    "embedding": [(("",), "missing"), ((["a"],), "a list")],
 }
 # Outputs that say what the labels say.
 PERFECT = {
@@ -43,10 +47,13 @@ PERFECT = {
     "multi_label": 20.0 * CELLS["multi_label"][1] - 10,
     "regression": CELLS["regression"][1].astype(float),
     "retrieval": np.concatenate([3 * np.eye(4), np.eye(4)], axis=1),
+    "embedding": np.eye(2)[[0, 1, 0, 1]],
 }
-# The same outputs given to other examples; of pairs, halves that don't belong together.
+# The same outputs given to other examples; of pairs, halves that don't belong together; of
+# identities, examples of two near each other.
 WRONG = {name: outputs[::-1] for name, outputs in PERFECT.items()}
 WRONG["retrieval"] = np.concatenate([3 * np.eye(4), np.eye(4)[::-1]], axis=1)
+WRONG["embedding"] = np.eye(2)[[0, 0, 1, 1]]
 
 pytestmark = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
 
@@ -64,7 +71,7 @@ def dataset_of(task):
     return Dataset(
         name="few",
         splits=dict.fromkeys(SPLITS, examples),
-        class_names=NAMES if task.has_labels else [],
+        class_names=[] if task.name in NAMELESS else NAMES,
         modalities={},
         task=task,
     )
@@ -88,7 +95,7 @@ def test_words_are_of_what_is_measured(task):
     for entry in entries:
         assert {key for _, key, _ in task.words.output_columns} | {"name"} <= set(entry)
     assert task.words.columns[0][1] == task.headline
-    assert task.words.output in ("class", "label", "target", "direction")
+    assert task.words.output in ("class", "label", "target", "direction", "threshold")
     assert {"probabilities": Classifier, "values": Regressor, "embedding": Encoder}[task.output]
     for form in (*task.words.columns, *task.words.output_columns):
         format(1, form[2])
@@ -147,6 +154,8 @@ def test_cells_are_read_and_problems_told_row_by_row(task):
 
 def rows_of(task, count=30, names=("text",)):
     cells = [CELLS[task.name][0][i % 4] for i in range(count)]
+    if task.name == "embedding":
+        cells = [(f"identity {i % 10}",) for i in range(count)]
     columns = NAMES if task.name == "regression" else ["label"]
     labels, _ = task.read_labels(cells, separator="|", names=columns)
     inputs = {name: [f"{name} {number}" for number in range(count)] for name in names}
@@ -162,7 +171,7 @@ def test_rows_are_checked_and_divided(task):
     known = task.output_names(NAMES)
     _, found, general = task.check(tables, held_out=["test"], names=known)
     assert not general and not train.problems
-    assert found == (NAMES if task.has_labels else [])
+    assert found == ([] if task.name in NAMELESS else NAMES)
     task.number(tables)
     splits = task.divide(train.labels, train.content_keys(), fractions={"test": 0.2}, seed=0)
     assert (
@@ -254,7 +263,7 @@ def test_says_what_it_is(task):
     assert lines[0].startswith("Dataset few: 4 train, 4 validation, 4 test, ")
     counts = task.output_counts(labels_of(task), NAMES)
     assert list(counts) == (NAMES if task.counts_outputs else [])
-    assert len(lines) == 1 + 2 * task.has_labels
+    assert len(lines) == (1 if task.name in NAMELESS else 3)
     for setting, reason in task.ignored_settings.items():
         group, name = setting.split(".")
         assert name in type(getattr(make_config({}), group)).model_fields and reason
