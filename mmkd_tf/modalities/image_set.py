@@ -136,7 +136,8 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
 
     def _seeds(self, seeds: tf.Tensor) -> tf.Tensor:
         """Seeds of each picture, of each example's; their products may wrap around."""
-        numbers = self.views * tf.cast(seeds[:, :1], tf.int32) + tf.range(self.views)[tf.newaxis]
+        seeds = tf.cast(seeds, tf.int32)
+        numbers = self.views * seeds[:, :1] + tf.range(self.views)[tf.newaxis]
         return tf.stack([tf.reshape(numbers, [-1]), tf.repeat(seeds[:, 1], self.views)], axis=1)
 
     def fingerprint(self) -> bytes:
@@ -227,8 +228,8 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
         return [self._one.encode(pictures) for pictures in tensors]
 
     def file_description(self, dtype: str) -> dict:
-        """As of a picture; a set has them in any order, zeros for those that there are not."""
-        return {"layout": "pictures, RGB, channels last", "range": [0, 255], "order": "any"}
+        """As of a picture; those of a set that there are not are zeros."""
+        return {"layout": "pictures, RGB, channels last", "range": [0, 255]}
 
     # Words.
 
