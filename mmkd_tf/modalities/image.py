@@ -126,7 +126,7 @@ class Image(Modality[np.ndarray, ImageOptions]):
         folder: Path | None = None,
         allow_outside: bool = False,
     ) -> tuple[np.ndarray, dict[int, str]]:
-        if options.columns:
+        if getattr(options, "columns", None):
             return _sets().read(cells, options, folder=folder, allow_outside=allow_outside)
         return read_pictures(cells, size=options.size, folder=folder, allow_outside=allow_outside)
 
@@ -173,7 +173,7 @@ class Image(Modality[np.ndarray, ImageOptions]):
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> Modality:
-        if options.columns:
+        if getattr(options, "columns", None):
             return _sets().fit(name, values, options)
         return cls(name, height=options.size)
 

@@ -105,7 +105,8 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
         return cls(name, views=views, height=options.size, pool=options.pool or "mean")
 
     def for_student(self, values: np.ndarray, **changes: Any) -> "ImageSet | None":
-        one = self._one.for_student(values, **changes)
+        one = Image(self.name, height=self.height, width=self.width)
+        one = one.for_student(values, **changes)
         if one is None:
             return None
         return ImageSet(self.name, views=self.views, height=one.height, pool=self.pool)
@@ -180,7 +181,8 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
             there = PicturesThere(name=f"{self.name}_there")(given)
             found = OnlyThere(name=f"{self.name}_only_there")(self._apart(given, part), there)
             made.append(keras.Model(given, found, name=part.name))
-            made[-1].trainable = part.trainable
+            if not part.trainable:  # what is set here is so of all layers within
+                made[-1].trainable = False
         given = self._set_of(parts[-1].outputs[0])
         there = PicturesThere(name=f"{self.name}_there")(given)
         means = ops.mean(given, axis=[2, 3])

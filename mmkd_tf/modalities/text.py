@@ -121,6 +121,9 @@ class Text(Modality[Sequence[str], TextOptions]):
         self.name = name
         self.length = length
         self.encoder = encoder
+        if encoder not in ("lstm", *_FORMS):
+            forms = ", ".join(_FORMS)
+            raise ValueError(f"`encoder`: lstm or one of {forms}. Received: encoder={encoder!r}.")
         self.vocabulary = None
         if vocabulary is None:
             return
@@ -178,15 +181,15 @@ class Text(Modality[Sequence[str], TextOptions]):
     @classmethod
     def fit(cls, name: str, values: Sequence[str], options: TextOptions) -> Self:
         """Learns vocabulary, length and encoder from the training texts, where they are not set."""
-        length = options.length
-        if length is None:
-            counts = [len(split_words(text)) for text in values]
-            length = int(np.clip(np.ceil(np.quantile(counts, 0.99)), 1, LONGEST_WITHOUT_LSTM))
-        encoder: Form = "lstm" if length <= LONGEST_AUTOMATIC_LENGTH else LONG_FORM
+        counts = [len(split_words(text)) for text in values] or [0]
+        most = options.length or LONGEST_WITHOUT_LSTM
+        needed = int(np.clip(np.ceil(np.quantile(counts, 0.99)), 1, most))
+        encoder: Form = "lstm" if needed <= LONGEST_AUTOMATIC_LENGTH else LONG_FORM
         if options.encoder != "auto":
             encoder = options.encoder
-        if encoder == "lstm" and options.length is None:
-            length = min(length, LONGEST_AUTOMATIC_LENGTH)
+        if encoder == "lstm":
+            needed = min(needed, LONGEST_AUTOMATIC_LENGTH)
+        length = options.length or needed
         vocabulary = build_vocabulary(values, max_size=options.vocabulary_size)
         return cls(name, vocabulary=vocabulary, length=length, encoder=encoder)
 

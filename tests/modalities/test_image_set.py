@@ -2,6 +2,7 @@
 
 import io
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -91,6 +92,15 @@ def test_sets_are_near_copies_where_all_of_their_pictures_are():
     np.testing.assert_array_equal(Image.are_copies(keys[:1], keys)[0], [1, 0, 0, 0, 1])
     single = Image.copy_keys(PICTURES[:, 0])
     np.testing.assert_array_equal(single, keys[:4, :4])
+
+
+def test_what_does_not_learn_of_one_picture_does_not_of_a_set():
+    given = keras.Input([16, 16, 3])
+    norm = keras.layers.BatchNormalization()
+    norm.trainable = False
+    part = keras.Model(given, norm(keras.layers.Conv2D(2, 3, use_bias=False)(given)), name="part")
+    made, pooled = ImageSet("photos", views=2, height=16).over_pictures([part])
+    assert [len(model.trainable_weights) for model in (made, pooled)] == [1, 0]
 
 
 def test_pictures_get_lost_but_one():

@@ -80,6 +80,10 @@ def test_an_lstm_reads_short_texts_unless_one_is_asked_for():
     assert form("word " * 40, encoder="lstm") == ("lstm", 32)
     assert form("word " * 40, encoder="lstm", length=40) == ("lstm", 40)
     assert form("word " * 40)[1] == 40 and form("word " * 40)[0] != "lstm"
+    assert form("a b c", length=100) == ("lstm", 100)
+    assert form("word " * 40, length=20) == ("lstm", 20)
+    with pytest.raises(ValueError, match="`encoder`: lstm or one of convolution, average"):
+        Text(vocabulary=["<pad>", "<unk>"], length=3, encoder="gru")
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])
