@@ -40,7 +40,7 @@ LONGEST_TEXT = 100_000  # characters of a cell
 _SHOWN = 160  # characters, in a report
 VOCABULARY_FILE = "vocab.txt"
 Form = Literal["lstm", "convolution", "average"]
-LONG_FORM: Form = "convolution"
+LONG_FORM: Form = "average"
 # Without an LSTM: how many words a convolution reads at a time, and how it is pooled.
 _FORMS: dict[str, tuple[int, Pool]] = {"convolution": (5, "max"), "average": (1, "mean")}
 
