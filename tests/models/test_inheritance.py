@@ -248,7 +248,7 @@ def test_a_set_goes_through_them_picture_by_picture(pictures, blocks):
     for part in parts:
         maps = part(maps)
     assert parts[0].name == "photos_held" and not parts[0].trainable_weights
-    alone = np.asarray(pictures.first_blocks(blocks, height=32)(SETS.reshape(6, 32, 32, 3)))
+    alone = np.array(pictures.first_blocks(blocks, height=32)(SETS.reshape(6, 32, 32, 3)))
     alone = alone.reshape(3, 2, *alone.shape[1:])
     alone[1, 0] = 0
     np.testing.assert_allclose(maps, alone, atol=1e-5)
