@@ -186,18 +186,18 @@ def answer_table(
             f"`--{unknown[0]}`: a column of an input that the model has, "
             f"{', '.join(file.inputs)}. Received: {columns[unknown[0]]}. Leave it out."
         )
-    usual = _columns_of_run(model)
+    usual, header = _columns_of_run(model), read_header(table)
+    given = {name: _named(column, header or ()) for name, column in columns.items()}
     # A file says the columns that an input is read from where they are several.
     wanted = {
-        name: columns.get(name) or usual.get(name) or about.get("columns", name)
+        name: given.get(name) or usual.get(name) or about.get("columns", name)
         for name, about in file.inputs.items()
     }
     all_columns = [column for one in wanted.values() for column in _each(one)]
-    header = read_header(table)
     if header is None:
         read_table(table, all_columns)  # says what is wrong
         header = all_columns
-    needed = [*columns.values(), *labels]
+    needed = [*(column for one in given.values() for column in _each(one)), *labels]
     # Of several columns some may be missing, as cells may.
     there = {name: one for name, one in wanted.items() if set(_each(one)) & set(header)}
     if not there or not set(needed) <= set(header):
@@ -390,6 +390,13 @@ def _settings_of_run(model: Path) -> dict:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _named(column: str, header: Sequence[str]) -> str | list[str]:
+    """What a flag names: a column, or several with commas between."""
+    if column in header or "," not in column:
+        return column
+    return [name.strip() for name in column.split(",")]
 
 
 def _each(columns: str | list[str]) -> list[str]:

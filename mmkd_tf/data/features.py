@@ -105,6 +105,11 @@ def find_features(
     found = {}
     for name, settings in inputs.items():
         kind = KINDS[settings.kind]
+        if getattr(settings, "columns", None):
+            wrong.append(
+                f"`inputs`, '{name}': one feature, in `column`. Received: "
+                f"columns={settings.columns_of(name)}. A table may have several for an input."
+            )
         found[name] = find(
             settings.column or name,
             lambda feature, kind=kind: kind.fits_feature(feature.connector),

@@ -13,6 +13,7 @@ from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import kept_features
 from mmkd_tf.data.beside import InputAndFeatures, packed
 from mmkd_tf.data.dataset import SPLITS, TRANSFER, Dataset, Examples
+from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import (
     Modality,
     RawValues,
@@ -175,5 +176,22 @@ def features_of(
 
 
 def _side_by_side(encoders, values, keys, folder) -> np.ndarray:
+    if len(values) and np.ndim(values[0]) == 4:  # sets of pictures
+        return _of_sets(encoders, np.stack(values), folder)
     made = [kept_features(encoder, values, keys, folder) for encoder in encoders]
+    return np.concatenate(made, axis=1)
+
+
+def _of_sets(encoders: Sequence[Encoder], values: np.ndarray, folder) -> np.ndarray:
+    """Of sets of pictures `[n, views, height, width, 3]`, the mean of those that are there.
+
+    Each picture's features are kept as if it stood alone; the mean is of unit length again.
+    """
+    pictures = values.reshape(-1, *values.shape[2:])
+    keys = Image.content_keys(pictures)
+    made = []
+    for encoder in encoders:
+        features = kept_features(encoder, list(pictures), keys, folder)  # zeros where one is absent
+        total = features.reshape(*values.shape[:2], -1).sum(axis=1)
+        made.append(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
     return np.concatenate(made, axis=1)

@@ -104,7 +104,12 @@ def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) 
 
 def _only(kind: str, inputs: Mapping[str, InputOptions], what: str) -> str:
     """The column of the one input of a kind."""
-    found = {name: one.column or name for name, one in inputs.items() if one.kind == kind}
+    of_kind = {name: one for name, one in inputs.items() if one.kind == kind}
+    found = {
+        name: one.column or name
+        for name, one in of_kind.items()
+        if not getattr(one, "columns", None)
+    }
     if len(found) != 1:
         raise TableError(
             f"{what}, which is for data with one input of kind {kind}. Received: "

@@ -229,16 +229,24 @@ class _Encoded(layers.Layer):
         self.model, self.size, self.dim = encoder.model, encoder.backbone.size, encoder.backbone.dim
 
     def call(self, values):
+        if len(values.shape) == 5:  # sets of pictures: the mean of those that are there
+            views = self.call(ops.reshape(values, (-1, *values.shape[2:])))
+            return _unit_length(
+                ops.sum(ops.reshape(views, (-1, values.shape[1], self.dim)), axis=1)
+            )
         there = ops.any(values != 0, axis=list(range(1, len(values.shape))))
         read = values if self.size is None else resized(values, self.size, self.size)
         # As a part of a Functional model it would be run in training mode all the same.
         features = self.model(read, training=False)
-        square = ops.sum(ops.square(features), axis=1, keepdims=True)
-        features = features * ops.rsqrt(ops.maximum(square, 1e-24))
-        return ops.where(there[:, None], features, 0.0)
+        return ops.where(there[:, None], _unit_length(features), 0.0)
 
     def compute_output_spec(self, values):
         return keras.KerasTensor([values.shape[0], self.dim], dtype="float32")
+
+
+def _unit_length(features):
+    square = ops.sum(ops.square(features), axis=1, keepdims=True)
+    return features * ops.rsqrt(ops.maximum(square, 1e-24))
 
 
 def _validation_loss(model: keras.Model, dataset: Dataset) -> float:

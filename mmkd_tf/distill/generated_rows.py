@@ -109,7 +109,8 @@ class Generator:
             first = rng.integers(len(there), size=number)
             other = there[(first + rng.integers(1, len(there), number)) % len(there)]
             first = there[first]
-            share = rng.uniform(*MIXED, number)[:, None, None, None].astype(np.float32)
+            share = rng.uniform(*MIXED, number).astype(np.float32)
+            share = share.reshape([-1, *[1] * (own[name].ndim - 1)])
             mixed = np.empty([number, *own[name].shape[1:]], np.uint8)
             for at in range(0, number, 256):
                 some = slice(at, at + 256)

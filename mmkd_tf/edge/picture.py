@@ -31,7 +31,10 @@ class PictureError(ValueError):
 
 
 class PictureReader:
-    """Reads pictures for one input of a model, see `mmkd_tf.edge.examples.Reader`."""
+    """Reads pictures for one input of a model, see `mmkd_tf.edge.examples.Reader`.
+
+    An input may be a set of pictures, `[views, height, width, 3]`.
+    """
 
     items = "paths of pictures"
     reads_files = True
@@ -45,18 +48,50 @@ class PictureReader:
         description: Mapping,
         files: Mapping[str, str],
     ):
-        if len(shape) != 3 or shape[2] != 3 or dtype.name not in ("uint8", "float32"):
-            raise ValueError("pictures are uint8 or float32 [batch, height, width, 3]")
-        self._name, self._height, self._width = name, shape[0], shape[1]
+        if len(shape) not in (3, 4) or shape[-1] != 3 or dtype.name not in ("uint8", "float32"):
+            raise ValueError(
+                "pictures are uint8 or float32 [batch, height, width, 3], sets of them "
+                "[batch, views, height, width, 3]"
+            )
+        self._name, self._height, self._width = name, shape[-3], shape[-2]
+        self._views = shape[0] if len(shape) == 4 else None
         self.trial = np.zeros(shape, dtype)
+        if self._views is not None:
+            self.items = "lists of paths of pictures"
 
     def __call__(self, value) -> np.ndarray:
-        """Gives uint8 `[height, width, 3]` of what `read_picture` takes."""
+        """Gives uint8 `[height, width, 3]` of what `read_picture` takes.
+
+        Of a set `[views, height, width, 3]` of a list, in which None is an absent picture, of an
+        array `[number, h, w, 3]`, or of paths in one text with commas between.
+        """
+        if self._views is None:
+            return self._read(value, f"`{self._name}`")
+        if isinstance(value, str):
+            value = [path.strip() or None for path in value.split(",")]
+        numbers = isinstance(value, np.ndarray) and value.ndim == 4
+        if not numbers and not isinstance(value, (list, tuple)):
+            raise TypeError(
+                f"`{self._name}`: a list of pictures. Received: {self._name}="
+                f"{type(value).__name__}. Put a single one into a list."
+            )
+        if len(value) > self._views:
+            raise ValueError(
+                f"`{self._name}`: at most {self._views} pictures. Received: {len(value)}. Leave "
+                "some out."
+            )
+        pictures = np.zeros(self.trial.shape, np.uint8)
+        for index, one in enumerate(value):
+            if one is not None:
+                pictures[index] = self._read(one, f"`{self._name}[{index}]`")
+        return pictures
+
+    def _read(self, value, name: str) -> np.ndarray:
         try:
             return read_picture(value, height=self._height, width=self._width)
         except (PictureError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(str(error).replace("`source`", f"`{self._name}`", 1)) from error
+            raise kind(str(error).replace("`source`", name, 1)) from error
 
 
 def read_picture(source, *, height: int, width: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -34,11 +34,12 @@ def export_saved_model(
 
     Signature `serving_default` takes a batch of any size, each input as string `[batch]`: of
     pictures the bytes of JPEG, PNG, WebP, GIF or BMP files, of texts UTF-8; an empty string is an
-    absent one. Signature `tensors` takes the tensor form. Both give `probabilities`, float32
-    `[batch, num_classes]`, `class_names`, string of the same shape and order, the same in each
-    row, and `label`, string `[batch]`, the most probable class. With several labels an example
-    there is no `label`; for regression there are `values` in place of `probabilities`, for
-    retrieval and embedding an `embedding` alone.
+    absent one; of sets of pictures string `[batch, views]`. Signature `tensors` takes the tensor
+    form. Both give `probabilities`, float32 `[batch, num_classes]`, `class_names`, string of the
+    same shape and order, the same in each row, and `label`, string `[batch]`, the most probable
+    class. With several labels an example there is no `label`; for regression there are `values` in
+    place of `probabilities`, for retrieval and embedding an
+    `embedding` alone.
 
     Args:
         model: Functional model that gives logits or values.
@@ -120,7 +121,10 @@ def _save(model, path, class_names, modalities, inputs, task) -> None:
         name: tf.TensorSpec([None, *values.shape[1:]], values.dtype, name=name)
         for name, values in inputs.items()
     }
-    raw_specs = {name: tf.TensorSpec([None], tf.string, name=name) for name in inputs}
+    raw_specs = {
+        name: tf.TensorSpec([None, *modalities[name].string_shape], tf.string, name=name)
+        for name in inputs
+    }
 
     @tf.function(input_signature=[specs], autograph=False)
     def tensors(batch):

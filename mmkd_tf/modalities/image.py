@@ -1,9 +1,9 @@
 """Image: pictures -> uint8 RGB -> convolutions -> a feature vector."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ from mmkd_tf.modalities.picture_files import (
     resized,
     thumbnail,
 )
-from mmkd_tf.modalities.tokens import SummaryAndTokens
+from mmkd_tf.modalities.tokens import Pool, SummaryAndTokens
 
 MIN_SIZE, MAX_SIZE = 8, 1024
 # Copies with another size or compression: of 64 bits of the hash, of 255 levels of the mean colour.
@@ -49,7 +49,29 @@ class ImageOptions(InputOptions):
 
     kind: Literal["image"] = "image"
     size: int = Field(64, ge=MIN_SIZE, le=MAX_SIZE, description="Picture height and width, pixels.")
+    columns: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Columns of several pictures of an example, of which some may be absent; read "
+        "by one encoder and pooled.",
+    )
+    pool: Pool | None = Field(
+        None,
+        description="How the features of the pictures in `columns` become one: mean (default), max "
+        "or attention.",
+    )
     student: StudentImageOptions = StudentImageOptions()
+
+    @model_validator(mode="after")
+    def _columns_fit(self):
+        if self.pool is not None and self.columns is None:
+            raise ValueError(
+                f"`pool`: with `columns` alone, a set of pictures. Received: {self.pool}. Name "
+                "the columns, or leave it out."
+            )
+        if self.columns and len(set(self.columns)) < len(self.columns):
+            raise ValueError(f"`columns`: each once. Received: {self.columns}.")
+        return self
 
     @model_validator(mode="after")
     def _student_size_fits(self):
@@ -63,6 +85,9 @@ class ImageOptions(InputOptions):
 
 class Image(Modality[np.ndarray, ImageOptions]):
     """A picture as uint8 RGB `[height, width, 3]`, values 0 to 255; all zeros is absent.
+
+    Where the options have `columns`, `fit` gives an `ImageSet` instead, and raw values are
+    `[n, views, height, width, 3]`.
 
     Raw values are such arrays of any size. A present picture that would become all black is all
     ones instead, a difference that no eye sees.
@@ -95,12 +120,14 @@ class Image(Modality[np.ndarray, ImageOptions]):
     @classmethod
     def read(
         cls,
-        cells: Iterable,
+        cells: Sequence,
         options: ImageOptions,
         *,
         folder: Path | None = None,
         allow_outside: bool = False,
     ) -> tuple[np.ndarray, dict[int, str]]:
+        if getattr(options, "columns", None):
+            return _sets().read(cells, options, folder=folder, allow_outside=allow_outside)
         return read_pictures(cells, size=options.size, folder=folder, allow_outside=allow_outside)
 
     @classmethod
@@ -116,30 +143,38 @@ class Image(Modality[np.ndarray, ImageOptions]):
         """The bits of a difference hash, and the mean red, green and blue, `[n, 4]`.
 
         A bit says whether one of 8 x 9 patches is lighter than that on its left, by more than a
-        level of 255, so that size and compression hardly change it.
+        level of 255, so that size and compression hardly change it. Of a set there are four for
+        each picture.
         """
-        keys = np.zeros([len(values), 4], np.int64)
-        for start in range(0, len(values), _HASHED_AT_ONCE):
-            pictures = tf.cast(values[start : start + _HASHED_AT_ONCE], tf.float32)
+        values = np.asarray(values)
+        all_pictures = values.reshape(-1, *values.shape[-3:])
+        keys = np.zeros([len(all_pictures), 4], np.int64)
+        for start in range(0, len(all_pictures), _HASHED_AT_ONCE):
+            pictures = tf.cast(all_pictures[start : start + _HASHED_AT_ONCE], tf.float32)
             patches = tf.image.resize(pictures, [8, 9], method="area").numpy()
             light = np.rint(patches @ np.array([0.299, 0.587, 0.114], np.float32))
             bits = np.packbits((light[:, :, 1:] > light[:, :, :-1] + 1).reshape(-1, 64), axis=1)
             found = keys[start : start + _HASHED_AT_ONCE]
             found[:, 0] = bits.view(np.int64)[:, 0]
             found[:, 1:] = np.rint(patches.mean((1, 2)))
-        return keys
+        return keys.reshape(len(values), keys.size // max(len(values), 1))
 
     @classmethod
     def are_copies(cls, keys: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Copies differ in few bits and hardly in colour."""
-        apart = np.bitwise_count((keys[:, None, 0] ^ others[None, :, 0]).view(np.uint64))
-        same = apart <= BITS_APART
-        for colour in range(1, 4):
-            same &= np.abs(keys[:, None, colour] - others[None, :, colour]) <= LEVELS_APART
+        """Copies differ in few bits and hardly in colour, each picture of a set from its own."""
+        same = np.ones([len(keys), len(others)], bool)
+        for column in range(keys.shape[1]):
+            one, two = keys[:, None, column], others[None, :, column]
+            if column % 4 == 0:
+                same &= np.bitwise_count((one ^ two).view(np.uint64)) <= BITS_APART
+            else:
+                same &= np.abs(one - two) <= LEVELS_APART
         return same
 
     @classmethod
-    def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> Self:
+    def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> Modality:
+        if getattr(options, "columns", None):
+            return _sets().fit(name, values, options)
         return cls(name, height=options.size)
 
     def for_student(self, values: np.ndarray, **changes: Any) -> "Image | None":
@@ -302,8 +337,10 @@ class Image(Modality[np.ndarray, ImageOptions]):
     # Exported files.
 
     @classmethod
-    def of_tensor(cls, tensor: keras.KerasTensor) -> "Image | None":
+    def of_tensor(cls, tensor: keras.KerasTensor) -> Modality | None:
         shape = tuple(tensor.shape)
+        if len(shape) == 5:
+            return _sets().of_tensor(tensor)
         if len(shape) != 4 or shape[3] != 3 or None in shape[1:] or min(shape[1:3]) < MIN_SIZE:
             return None
         return cls(tensor.name, height=shape[1], width=shape[2])
@@ -330,6 +367,13 @@ class Image(Modality[np.ndarray, ImageOptions]):
 
     def describe(self) -> str:
         return f"uint8 RGB, {self.height} x {self.width} pixels"
+
+
+def _sets() -> type[Modality]:
+    """The class of several pictures as one input, which is made of this one."""
+    from mmkd_tf.modalities.image_set import ImageSet
+
+    return ImageSet
 
 
 def _still_there(changed: tf.Tensor, before: tf.Tensor) -> tf.Tensor:

@@ -2,9 +2,11 @@
 
 All take `(picture, amount, rng)`: uint8 `[height, width, 3]`, not all zeros; how much of the
 damage; and the generator that decides what is left to chance. None gives all zeros, which would
-be an absent picture: ones take their place.
+be an absent picture: ones take their place. Those of a set take `[views, height, width, 3]`, of
+which some may be zeros and one at least is not.
 """
 
+import functools
 import io
 
 import numpy as np
@@ -57,3 +59,27 @@ DAMAGES = {
     "jpeg": Damage(jpeg, (50, 30, 20, 10, 5), "quality", form="{}", clean="none"),
     "occlusion": Damage(occlude, (0.1, 0.2, 0.3, 0.4, 0.5), "share of the picture hidden"),
 }
+
+
+def on_each(
+    damage: Damage, pictures: np.ndarray, amount: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Damages each picture of a set that is there."""
+    changed = [damage.change(one, amount, rng) if one.any() else one for one in pictures]
+    return np.stack(changed)
+
+
+def lose(pictures: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Takes a share `amount` of a set's pictures away, 0 to 1, but the last one."""
+    there = rng.permutation(np.flatnonzero(pictures.any(axis=(1, 2, 3))))
+    kept = pictures.copy()
+    kept[there[: min(round(amount * len(there)), len(there) - 1)]] = 0
+    return kept
+
+
+SET_DAMAGES = {
+    name: Damage(
+        functools.partial(on_each, one), one.amounts, one.measure, form=one.form, clean=one.clean
+    )
+    for name, one in DAMAGES.items()
+} | {"missing": Damage(lose, (0.25, 0.5, 0.75, 1.0), "share of the pictures missing, one stays")}

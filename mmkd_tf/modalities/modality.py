@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import keras
 import numpy as np
@@ -101,11 +101,12 @@ class Modality(ABC, Generic[Raw, Chosen]):
         form: Shape of a batch of its tensors, for messages.
         keeps_raw: Whether raw values are kept beside the tensors, since tensors lose of them.
         takes_utf8: Whether raw values are strings and an exported file can take their UTF-8 in
-            place of the tensor; such a kind has `vocabulary`, `length`, `tokenizer` and
-            `with_words` as `Text`.
+            place of the tensor; such a kind has `vocabulary`, `length`, `tokenizer`, `with_words`,
+            `embedding` and `read_words` as `Text`.
         in_heads: Whether a teacher's encoder of it is small enough to be trained with each head of
             a cross-fitted teacher, on values as they stand.
         damages: By name, ways in which values go bad.
+        string_shape: Of how many strings a SavedModel takes one value; of one where it is empty.
         name: Name of the input.
     """
 
@@ -117,12 +118,15 @@ class Modality(ABC, Generic[Raw, Chosen]):
     takes_utf8: ClassVar[bool] = False
     in_heads: ClassVar[bool] = False
     damages: Mapping[str, Damage] = {}
+    string_shape: tuple[int, ...] = ()
     name: str
     # Of kinds that take UTF-8 alone.
     vocabulary: Any  # list of words, or None where it is not known
     length: int
     tokenizer: Any
     with_words: Callable[..., Any]
+    embedding: Callable[..., Any]
+    read_words: Callable[..., Any]
 
     # Reading raw values.
 
@@ -182,7 +186,7 @@ class Modality(ABC, Generic[Raw, Chosen]):
 
     @classmethod
     @abstractmethod
-    def fit(cls, name: str, values: Raw, options: Chosen) -> Self:
+    def fit(cls, name: str, values: Raw, options: Chosen) -> "Modality":
         """Makes the input of the training values."""
 
     @abstractmethod
@@ -271,11 +275,12 @@ class Modality(ABC, Generic[Raw, Chosen]):
     def decode(self, content: tf.Tensor) -> tf.Tensor:
         """Turns strings, as a SavedModel takes them, into the tensor form; runs in a graph.
 
-        `content` is string `[batch]`: bytes of files, or texts; empty for an absent value.
+        `content` is string `[batch, *string_shape]`: bytes of files, or texts; empty for an absent
+        value.
         """
 
     @abstractmethod
-    def encode(self, tensors: np.ndarray) -> list[bytes] | list[str]:
+    def encode(self, tensors: np.ndarray) -> list[bytes] | list[str] | list[list[bytes]]:
         """Undoes `decode` for some tensors, to try out an exported file.
 
         What `decode` gave is given back: `decode(encode(x))` is x, bit by bit. Of other tensors it

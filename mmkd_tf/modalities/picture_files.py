@@ -38,10 +38,10 @@ def resized(pictures: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
 
 
-def thumbnail(pixels: np.ndarray) -> str:
+def thumbnail(pixels: np.ndarray, *, size: int = THUMBNAIL) -> str:
     """A small picture of uint8 `[height, width, 3]` as a data URI of PNG or JPEG, the shorter."""
     picture, files = Image.fromarray(np.ascontiguousarray(pixels)), {}
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.thumbnail((size, size))
     for form, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85})):
         file = io.BytesIO()
         picture.save(file, form, **options)

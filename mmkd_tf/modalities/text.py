@@ -1,4 +1,4 @@
-"""Text: strings -> token ids -> word embeddings -> a feature vector by an LSTM."""
+"""Text: strings -> token ids -> word embeddings -> a feature vector, by an LSTM or another form."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ from mmkd_tf.modalities.cells import is_missing, quote
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.modality import InputOptions, Modality, StudentOptions, checked_changes
 from mmkd_tf.modalities.text_damage import DAMAGES
-from mmkd_tf.modalities.tokens import SummaryAndTokens, WordPresence
+from mmkd_tf.modalities.tokens import Pool, Pooling, SummaryAndTokens, WordMask, WordPresence
 
 _RE2_ESCAPE = r"\x{{{:X}}}"
 _SEPARATOR = character_class(SEPARATORS, _RE2_ESCAPE) + "+"
@@ -35,9 +35,14 @@ _FOLDED = np.arange(max(FOLD) + 1, dtype=np.int32)
 _FOLDED[list(FOLD)] = list(FOLD.values())
 
 LONGEST_AUTOMATIC_LENGTH = 32
+LONGEST_WITHOUT_LSTM = 256
 LONGEST_TEXT = 100_000  # characters of a cell
 _SHOWN = 160  # characters, in a report
 VOCABULARY_FILE = "vocab.txt"
+Form = Literal["lstm", "convolution", "average"]
+LONG_FORM: Form = "average"
+# Without an LSTM: how many words a convolution reads at a time, and how it is pooled.
+_FORMS: dict[str, tuple[int, Pool]] = {"convolution": (5, "max"), "average": (1, "mean")}
 
 
 class StudentTextOptions(StudentOptions):
@@ -60,7 +65,13 @@ class TextOptions(InputOptions):
         ge=1,
         le=1024,
         description="Words of a text that are read; by default what 99 % of them need, at most "
-        f"{LONGEST_AUTOMATIC_LENGTH}.",
+        f"{LONGEST_AUTOMATIC_LENGTH}, or {LONGEST_WITHOUT_LSTM} without an LSTM.",
+    )
+    encoder: Literal["auto", "lstm", "convolution", "average"] = Field(
+        "auto",
+        description="What reads the words: an LSTM, which knows their order, a convolution over "
+        "five at a time, or an average, which are quick for long texts; auto takes an LSTM where "
+        f"99 % of the texts have at most {LONGEST_AUTOMATIC_LENGTH} words.",
     )
     vocabulary_size: int = Field(2000, ge=3, le=1_000_000, description="Most words kept.")
     student: StudentTextOptions = StudentTextOptions()
@@ -75,6 +86,14 @@ class Text(Modality[Sequence[str], TextOptions]):
             `mmkd_tf.edge.tokenizer.build_vocabulary`. None where it is not known, as of a model
             from elsewhere: then texts can't be read.
         length: Number of ids a text becomes.
+        encoder: What reads the words: "lstm", its last state; "convolution", over five words, each
+            filter by the word where it says most; "average", the mean of what each word alone
+            becomes. Padding counts in none of them.
+
+    References:
+        Kim: Convolutional Neural Networks for Sentence Classification, 2014 (convolution). Iyyer,
+        Manjunatha, Boyd-Graber, Daume: Deep Unordered Composition Rivals Syntactic Methods for
+        Text Classification, 2015 (average).
 
     Examples:
         >>> text = Text(vocabulary=["<pad>", "<unk>", "red", "cup"], length=4)
@@ -91,9 +110,20 @@ class Text(Modality[Sequence[str], TextOptions]):
     limits = "A text is read up to its first words."
     example = '"a few words"'
 
-    def __init__(self, name: str = "text", *, vocabulary: Sequence[str] | None, length: int):
+    def __init__(
+        self,
+        name: str = "text",
+        *,
+        vocabulary: Sequence[str] | None,
+        length: int,
+        encoder: Form = "lstm",
+    ):
         self.name = name
         self.length = length
+        self.encoder = encoder
+        if encoder not in ("lstm", *_FORMS):
+            forms = ", ".join(_FORMS)
+            raise ValueError(f"`encoder`: lstm or one of {forms}. Received: encoder={encoder!r}.")
         self.vocabulary = None
         if vocabulary is None:
             return
@@ -150,13 +180,18 @@ class Text(Modality[Sequence[str], TextOptions]):
 
     @classmethod
     def fit(cls, name: str, values: Sequence[str], options: TextOptions) -> Self:
-        """Learns the vocabulary, and the length if it is not set, from the training texts alone."""
-        length = options.length
-        if length is None:
-            counts = [len(split_words(text)) for text in values]
-            length = int(np.clip(np.ceil(np.quantile(counts, 0.99)), 1, LONGEST_AUTOMATIC_LENGTH))
+        """Learns vocabulary, length and encoder from the training texts, where they are not set."""
+        counts = [len(split_words(text)) for text in values] or [0]
+        most = options.length or LONGEST_WITHOUT_LSTM
+        needed = int(np.clip(np.ceil(np.quantile(counts, 0.99)), 1, most))
+        encoder: Form = "lstm" if needed <= LONGEST_AUTOMATIC_LENGTH else LONG_FORM
+        if options.encoder != "auto":
+            encoder = options.encoder
+        if encoder == "lstm":
+            needed = min(needed, LONGEST_AUTOMATIC_LENGTH)
+        length = options.length or needed
         vocabulary = build_vocabulary(values, max_size=options.vocabulary_size)
-        return cls(name, vocabulary=vocabulary, length=length)
+        return cls(name, vocabulary=vocabulary, length=length, encoder=encoder)
 
     def for_student(self, values: Sequence[str], **changes: Any) -> "Text | None":
         changes = checked_changes(self.name, TextOptions, student=changes)
@@ -165,11 +200,12 @@ class Text(Modality[Sequence[str], TextOptions]):
             words = build_vocabulary(values, max_size=changes["vocabulary_size"])
         if (words, length) == (self.vocabulary, self.length):
             return None
-        return Text(self.name, vocabulary=words, length=length)
+        return Text(self.name, vocabulary=words, length=length, encoder=self.encoder)
 
     def with_words(self, words: Sequence[str]) -> Self:
         """Makes the same input with more words, whose ids come behind those that there are."""
-        return type(self)(self.name, vocabulary=[*self.vocabulary, *words], length=self.length)
+        all_words = [*self.vocabulary, *words]
+        return type(self)(self.name, vocabulary=all_words, length=self.length, encoder=self.encoder)
 
     @classmethod
     def fits_feature(cls, connector) -> bool:
@@ -215,21 +251,23 @@ class Text(Modality[Sequence[str], TextOptions]):
         return keras.Input([self.length], dtype="int32", name=self.name)
 
     def teacher_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Embedding 256 and LSTM 128: `[batch, 128]`."""
-        return layers.LSTM(128, name=f"{self.name}_features")(self._teacher_words(inputs))
+        """Embedding 256, and an LSTM or another form of 128: `[batch, 128]`."""
+        words = self._teacher_words(inputs)
+        return self.read_words(words, inputs, 128, name=f"{self.name}_features")
 
     def student_encoder(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Embedding 12 and LSTM 32: `[batch, 32]`.
+        """Embedding 12, and an LSTM or another form of 32: `[batch, 32]`.
 
         The embedding is 21 times narrower than the teacher's, so that the student stays 20
         times smaller however large the vocabulary is.
         """
-        return layers.LSTM(32, name=f"{self.name}_features")(self._student_words(inputs))
+        words = self._student_words(inputs)
+        return self.read_words(words, inputs, 32, name=f"{self.name}_features")
 
     def teacher_tokens(
         self, inputs: keras.KerasTensor, presence: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """The features, and the LSTM's output after each word; see `Image.teacher_tokens`."""
+        """The features, and what the encoder gives at each word; see `Image.teacher_tokens`."""
         return self._by_word(self._teacher_words(inputs), 128, inputs, presence)
 
     def student_tokens(
@@ -237,24 +275,63 @@ class Text(Modality[Sequence[str], TextOptions]):
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         return self._by_word(self._student_words(inputs), 32, inputs, presence)
 
+    def embedding(self, dim: int) -> layers.Embedding:
+        """The layer that gives each word its numbers."""
+        # Only an LSTM asks Keras which words are there.
+        masked = self.encoder == "lstm"
+        name = f"{self.name}_words"
+        return layers.Embedding(len(self.vocabulary), dim, mask_zero=masked, name=name)
+
+    def read_words(
+        self,
+        words: keras.KerasTensor,
+        ids: keras.KerasTensor,
+        units: int,
+        *,
+        name: str,
+        seed: int | None = None,
+    ) -> keras.KerasTensor:
+        """Makes features `[batch, units]` of word vectors `[batch, length, dim]`.
+
+        `ids` are the words' own, `name` is that of the last layer, and `seed` that of first
+        weights.
+        """
+        if self.encoder == "lstm":
+            seeds = _seeded(seed, recurrent_initializer=keras.initializers.Orthogonal)
+            return layers.LSTM(units, name=name, **seeds)(words)
+        outputs, pool = self._read_in_place(words, ids, units, seed)
+        return Pooling(pool, name=name)(outputs, ids)
+
     def _teacher_words(self, inputs):
-        return layers.Dropout(0.3, name=f"{self.name}_dropout")(self._embedded(inputs, 256))
+        return layers.Dropout(0.3, name=f"{self.name}_dropout")(self.embedding(256)(inputs))
 
     def _student_words(self, inputs):
-        return self._embedded(inputs, 12)
+        return self.embedding(12)(inputs)
 
-    def _embedded(self, inputs, dim):
-        embedding = layers.Embedding(
-            len(self.vocabulary), dim, mask_zero=True, name=f"{self.name}_words"
+    def _read_in_place(self, words, ids, units, seed=None):
+        """What a form without an LSTM says at each word, and how that is pooled."""
+        width, pool = _FORMS[self.encoder]
+        there = WordMask(name=f"{self.name}_mask")(words, ids)
+        convolution = layers.Conv1D(
+            units,
+            width,
+            padding="same",
+            activation="relu",
+            name=f"{self.name}_read",
+            **_seeded(seed),
         )
-        return embedding(inputs)
+        return convolution(there), pool
 
     def _by_word(self, embedded, units, ids, presence):
-        """The LSTM's last state as the features, its outputs as the words, and which are there."""
+        """The features, what the encoder gives at each word, and which words are there."""
         name = self.name
-        lstm = layers.LSTM(units, return_sequences=True, return_state=True, name=f"{name}_lstm")
-        outputs, state, _ = lstm(embedded)
-        features = layers.Activation("linear", name=f"{name}_features")(state)
+        if self.encoder == "lstm":
+            lstm = layers.LSTM(units, return_sequences=True, return_state=True, name=f"{name}_lstm")
+            outputs, state, _ = lstm(embedded)
+            features = layers.Activation("linear", name=f"{name}_features")(state)
+        else:
+            outputs, pool = self._read_in_place(embedded, ids, units)
+            features = Pooling(pool, name=f"{name}_features")(outputs, ids)
         tokens = SummaryAndTokens(name=f"{name}_tokens")(features, outputs)
         return tokens, WordPresence(name=f"{name}_token_presence")(presence, ids)
 
@@ -302,3 +379,11 @@ class Text(Modality[Sequence[str], TextOptions]):
     def describe(self) -> str:
         known = "" if self.vocabulary is None else f" out of {len(self.vocabulary):,} words"
         return f"{self.length} token ids{known}"
+
+
+def _seeded(seed: int | None, **more: type) -> dict[str, Any]:
+    """Arguments of a layer for its first weights by seed; none without a seed."""
+    if seed is None:
+        return {}
+    kinds = {"kernel_initializer": keras.initializers.GlorotUniform, **more}
+    return {name: kind(seed=seed) for name, kind in kinds.items()}

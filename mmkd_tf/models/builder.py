@@ -130,7 +130,8 @@ class _Parts:
         for name, parts in self.encoders.items():
             given = self.given.get(name)
             for part in parts:
-                found = _encoder_problems(name, part, given, list(self.given))
+                ranks = (2, 3, 4) if part is parts[-1] else (2, 3, 4, 5)
+                found = _encoder_problems(name, part, given, list(self.given), ranks)
                 problems += found
                 if found:
                     break
@@ -192,7 +193,9 @@ class _Parts:
         return features, presence
 
 
-def _encoder_problems(name: str, encoder, values, inputs: list[str]) -> list[str]:
+def _encoder_problems(
+    name: str, encoder, values, inputs: list[str], ranks: Collection[int]
+) -> list[str]:
     """What is wrong with a model that is to be called on `values`, None if there is no such."""
     if values is None:
         return [f"`encoders`: models of the inputs {inputs}. Received: one of '{name}'."]
@@ -216,7 +219,7 @@ def _encoder_problems(name: str, encoder, values, inputs: list[str]) -> list[str
             f"Received: {list(wanted)}. Read the data in the encoder's size, or build it for this."
         )
     shape = tuple(encoder.outputs[0].shape)
-    if len(shape) not in (2, 3, 4) or shape[-1] is None:
+    if len(shape) not in ranks or shape[-1] is None:
         problems.append(
             f"`encoders['{name}']`: features [batch, dim], [batch, steps, dim] or [batch, height, "
             f"width, dim] of known dim. Received: {list(shape)}."

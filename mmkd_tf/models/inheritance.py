@@ -15,6 +15,7 @@ from mmkd_tf.backbones.feature_files import kept_features
 from mmkd_tf.backbones.word_lists import common_words, in_turn
 from mmkd_tf.edge.tokenizer import PAD_ID, UNKNOWN_ID
 from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.image_set import ImageSet
 from mmkd_tf.modalities.modality import Modality
 
 LEAST_PIXELS = 32  # of a picture's side
@@ -146,13 +147,14 @@ def _asked(encoder: Encoder) -> dict[str, np.ndarray]:
 
 
 def picture_encoder(
-    image: Image, source: Source, size: Inheritance, *, seed: int
+    image: Image | ImageSet, source: Source, size: Inheritance, *, seed: int
 ) -> list[keras.Model]:
     """Gives two models, one after the other: blocks that stay as they are, and those above.
 
-    They map uint8 `[batch, height, width, 3]` to `[batch, rows, columns, channels]`. Batch
-    normalisation keeps the statistics that it was pretrained with: those of a few small batches
-    are worse, and cost half of a step's time.
+    They map uint8 `[batch, height, width, 3]` to `[batch, rows, columns, channels]`; of a set of
+    pictures each of them, and a third one pools what they become. Batch normalisation keeps the
+    statistics that it was pretrained with: those of a few small batches are worse, and cost half of
+    a step's time.
     """
     encoder = cast(PictureEncoder, source.encoder)
     blocks = min(size.blocks, encoder.block_count)
@@ -160,20 +162,24 @@ def picture_encoder(
     held = encoder.first_blocks(min(size.held, blocks), **shape, name=f"{image.name}_held")
     held.trainable = False
     if blocks <= size.held:
-        return [held]
+        return _of_kind(image, [held])
     name = f"{image.name}_inherited"
     whole = encoder.first_blocks(blocks, **shape, name=name)
     for layer in whole.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
     last = whole.get_layer(held.layers[-1].name.replace(held.name, name))
-    return [held, keras.Model(last.output, whole.output, name=name)]
+    return _of_kind(image, [held, keras.Model(last.output, whole.output, name=name)])
+
+
+def _of_kind(image: Image | ImageSet, parts: list[keras.Model]) -> list[keras.Model]:
+    return image.over_pictures(parts) if isinstance(image, ImageSet) else parts
 
 
 def text_encoder(
     text: Modality, source: Source, size: Inheritance, *, seed: int
 ) -> list[keras.Model]:
-    """Gives an LSTM over word vectors that the encoder taught.
+    """Gives what reads words over word vectors that the encoder taught.
 
     The vector of a word is what the encoder says of the word alone, reduced; see `word_vectors`.
     The model maps int32 `[batch, length]` to `[batch, 32]`.
@@ -184,14 +190,9 @@ def text_encoder(
     """
     vectors = word_vectors(source, text.vocabulary, size.word_dim)
     ids = keras.Input([text.length], dtype="int32", name=text.name)
-    embedding = layers.Embedding(*vectors.shape, mask_zero=True, name=f"{text.name}_words")
+    embedding = text.embedding(size.word_dim)
     dropped = layers.Dropout(0.2, seed=seed, name=f"{text.name}_dropout")(embedding(ids))
-    features = layers.LSTM(
-        32,
-        kernel_initializer=keras.initializers.GlorotUniform(seed),
-        recurrent_initializer=keras.initializers.Orthogonal(seed=seed),
-        name=f"{text.name}_lstm",
-    )(dropped)
+    features = text.read_words(dropped, ids, 32, name=f"{text.name}_reader", seed=seed)
     embedding.set_weights([vectors])
     return [keras.Model(ids, features, name=f"{text.name}_inherited")]
 

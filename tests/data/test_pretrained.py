@@ -8,6 +8,7 @@ import pytest
 from mmkd_tf.data.dataset import Dataset, Examples, for_student, with_student_forms
 from mmkd_tf.data.pretrained import FeatureVector, with_pretrained
 from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.image_set import ImageSet
 from mmkd_tf.modalities.text import Text
 
 TEXT = Text(vocabulary=["<pad>", "<unk>", "a", "b"], length=3)
@@ -248,3 +249,28 @@ def test_a_teacher_that_has_a_form_of_its_own_keeps_it(dataset):
         assert data.splits["test"].inputs["teacher/text"].shape == (2, 3)
     assert data.modalities["teacher/text"].describe() == "features of fake text"
     assert with_student_forms(dataset, {}).modalities == dataset.modalities
+
+
+def test_features_of_a_set_are_the_mean_of_those_that_are_there(tmp_path):
+    class Directions(FakeEncoder):
+        """Of unit length, as encoders' are, and zeros of absent pictures."""
+
+        def features(self, values):
+            self.asked += len(values)
+            found = np.float32([np.eye(3)[one[0, 0, 0] % 3] for one in values])
+            return found * values.any((1, 2, 3))[:, None]
+
+    sets = np.zeros([3, 2, 8, 8, 3], np.uint8)
+    sets[0, 0], sets[0, 1], sets[1, 1] = 3, 4, 4  # the first two axes; the second alone
+    given = Examples({"photos": sets}, np.zeros(3, np.int32))
+    few = Dataset(
+        name="few",
+        splits=dict.fromkeys(SPLITS, given),
+        class_names=["x", "y"],
+        modalities={"photos": ImageSet("photos", views=2, height=8)},
+    )
+    encoder = Directions("image")
+    seen = with_pretrained(few, {"photos": [encoder]}, folder=tmp_path)
+    found = seen.splits["train"].inputs["teacher/photos"]
+    np.testing.assert_allclose(found, [[0.5**0.5, 0.5**0.5, 0], [0, 1, 0], [0, 0, 0]], atol=1e-6)
+    assert encoder.asked == 3  # two pictures and an absent one, each once

@@ -226,3 +226,9 @@ def test_unfit_features_of_inputs_by_name(tiny):
         "`inputs`, 'words': the name of a feature that is a text. Received: col"
     )
     assert lines[1].endswith("column='words'. Try column='words/text'.")
+
+
+def test_a_set_of_pictures_is_of_a_table(tiny):
+    inputs = {"photos": {"kind": "image", "columns": ["image", "grey"]}}
+    with pytest.raises(ValueError, match="`inputs`, 'photos': one feature, in `column`"):
+        from_tfds(tiny(sizes={"train": 4}), inputs=inputs)

@@ -65,13 +65,26 @@ def sounds():
     return [sound.astype("float32") for sound in made]
 
 
-# By kind: present raw values, extreme ones among them; absent ones; options, a student's too where
-# the kind has them.
+def sets():
+    """Sets of two pictures: of every darkness, and each alone."""
+    both = np.stack([pictures(), pictures()[::-1]], axis=1)
+    first, second = both[:2].copy(), both[2:4].copy()
+    first[:, 1], second[:, 0] = 0, 0
+    return np.concatenate([both, first, second])
+
+
+# By kind, or kind and a form of it: present raw values, extreme ones among them; absent ones;
+# options, a student's too where the kind has them.
 VALUES = {
     "image": (
         pictures(),
         np.zeros([2, SIZE, SIZE, 3], "uint8"),
         {"size": SIZE, "student": {"size": 8}},
+    ),
+    "image, a set": (
+        sets(),
+        np.zeros([2, 2, SIZE, SIZE, 3], "uint8"),
+        {"kind": "image", "columns": ["a", "b"], "size": SIZE, "student": {"size": 8}},
     ),
     "text": (
         ["red cup", "x", "茶", "7", "ÀÉ", "word " * 50, "a-b", "\u200bq", "a b", "unheard of"],
@@ -102,7 +115,11 @@ VALUES = {
         {"rate": 8000, "seconds": 0.5, "student": {"seconds": 0.2}},
     ),
 }
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", VALUES)
+
+
+def class_of(kind):
+    return KINDS[kind.partition(",")[0]]
 
 
 def fitted(kind, name="first"):
@@ -114,7 +131,7 @@ def fitted(kind, name="first"):
         if isinstance(present, np.ndarray)
         else [*present, *absent]
     )
-    modality = KINDS[kind].fit(name, select(values, range(len(present))), options)
+    modality = class_of(kind).fit(name, select(values, range(len(present))), options)
     students = modality.for_student(values, **options.student_changes)
     return [modality] if students is None else [modality, students], values, len(present)
 
@@ -130,7 +147,7 @@ def check_presence(tensors, num_present):
 
 
 def test_every_kind_is_tried():
-    assert set(VALUES) == set(KINDS)
+    assert {kind.partition(",")[0] for kind in VALUES} == set(KINDS)
 
 
 @every_kind
@@ -234,21 +251,22 @@ def test_two_inputs_of_one_kind_have_layers_of_their_own(kind, fusion):
 
 @every_kind
 def test_no_kind_claims_the_inputs_of_another(kind):
-    modality = fitted(kind, kind)[0][0]
+    name = class_of(kind).kind
+    modality = fitted(kind, name)[0][0]
     tensor = modality.input()
-    assert tensor.name == kind == modality.kind
+    assert tensor.name == name == modality.kind
     found = list(filter(None, (cls.of_tensor(tensor) for cls in KINDS.values())))
-    assert {each.kind for each in found} <= {kind}
+    assert {each.kind for each in found} <= {name}
     assert all(each.input().shape == tensor.shape for each in found)
     assert isinstance(modality.file_description(tensor.dtype), dict)
 
 
 @every_kind
 def test_people_are_told_what_it_is(kind):
-    assert KINDS[kind].noun and KINDS[kind].missing() and fitted(kind)[0][0].describe()
+    assert class_of(kind).noun and class_of(kind).missing() and fitted(kind)[0][0].describe()
 
 
-@every_kind
+@pytest.mark.parametrize("kind", KINDS)
 def test_options_are_made_by_kind_and_checked(kind):
     options = input_options({"kind": kind, "column": "c"})
     assert type(options) is KINDS[kind].Options and options.column == "c"

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,8 +65,65 @@ def test_length_is_what_most_training_texts_need():
         return Text.fit("title", texts, Text.Options()).length
 
     assert length(*["a b c"] * 99, "a") == 3
-    assert length("word " * 500) == 32
+    assert length("word " * 33) == 33
+    assert length("word " * 500) == 256
     assert length("", "") == 1
+
+
+def test_an_lstm_reads_short_texts_unless_one_is_asked_for():
+    def form(text, **options):
+        fitted = Text.fit("title", [text], Text.Options(**options))
+        return fitted.encoder, fitted.length
+
+    assert form("a b c") == ("lstm", 3)
+    assert form("a b c", encoder="average") == ("average", 3)
+    assert form("word " * 40, encoder="lstm") == ("lstm", 32)
+    assert form("word " * 40, encoder="lstm", length=40) == ("lstm", 40)
+    assert form("word " * 40)[1] == 40 and form("word " * 40)[0] != "lstm"
+    assert form("a b c", length=100) == ("lstm", 100)
+    assert form("word " * 40, length=20) == ("lstm", 20)
+    with pytest.raises(ValueError, match="`encoder`: lstm or one of convolution, average"):
+        Text(vocabulary=["<pad>", "<unk>"], length=3, encoder="gru")
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.parametrize("encoder", ["convolution", "average"])
+def test_padding_and_what_is_behind_a_text_change_nothing(encoder, role):
+    words = ["<pad>", "<unk>", *"abcdefgh"]
+    short, long = (Text(vocabulary=words, length=n, encoder=encoder) for n in (4, 50))
+    models = []
+    for text in (short, long):
+        inputs = text.input()
+        models.append(keras.Model(inputs, getattr(text, f"{role}_encoder")(inputs)))
+    models[1].set_weights(models[0].get_weights())
+    texts = ["a b c", "h", ""]
+    found, expected = models[1](long.to_tensor(texts)), models[0](short.to_tensor(texts))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.shape == (3, 128 if role == "teacher" else 32)
+    assert np.abs(found[:2]).max() > 0 and not np.any(found[2])
+
+
+def test_an_average_is_of_what_each_word_becomes():
+    text = Text(vocabulary=["<pad>", "<unk>", "a", "b"], length=5, encoder="average")
+    inputs = text.input()
+    model = keras.Model(inputs, text.student_encoder(inputs))
+    one, two, both, other_order = np.asarray(model(text.to_tensor(["a", "b", "a b b", "b a b"])))
+    np.testing.assert_allclose(both, (one + 2 * two) / 3, atol=1e-6)
+    np.testing.assert_allclose(other_order, both, atol=1e-6)
+
+
+def test_a_convolution_knows_neighbours():
+    text = Text(vocabulary=["<pad>", "<unk>", *"abcdef"], length=12, encoder="convolution")
+    inputs = text.input()
+    model = keras.Model(inputs, text.student_encoder(inputs))
+    found = np.asarray(model(text.to_tensor(["a b", "b a"])))
+    assert np.abs(found[0] - found[1]).max() > 1e-4
+
+
+def test_a_students_text_keeps_its_encoder():
+    text = Text(vocabulary=["<pad>", "<unk>", "a"], length=40, encoder="average")
+    assert text.for_student(["a"], length=20).encoder == "average"
+    assert text.with_words(["b"]).encoder == "average"
 
 
 def test_augmentation_belongs_to_the_seed_and_keeps_padding():

@@ -4,6 +4,7 @@ import pytest
 
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
+from mmkd_tf.modalities.tokens import Pooling
 
 TEXT = Text(vocabulary=["<pad>", "<unk>", *map(str, range(10))], length=4)
 IDS = np.array([[3, 4, 0, 0], [5, 0, 0, 0], [0, 0, 0, 0]], "int32")
@@ -47,3 +48,44 @@ def test_the_teachers_patches_cost_no_weights_more():
     model, encoder = tokens(Image(height=32), "teacher")
     assert model.count_params() == encoder.count_params()
     assert model.get_layer("image_features").output.shape == (None, 128)
+
+
+@pytest.mark.parametrize("encoder", ["convolution", "average"])
+def test_words_without_an_lstm_follow_their_summary_too(encoder):
+    text = Text(vocabulary=TEXT.vocabulary, length=4, encoder=encoder)
+    model, features = tokens(text, "student")
+    values, presence = map(np.asarray, model([IDS, np.array([[1], [1], [0]], "float32")]))
+    np.testing.assert_array_equal(presence, [[1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [0] * 5])
+    np.testing.assert_allclose(values[:, 0], features(IDS), atol=1e-6)
+
+
+VECTORS = np.array([[[1, -5], [3, -2], [9, 9]], [[-4, 2], [7, 7], [7, 7]], [[1, 1]] * 3], "float32")
+THERE = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], "int32")
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        ("mean", [[2, -3.5], [-4, 2], [0, 0]]),
+        ("max", [[3, -2], [-4, 2], [0, 0]]),
+        ("attention", [[2, -3.5], [-4, 2], [0, 0]]),  # before it has learnt
+    ],
+)
+def test_what_is_absent_is_not_pooled(pool, expected):
+    np.testing.assert_allclose(Pooling(pool)(VECTORS, THERE), expected, atol=1e-6)
+
+
+def test_attention_weighs_by_what_it_has_learnt():
+    pooling = Pooling("attention")
+    pooling(VECTORS, THERE)
+    pooling.set_weights([np.array([[0.5], [0]], "float32")])
+    weights = np.exp(5 * np.tanh([0.5, 1.5]))
+    expected = weights @ VECTORS[0, :2] / weights.sum()
+    np.testing.assert_allclose(pooling(VECTORS, THERE)[0], expected, rtol=1e-5)
+    again = Pooling.from_config(pooling.get_config())
+    assert again.pool == "attention"
+
+
+def test_another_way_of_pooling_is_refused():
+    with pytest.raises(ValueError, match="`pool`: mean, max or attention. Received: pool='sum'"):
+        Pooling("sum")

@@ -9,7 +9,9 @@ from keras import layers
 
 from mmkd_tf.backbones.encoder import Encoder, PictureEncoder
 from mmkd_tf.data.dataset import Dataset, Examples
+from mmkd_tf.distill.held import held_model
 from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.image_set import ImageSet
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models import inheritance
 from mmkd_tf.models.builder import build_student
@@ -217,6 +219,65 @@ def test_a_student_begins_with_them_and_keeps_what_is_held(pictures):
         np.testing.assert_array_equal(now, was)
     now = student.get_layer("image_inherited").get_weights()
     assert any((a != b).any() for a, b in zip(above, now, strict=True))
+
+
+@pytest.mark.parametrize("encoder", ["convolution", "average"])
+def test_other_forms_read_the_same_vectors(encoder):
+    text = Text(vocabulary=WORDS, length=3, encoder=encoder)
+    (model,) = text_encoder(text, Source(FakeWords()), SMALL, seed=1)
+    (table,) = model.get_layer("text_words").get_weights()
+    np.testing.assert_array_equal(table, word_vectors(Source(FakeWords()), WORDS, 4))
+    ids = np.int32([[2, 3, 0], [4, 0, 0]])
+    again = text_encoder(text, Source(FakeWords()), SMALL, seed=1)[0]
+    np.testing.assert_array_equal(again(ids), model(ids))
+    assert model(ids).shape == (2, 32)
+    assert not any(layer.__class__.__name__ == "LSTM" for layer in model.layers)
+
+
+SETS = np.stack([PICTURES, PICTURES[::-1]], axis=1)
+SETS[1, 0] = 0
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_set_goes_through_them_picture_by_picture(pictures, blocks):
+    size = Inheritance(held=1, blocks=blocks, words=0, word_dim=4)
+    *parts, pooled = picture_encoder(
+        ImageSet("photos", views=2, height=32), Source(pictures), size, seed=0
+    )
+    maps = SETS
+    for part in parts:
+        maps = part(maps)
+    assert parts[0].name == "photos_held" and not parts[0].trainable_weights
+    alone = np.array(pictures.first_blocks(blocks, height=32)(SETS.reshape(6, 32, 32, 3)))
+    alone = alone.reshape(3, 2, *alone.shape[1:])
+    alone[1, 0] = 0
+    np.testing.assert_allclose(maps, alone, atol=1e-5)
+    of_pictures = alone.mean((2, 3))
+    expected = np.stack([of_pictures[0].mean(0), of_pictures[1, 1], of_pictures[2].mean(0)])
+    np.testing.assert_allclose(pooled(maps), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "attention"])
+def test_held_blocks_of_a_set_may_be_run_beforehand(pictures, pool):
+    given = Examples({"photos": SETS}, np.arange(3, dtype=np.int32) % 2)
+    image = ImageSet("photos", views=2, height=32, pool=pool)
+    dataset = Dataset(
+        name="few",
+        splits=dict.fromkeys(("train", "validation", "test"), given),
+        class_names=["x", "y"],
+        modalities={"photos": image},
+    )
+    sources = {"photos": Source(pictures)}
+    encoders = inherited_encoders(dataset.modalities, sources, SMALL, seed=0)
+    student = seeded(build_student(dataset, encoders=encoders), seed=3)
+    part, held = held_model(student)
+    outputs = np.asarray(held["photos"](SETS))
+    assert not outputs[1, 0].any() and outputs[1, 1].any()
+    found = part({"photos": outputs.astype("float16")})
+    np.testing.assert_allclose(found, student({"photos": SETS}), atol=5e-3)
+    learnt = {variable.path for variable in part.trainable_variables}
+    assert learnt == {variable.path for variable in student.trainable_variables}
+    assert any("pool" in path for path in learnt) == (pool == "attention")
 
 
 class Sketch(Image):
