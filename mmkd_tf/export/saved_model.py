@@ -38,8 +38,7 @@ def export_saved_model(
     form. Both give `probabilities`, float32 `[batch, num_classes]`, `class_names`, string of the
     same shape and order, the same in each row, and `label`, string `[batch]`, the most probable
     class. With several labels an example there is no `label`; for regression there are `values` in
-    place of `probabilities`, for retrieval and embedding an
-    `embedding` alone.
+    place of `probabilities`, for retrieval and embedding an `embedding` alone.
 
     Args:
         model: Functional model that gives logits or values.

@@ -60,6 +60,10 @@ class ImageOptions(InputOptions):
         description="How the features of the pictures in `columns` become one: mean (default), max "
         "or attention.",
     )
+    mirror: bool = Field(
+        True,
+        description="Whether training mirrors it at random; false where left and right differ.",
+    )
     student: StudentImageOptions = StudentImageOptions()
 
     @model_validator(mode="after")
@@ -96,6 +100,9 @@ class Image(Modality[np.ndarray, ImageOptions]):
         name: Name of the input.
         height: Rows of the model's input in pixels, 8 or more.
         width: Columns in pixels; the height by default.
+
+    Attributes:
+        mirror: Whether `augment` mirrors half of the pictures.
     """
 
     kind = "image"
@@ -105,6 +112,7 @@ class Image(Modality[np.ndarray, ImageOptions]):
     damages = DAMAGES
     limits = "A picture is stretched to the input's size."
     example = '"picture.png"'
+    mirror: bool = True
 
     def __init__(self, name: str = "image", *, height: int = 64, width: int | None = None):
         self.name = name
@@ -175,7 +183,9 @@ class Image(Modality[np.ndarray, ImageOptions]):
     def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> Modality:
         if getattr(options, "columns", None):
             return _sets().fit(name, values, options)
-        return cls(name, height=options.size)
+        made = cls(name, height=options.size)
+        made.mirror = options.mirror
+        return made
 
     def for_student(self, values: np.ndarray, **changes: Any) -> "Image | None":
         there = min(self.height, self.width, MAX_SIZE)
@@ -183,7 +193,9 @@ class Image(Modality[np.ndarray, ImageOptions]):
         size = changes.get("size")
         if size is None or (size, size) == (self.height, self.width):
             return None
-        return Image(self.name, height=size)
+        made = Image(self.name, height=size)
+        made.mirror = self.mirror
+        return made
 
     @classmethod
     def fits_feature(cls, connector) -> bool:
@@ -215,7 +227,7 @@ class Image(Modality[np.ndarray, ImageOptions]):
         """
         draws = 2 * uniform_draws(seeds, 5) - 1
         mirror, turn, scale, right, down = tf.unstack(draws, axis=1)
-        mirror = tf.where(mirror < 0, -1.0, 1.0)
+        mirror = tf.where((mirror < 0) & self.mirror, -1.0, 1.0)
         angle, scale = turn * (0.2 * self.strength), 1.0 + 0.15 * self.strength * scale
         cos, sin = tf.cos(angle) * scale, tf.sin(angle) * scale
         # The transform maps output to input coordinates, about the picture's centre.
@@ -261,7 +273,7 @@ class Image(Modality[np.ndarray, ImageOptions]):
         return tf.where(there, _still_there(noisy, batch), batch)
 
     def fingerprint(self) -> bytes:
-        return b""
+        return b"" if self.mirror else b"not mirrored"
 
     # Models.
 

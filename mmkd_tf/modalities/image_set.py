@@ -44,6 +44,7 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
     damages = SET_DAMAGES
     limits = Image.limits
     example = '["front.png", "back.png"]'
+    mirror: bool = True
 
     def __init__(
         self,
@@ -102,14 +103,18 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
     @classmethod
     def fit(cls, name: str, values: np.ndarray, options: ImageOptions) -> "ImageSet":
         views = len(options.columns or [])
-        return cls(name, views=views, height=options.size, pool=options.pool or "mean")
+        made = cls(name, views=views, height=options.size, pool=options.pool or "mean")
+        made.mirror = options.mirror
+        return made
 
     def for_student(self, values: np.ndarray, **changes: Any) -> "ImageSet | None":
         one = Image(self.name, height=self.height, width=self.width)
         one = one.for_student(values, **changes)
         if one is None:
             return None
-        return ImageSet(self.name, views=self.views, height=one.height, pool=self.pool)
+        made = ImageSet(self.name, views=self.views, height=one.height, pool=self.pool)
+        made.mirror = self.mirror
+        return made
 
     # Tensors: what changes a picture changes each of them.
 
@@ -117,7 +122,7 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
     def _one(self) -> Image:
         """The input that one of the pictures would be."""
         one = Image(f"{self.name}_picture", height=self.height, width=self.width)
-        one.strength = self.strength
+        one.strength, one.mirror = self.strength, self.mirror
         return one
 
     def to_tensor(self, raw) -> tf.Tensor:
@@ -142,7 +147,7 @@ class ImageSet(Modality[np.ndarray, ImageOptions]):
         return tf.stack([tf.reshape(numbers, [-1]), tf.repeat(seeds[:, 1], self.views)], axis=1)
 
     def fingerprint(self) -> bytes:
-        return b""
+        return self._one.fingerprint()
 
     # Models.
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.image import Image, ImageOptions
 
 
 @pytest.fixture
@@ -39,6 +39,10 @@ def test_augmentation_mirrors_about_half_and_keeps_the_colours():
     mirrored = changed[:, 8, 1, 2] > changed[:, 8, 1, 0]
     assert 0.35 < mirrored.mean() < 0.65
     assert (changed[..., 0].max((1, 2)) > 150).all() and (changed[..., 2].max((1, 2)) > 150).all()
+    upright = Image.fit("image", batch, ImageOptions(size=16, mirror=False))
+    for form in (upright, upright.for_student(batch, size=8)):
+        changed = form.augment(form.to_tensor(batch), seeds).numpy()
+        assert (changed[:, 8 * len(changed[0]) // 16, 1, 0] > 0).all()  # red stays on the left
 
 
 def test_half_of_the_pictures_get_noise():
