@@ -82,7 +82,7 @@ def measures_table() -> Iterator[str]:
     rng = np.random.default_rng(0)
     for task in TASKS.values():
         labels = rng.integers(0, 2, [NUM_ROWS, len(NAMES)]).astype("float32")
-        if task.has_one_class or task.is_pairwise:
+        if task.has_one_class or task.is_pairwise or task.gives_embeddings:
             labels = np.arange(NUM_ROWS) % (NUM_ROWS if task.is_pairwise else len(NAMES))
         outputs = rng.normal(size=[NUM_ROWS, 4 if task.is_pairwise else len(NAMES)])
         given = {"labels": labels, "outputs": outputs.astype("float32")}
