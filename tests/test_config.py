@@ -295,7 +295,7 @@ def test_differences_have_full_names():
     was, now = RunConfig().model_dump(), make_config({"epochs": 3, "image": None}).model_dump()
     lines = differences(was, now)
     assert "training.epochs: was 32, now 3" in lines
-    assert "inputs.image.size: was 64, now None" in lines and len(lines) == 4
+    assert "inputs.image.size: was 64, now None" in lines and len(lines) == 5
     assert differences(was, was) == []
 
 
