@@ -259,12 +259,13 @@ class Tabular(Modality[Sequence[Row], TabularOptions]):
 
 def _likely_kind(cells: Iterable) -> str:
     """The kind that nearly all cells are of."""
-    # A number with a comma is meant as one, so that it is listed as a problem.
+    # What is meant as a number or a date is one, though it has a comma or is out of range: it is
+    # listed as a problem.
     texts = [str(cell).strip().replace(",", "") for cell in cells]
     there = [text for text in texts if text.lower() not in NO_VALUE]
-    for kind in ("numeric", "date"):
-        good = sum(not read_row([{"name": "", "kind": kind}], [text])[1] for text in there)
-        if there and good >= _MOST_LIKE * len(there):
+    for kind, reason in (("numeric", "no number such as"), ("date", "no date such as")):
+        found = (read_row([{"name": "", "kind": kind}], [text])[1] for text in there)
+        if there and sum(reason not in "".join(one) for one in found) >= _MOST_LIKE * len(there):
             return kind
     return "categorical"
 

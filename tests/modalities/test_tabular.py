@@ -81,9 +81,15 @@ def test_bad_cells_are_listed_by_row(kind, cell, reason):
         raise AssertionError(problems[9])
 
 
-def test_a_column_of_decimal_commas_is_one_of_numbers():
-    _, problems = Tabular.read([("1,5", "a,b"), ("", "c"), ("1,234.5", "")], options("a", "b"))
-    assert list(problems) == [0, 2] and all("no number" in one for one in problems.values())
+def test_columns_of_bad_numbers_and_dates_are_not_taken_for_names():
+    rows = [
+        ("1,5", "inf", "1820-01-01", "a,b"),
+        ("1,234.5", "", "", "c"),
+        ("", 2, "2020-01-01", ""),
+    ]
+    _, problems = Tabular.read(rows, options("a", "b", "c", "d"))
+    assert list(problems) == [0, 1] and problems[1].count("column") == 1
+    assert all(word in problems[0] for word in ("'a' '1,5', no number", "infinite", "before 1900"))
 
 
 def test_what_counts_as_missing_and_what_as_the_same():
