@@ -208,7 +208,7 @@ class Tabular(Modality[Sequence[Row], TabularOptions]):
         named = {at: len(each["categories"]) for at, each in columns if each.get("categories")}
         if named:
             sizes = np.array([*named.values()], np.float32)
-            place = ops.clip(ops.take(values, [*named], axis=1), 0, sizes)
+            place = ops.minimum(ops.relu(ops.take(values, [*named], axis=1)), sizes)
             more = {"dtype": "float32", "name": f"{self.name}_categories"}
             table = layers.Embedding(1 + int(sizes.sum()), dim, "glorot_uniform", **more)
             vectors = table(ops.cast(place + (np.cumsum(sizes) - sizes), "int32"))

@@ -17,6 +17,7 @@ from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 from mmkd_tf.modalities import input_options
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.models import build_student, build_teacher
+from mmkd_tf.models.seeding import seeded
 from mmkd_tf.table_files import TableError
 
 
@@ -147,7 +148,8 @@ def test_no_outlier_moves_what_models_read():
 
 def test_unknown_and_missing_categories_are_one_to_models():
     modality, _ = fitted(ROWS, "price", "colour", "built")
-    model = build_teacher(SimpleNamespace(modalities={"details": modality}, num_classes=2))
+    data = SimpleNamespace(modalities={"details": modality}, num_classes=2)
+    model = seeded(build_teacher(data), seed=1)
     rows = modality.to_tensor([(1.0, "green", None), (1.0, None, None), (1.0, "red", None)])
     unknown, missing, known = np.asarray(model({"details": rows}))
     np.testing.assert_array_equal(unknown, missing)
