@@ -1,5 +1,6 @@
 """One battery for all kinds of input: absence, seeds, names, settings."""
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import keras
@@ -14,7 +15,6 @@ from mmkd_tf.edge.tokenizer import split_words
 from mmkd_tf.modalities import KINDS, input_options, register_modality
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions, is_absent, select
-from mmkd_tf.modalities.tabular import Days
 from mmkd_tf.models import build_student, build_teacher, fusion_by_name
 
 SIZE = 16
@@ -93,12 +93,12 @@ VALUES = {
     ),
     "tabular": (
         [
-            (3.5, "red", Days(0)),
-            (-1e30, "red", Days(19_000.25)),
+            (3.5, "red", datetime(1970, 1, 1)),
+            (-1e30, "red", datetime(2022, 1, 8, 6)),
             (0.0, 'a "b", c', None),
             (None, 'a "b", c', None),
             (None, "never twice", None),
-            (2.0, None, Days(-25_000)),
+            (2.0, None, datetime(1901, 7, 21)),
         ],
         [(None, None, None)] * 2,
         {"columns": ["price", "colour", "built"]},
