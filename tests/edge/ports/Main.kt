@@ -50,7 +50,7 @@ fun main() {
                 }
                 "inputs" -> ModelFile.read(File(arguments[0]).readBytes()).let { file ->
                     val words = file.vocabularies.mapValues { it.value.size }
-                    file.inputs.map { (name, form) ->
+                    file.inputs.toSortedMap().map { (name, form) ->
                         "$name=${form.kind},${form.rate ?: "-"},${words[name] ?: "-"}"
                     }.joinToString(" ")
                 }
