@@ -30,7 +30,9 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
         inputs = interpreter.getSignatureInputs(SIGNATURE).toSet()
         val shapes = inputs.associateWith { input(it).shape().toList() }
         val fit = shapes.all { (name, shape) ->
-            shape.size == RANKS[file.inputs[name]?.kind] && shape.first() == 1
+            val form = file.inputs[name]
+            val hasRate = form?.kind != "audio" || form.rate != null
+            shape.size == RANKS[form?.kind] && shape.first() == 1 && hasRate
         }
         if (!fit) {
             interpreter.close()

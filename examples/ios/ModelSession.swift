@@ -49,7 +49,9 @@ final class ModelSession: @unchecked Sendable {
         for name in runner.inputs { forms[name] = try runner.input(named: name) }
         let fit = forms.allSatisfy { name, form in
             let rank = file.kinds[name].flatMap { ModelSession.ranks[$0] }
+            let hasRate = file.kinds[name] != "audio" || file.rates[name] != nil
             return form.shape.dimensions.count == rank && form.shape.dimensions.first == 1
+                && hasRate
         }
         guard fit else {
             throw ClassifierError(
@@ -128,7 +130,7 @@ final class ModelSession: @unchecked Sendable {
             }
             return tokenizer.ids(text).withUnsafeBytes { Data($0) }
         case (.sound(let sound), "audio"):
-            let values = sound.tensor(rate: file.rates[name] ?? 0, count: size[1])
+            let values = sound.tensor(rate: file.rates[name]!, count: size[1])
             return values.withUnsafeBytes { Data($0) }
         case (.series(let series), "series"):
             let values = try series.tensor(length: size[1], channels: size[2] - 1)

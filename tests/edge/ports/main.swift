@@ -86,7 +86,7 @@ func answer(_ command: String, _ arguments: [String]) throws -> String {
             .joined(separator: ",")
     case "series":
         let steps = arguments[2].split(separator: ";").map { floats(String($0)) }
-        let times = arguments.count < 4 ? nil : arguments[3].split(separator: ",").map { Double($0)! }
+        let times = arguments.dropFirst(3).first?.split(separator: ",").map { Double($0)! }
         return try Series(values: steps, times: times)
             .tensor(length: Int(arguments[0])!, channels: Int(arguments[1])!)
             .map { "\($0)" }.joined(separator: ",")
