@@ -144,12 +144,13 @@ def _check_model(model_file: str | os.PathLike) -> ModelFile:
     _READERS.get(file.output, Classifier)(model_file)
     runner = TensorRunner(file.content)
     kinds = _kinds(file)
-    ranks = {len(shape) for (shape, _), kind in zip(runner.inputs.values(), kinds) if kind == "image"}
-    if not set(_KINDS).issuperset(kinds) or any(kinds.count(k) > 1 for k in _SINGLE) or ranks - {4}:
-        inputs = ", ".join(f"{name} ({kind})" for name, kind in zip(file.inputs, kinds))
+    of_pictures = [n for n, kind in zip(file.inputs, kinds, strict=True) if kind == "image"]
+    has_sets = any(len(runner.inputs[name][0]) != 4 for name in of_pictures)
+    if has_sets or set(kinds) - set(_KINDS) or any(kinds.count(kind) > 1 for kind in _SINGLE):
+        inputs = ", ".join(f"{n} ({kind})" for n, kind in zip(file.inputs, kinds, strict=True))
         raise ValueError(
-            "`model_file`: one with inputs of a picture, a text, sounds or series, which the page "
-            f"asks for. Received: '{os.fspath(model_file)}', with {inputs}."
+            "`model_file`: one with inputs of one picture, one text, sounds or series, which the "
+            f"page asks for. Received: '{os.fspath(model_file)}', with {inputs}."
         )
     if any(shape[0] is None or shape[0] < 1 for shape, _ in runner.inputs.values()):
         raise ValueError(
