@@ -14,10 +14,13 @@ let model;
 const given = {}; // by input but texts, values as the model takes them, or null
 let newest = null; // the picture chosen last: it may be read sooner than one before
 let isReading = false;
+let numSignals = 0; // sounds and series that are being read
 let isRunning = false;
 let isStale = false; // the input changed while the model ran
 
-const showBusy = () => find("answer").setAttribute("aria-busy", isReading || isRunning);
+function showBusy() {
+  find("answer").setAttribute("aria-busy", isReading || isRunning || numSignals > 0);
+}
 
 /** Runs the model on what there is now; again, if that changes meanwhile. */
 async function answer() {
@@ -114,6 +117,16 @@ async function takeSamples() {
   });
 }
 
+/** Takes what is read of a sound or series: null if there is none, undefined if it is outdated. */
+async function takeSignal(name, reading) {
+  numSignals += 1;
+  showBusy();
+  const values = await reading;
+  numSignals -= 1;
+  if (values !== undefined) given[name] = values;
+  answer();
+}
+
 function takeText() {
   view.showText(field.value, model);
   answer();
@@ -169,10 +182,7 @@ try {
     takeSamples().catch(console.error); // they are no need
   }
   if (model.text) takeTexts();
-  showSignals(model, (name, values) => {
-    given[name] = values;
-    answer();
-  });
+  showSignals(model, takeSignal);
   find("more").addEventListener("click", view.toggleRows);
   takeText(); // browsers keep what was typed before a reload
 } catch (error) {

@@ -28,11 +28,12 @@ export class PageError extends Error {}
  * @param {Uint8Array} content The whole file.
  * @param {number} tokenizerRules Number of the rules that this page's tokenizer follows.
  * @returns {Promise<{output: string, threshold: ?number, temperature: ?number, names: string[],
- *     inputs: Object<string, object>, vocabularies: Object<string, string[]>, credits: string[]}>} Name of the output; the probability above which a
- *     label is given, where any number of them may be; what the model divides its logits by to be
- *     as sure as it is right; names of classes, labels or targets in the order of the outputs, none
- *     of embeddings; what mmkd.json says of the inputs, each with its kind; by input, words in the
- *     order of their ids; author and licence as far as given.
+ *     inputs: Object<string, object>, vocabularies: Object<string, string[]>, credits: string[]}>}
+ *     Name of the output; the probability above which a label is given, where any number of them
+ *     may be; what the model divides its logits by to be as sure as it is right; names of classes,
+ *     labels or targets in the order of the outputs, none of embeddings; what mmkd.json says of the
+ *     inputs, each with its kind; by input, words in the order of their ids; author and licence as
+ *     far as given.
  */
 export async function readModelFile(content, tokenizerRules) {
   if (String.fromCharCode(...content.subarray(4, 8)) !== "TFL3") {

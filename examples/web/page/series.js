@@ -20,7 +20,7 @@ export function readSeries(text, { length, channels, names, time }) {
   const { rows, times } = parse(text.trim(), names, time);
   const odd = rows.findIndex((row) => row.length !== channels);
   if (!rows.length || odd >= 0) {
-    const found = rows.length ? `Step ${odd} (from 0) has ${rows[odd].length}.` : "It has no steps.";
+    const found = rows.length ? `Step ${odd} (from 0) has ${rows[odd].length}.` : "It has none.";
     throw new PageError(`A series of ${channels} numbers a step is wanted. ${found}`);
   }
   if (rows.some((row) => row.some((value) => Math.abs(Math.fround(value)) === Infinity))) {

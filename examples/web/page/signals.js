@@ -8,8 +8,8 @@ import { hasMicrophone, readSound, startRecording } from "./sound.js";
  * Shows a card for each sound and series that a model takes.
  *
  * @param {{sounds: object[], series: object[]}} model
- * @param {function(string, ?Float32Array): void} take Is told the values of an input, as the model
- *     takes them, or null if there is nothing.
+ * @param {function(string, (?Float32Array|Promise<?Float32Array>)): void} take Is told the values
+ *     of an input, as the model takes them, or null if there is nothing; undefined changes nothing.
  */
 export function showSignals({ sounds, series }, take) {
   for (const form of sounds) soundCard(form, take);
@@ -40,21 +40,23 @@ function soundCard(form, take) {
   let newest = null; // it may be read sooner than one before
   let recording = null;
 
-  async function takeSound(chosen) {
+  const takeSound = (chosen) => take(form.name, read(chosen));
+
+  async function read(chosen) {
     newest = chosen;
-    let [read, problem] = [null, ""];
+    let [sound, problem] = [null, ""];
     try {
-      if (chosen) read = await readSound(chosen, form);
+      if (chosen) sound = await readSound(chosen, form);
     } catch (error) {
       problem = problemOf(error, "The sound could not be read. Make it shorter.");
     }
-    if (newest !== chosen) return;
+    if (newest !== chosen) return undefined;
     file.value = ""; // so that the same file can be chosen again
-    find("remove").hidden = !read;
+    find("remove").hidden = !sound;
     find("problem").textContent = problem;
-    const cut = read?.seconds > longest ? `, of which the first ${longest} count` : "";
-    find("note").textContent = read ? `${read.seconds.toFixed(1)} seconds${cut}.` : "";
-    take(form.name, read?.values ?? null);
+    const cut = sound?.seconds > longest ? `, of which the first ${longest} count` : "";
+    find("note").textContent = sound ? `${sound.seconds.toFixed(1)} seconds${cut}.` : "";
+    return sound?.values ?? null;
   }
 
   file.addEventListener("change", () => file.files.length && takeSound(file.files[0]));

@@ -16,8 +16,8 @@ const REASONS = {
  *
  * @param {Blob} file
  * @param {{rate: number, size: number}} form Samples a second, and of the result.
- * @returns {Promise<{values: Float32Array, seconds: number}>} Zeros behind the sound's end; how long
- *     the whole sound is.
+ * @returns {Promise<{values: Float32Array, seconds: number}>} Zeros behind the sound's end; how
+ *     long the whole sound is.
  */
 export async function readSound(file, { rate, size }) {
   const name = file.name ? `“${file.name}”` : "The sound";

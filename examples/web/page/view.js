@@ -29,7 +29,8 @@ function element(tag, text, className = "") {
 
 /** Shows what the model takes and gives. */
 export function showAbout({ image, text, sounds, series, kind, names, numBytes, credits }) {
-  const parts = [image && "picture", text && "text", sounds.length && "sound", series.length && "series"];
+  const signals = [sounds.length && "sound", series.length && "series"];
+  const parts = [image && "picture", text && "text", ...signals];
   const title = parts.filter(Boolean).join(" and ");
   document.title = `${title[0].toUpperCase()}${title.slice(1)} ${KINDS[kind].title}`;
   find("title").textContent = document.title;
