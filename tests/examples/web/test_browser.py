@@ -182,7 +182,7 @@ def test_sounds_and_series_are_answered_as_by_python(
     *answers, wrong = seen["answers"]
     for values, answer in zip(given, answers, strict=True):
         expected = classifier.predict(**values).probabilities
-        assert answer["figures"] == pytest.approx(expected, abs=1e-3)
+        assert answer["figures"] == pytest.approx(expected, abs=2e-5)
     assert answers[1]["notes"] == ["23 steps, resampled to 16."]
     assert wrong["first"] == "Give recording, acc, gyro or several." and not wrong["figures"]
     assert "is no sound" in wrong["notes"][0] and "no JSON" in wrong["notes"][1]
