@@ -5,8 +5,8 @@ import android.graphics.Bitmap
 import java.io.Closeable
 
 /**
- * A classifier of a picture, a text or both, read from a .tflite file that mmkd_tf exported, of one
- * class of several or of any number of labels.
+ * A classifier of pictures, texts, sounds and series, of one class of several or of any number of
+ * labels, read from a .tflite file that mmkd_tf exported.
  *
  * Create it once and keep it: that costs far more than an answer. Call it off the main thread.
  * Calls from several threads wait for each other. Call [close] when it isn't needed any more.
@@ -21,7 +21,7 @@ class Classifier(content: ByteArray, numThreads: Int = 1) : Closeable {
     /** Names of the classes or labels, in the order of the model's outputs. */
     val labels: List<String> get() = session.file.labels
 
-    /** What the model takes: `image`, `text` or both. */
+    /** Names of what the model takes, such as `image` and `text`. */
     val inputs: Set<String> get() = session.inputs
 
     /** Reads the model from the app's assets. */
@@ -39,6 +39,14 @@ class Classifier(content: ByteArray, numThreads: Int = 1) : Closeable {
     fun predict(image: Bitmap? = null, text: String? = null): Prediction =
         Prediction.of(session.file, session.outputs(image, text))
 
+    /**
+     * Classifies one example of inputs of any name.
+     *
+     * @param values by input what there is: a `Bitmap`, a `String`, a [Sound] or a [Series].
+     */
+    fun predict(values: Map<String, Any?>): Prediction =
+        Prediction.of(session.file, session.outputs(values))
+
     override fun close() = session.close()
 }
 
@@ -49,7 +57,7 @@ class Regressor(content: ByteArray, numThreads: Int = 1) : Closeable {
     /** Names of the targets, in the order of the model's outputs. */
     val targets: List<String> get() = session.file.labels
 
-    /** What the model takes: `image`, `text` or both. */
+    /** Names of what the model takes, such as `image` and `text`. */
     val inputs: Set<String> get() = session.inputs
 
     constructor(context: Context, assetName: String, numThreads: Int = 1) :
@@ -58,6 +66,10 @@ class Regressor(content: ByteArray, numThreads: Int = 1) : Closeable {
     /** Tells the numbers of one example, each in the unit of its target, by name. */
     fun predict(image: Bitmap? = null, text: String? = null): Map<String, Float> =
         targets.zip(session.outputs(image, text).toList()).toMap()
+
+    /** The same of inputs of any name, see [Classifier.predict]. */
+    fun predict(values: Map<String, Any?>): Map<String, Float> =
+        targets.zip(session.outputs(values).toList()).toMap()
 
     override fun close() = session.close()
 }
@@ -69,7 +81,7 @@ class Regressor(content: ByteArray, numThreads: Int = 1) : Closeable {
 class Encoder(content: ByteArray, numThreads: Int = 1) : Closeable {
     private val session = Session(content, numThreads, "embedding")
 
-    /** What the model takes: `image` or `text`. */
+    /** Name of what the model takes. */
     val input: String get() = session.inputs.single()
 
     constructor(context: Context, assetName: String, numThreads: Int = 1) :
@@ -78,6 +90,9 @@ class Encoder(content: ByteArray, numThreads: Int = 1) : Closeable {
     /** Gives the embedding of a picture or a text, whichever the file reads; of length 1. */
     fun encode(image: Bitmap? = null, text: String? = null): FloatArray =
         session.outputs(image, text)
+
+    /** The same of an input of any name: a `Bitmap`, a `String`, a [Sound] or a [Series]. */
+    fun encodeValue(value: Any): FloatArray = session.outputs(mapOf(input to value))
 
     override fun close() = session.close()
 }

@@ -11,13 +11,13 @@ import java.util.zip.GZIPInputStream
  * @property content the whole file, as the interpreter takes it.
  * @property labels names of classes, labels or targets in the order of the outputs; none of
  *     embeddings.
- * @property vocabulary words in the order of their ids; null if the model takes no token ids.
+ * @property vocabularies by input, words in the order of their ids; of token ids alone.
  * @property description the text of mmkd.json.
  */
 class ModelFile private constructor(
     val content: ByteArray,
     val labels: List<String>,
-    val vocabulary: List<String>?,
+    val vocabularies: Map<String, List<String>>,
     val description: String,
 ) {
     /** Name of the output: `probabilities`, `values` or `embedding`. */
@@ -30,12 +30,37 @@ class ModelFile private constructor(
     /** What the model divides its logits by to be as sure as it is right, or null. */
     val temperature: Float? get() = real("temperature")?.toFloat()
 
+    /** What the model takes, by name. */
+    val inputs: Map<String, Input>
+
     private val task = Regex("\"task\": \"(\\w+)\"").find(description)?.groupValues?.get(1)
         ?: "single_label"
     private val outputs = Regex("\"outputs\": \\{\"(\\w+)\": \\{([^}]*)\\}")
         .find(description)?.groupValues ?: listOf("", "", "")
 
+    init {
+        val starts = Regex("\"([^\"]+)\": \\{\"shape\": ").findAll(description).toList()
+        val end = description.indexOf("\"outputs\": {")
+        inputs = starts.mapIndexed { i, start ->
+            val last = starts.getOrNull(i + 1)?.range?.first ?: maxOf(end, start.range.last)
+            val entry = description.substring(start.range.last, last)
+            fun find(what: String) = Regex(what).find(entry)?.groupValues?.get(1)
+            val name = start.groupValues[1]
+            val rate = find("\"rate\": (\\d{1,7})\\b")?.toInt()
+            name to Input(find("\"kind\": \"(\\w+)\"") ?: name, rate)
+        }.toMap()
+    }
+
+    /**
+     * What one input takes.
+     *
+     * @property kind `image`, `text`, `audio` or `series`.
+     * @property rate samples a second of a sound; null of others.
+     */
+    class Input(val kind: String, val rate: Int?)
+
     companion object {
+        private val KINDS = setOf("image", "text", "audio", "series")
         private val FORMATS = 1L..3L
 
         /** By task, the output that a file of it has. */
@@ -44,6 +69,7 @@ class ModelFile private constructor(
             "multi_label" to "probabilities",
             "regression" to "values",
             "retrieval" to "embedding",
+            "embedding" to "embedding",
         )
 
         /**
@@ -64,11 +90,13 @@ class ModelFile private constructor(
                 val description = files.getValue("mmkd.json")
                 fun lines(name: String) = files.getValue(name).split("\n")
                 // The description names the files that belong to the model.
-                val hasVocabulary = Regex("\"vocab\\.txt(\\.gz)?\"") in description
-                val vocabulary = if (hasVocabulary) lines("vocab.txt") else null
+                val named = Regex("\"(([^\" ]+)\\.)?vocab\\.txt(\\.gz)?\"").findAll(description)
+                val vocabularies = named.map { it.groupValues[2] }.associate {
+                    if (it.isEmpty()) "text" to lines("vocab.txt") else it to lines("$it.vocab.txt")
+                }
                 val hasLabels = "\"labels.txt\"" in description
                 val labels = if (hasLabels) lines("labels.txt") else emptyList()
-                ModelFile(content, labels, vocabulary, description)
+                ModelFile(content, labels, vocabularies, description)
             } catch (error: NoSuchElementException) {
                 throw refusal("one without sound labels, vocabulary or description")
             } catch (error: IndexOutOfBoundsException) {
@@ -77,11 +105,12 @@ class ModelFile private constructor(
                 // Of a text that is no UTF-8, or whose compressed form is damaged.
                 throw refusal("one that is damaged")
             }
-            val rules = file.number("tokenizer_rules") ?: Tokenizer.RULES.toLong()
+            val rules = Regex("\"tokenizer_rules\": *(\\d+)").findAll(file.description)
+                .map { it.groupValues[1] }
             if ((file.output == "embedding") != file.labels.isEmpty()) {
                 throw refusal("one without sound labels, vocabulary or description")
             }
-            if (!file.hasKnownFormat() || rules != Tokenizer.RULES.toLong()) {
+            if (!file.hasKnownFormat() || rules.any { it != "${Tokenizer.RULES}" }) {
                 throw refusal("one that is newer than this code, or damaged")
             }
             val modelBytes = file.number("model_bytes") ?: -1L
@@ -151,9 +180,8 @@ class ModelFile private constructor(
             Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content, first, size)).toString()
     }
 
-    /** Files with inputs of other kinds or names say kinds. */
-    private fun hasKnownFormat(): Boolean =
-        number("format") in FORMATS && OUTPUTS[task] == output && "\"kind\": " !in description
+    private fun hasKnownFormat(): Boolean = number("format") in FORMATS &&
+        OUTPUTS[task] == output && inputs.values.all { it.kind in KINDS }
 
     /** A number of what mmkd.json says of the output. */
     private fun real(name: String): Double? =

@@ -21,46 +21,52 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
         }
     }
     private val interpreter = Interpreter(direct(content.size).put(content), options(numThreads))
-    private val tokenizer by lazy {
-        file.vocabulary?.let { Tokenizer(it, input("text").numElements()) }
-    }
+    private val tokenizers = HashMap<String, Tokenizer>()
 
-    /** What the model takes: `image`, `text` or both. */
+    /** Names of what the model takes. */
     val inputs: Set<String>
 
     init {
         inputs = interpreter.getSignatureInputs(SIGNATURE).toSet()
         val shapes = inputs.associateWith { input(it).shape().toList() }
-        if (!setOf("image", "text").containsAll(inputs) || shapes.values.any { it.first() != 1 }) {
+        val fit = shapes.all { (name, shape) ->
+            val form = file.inputs[name]
+            val hasRate = form?.kind != "audio" || form.rate != null
+            shape.size == RANKS[form?.kind] && shape.first() == 1 && hasRate
+        }
+        if (!fit) {
             interpreter.close()
             throw IllegalArgumentException(
-                "`content`: a model that takes one image, one text or both. " +
+                "`content`: a model that takes one picture, text, sound or series each. " +
                     "Received: inputs $shapes.",
             )
         }
     }
 
+    /** Gives the outputs for a picture and a text, of inputs that are called so. */
+    fun outputs(image: Bitmap?, text: String?): FloatArray =
+        outputs(mapOf("image" to image, "text" to text).filterValues { it != null })
+
     /**
      * Gives the outputs for one example.
      *
-     * @param image a picture of any size, upright; null if there is none.
-     * @param text as people write it; null or empty if there is none.
-     * @throws IllegalArgumentException if there is neither a picture nor a word, or the model
-     *     doesn't take what is given.
+     * @param values by input what there is: a `Bitmap` of any size, upright; a `String` as people
+     *     write it; a [Sound]; a [Series].
+     * @throws IllegalArgumentException if there is nothing that the model can read, or it doesn't
+     *     take what is given.
      */
     @Synchronized
-    fun outputs(image: Bitmap?, text: String?): FloatArray {
-        val given = listOfNotNull("image".takeIf { image != null }, "text".takeIf { text != null })
-        require(inputs.containsAll(given)) {
-            "`image`, `text`: what this model takes, $inputs. Received: $given."
+    fun outputs(values: Map<String, Any?>): FloatArray {
+        val given = values.filterValues { it != null }
+        require(inputs.containsAll(given.keys)) {
+            "`values`: what this model takes, $inputs. Received: ${given.keys}."
         }
         val tensors = inputs.associateWith { direct(input(it).numBytes()) }  // zeros: absent
-        if (image != null) writeImage(tensors.getValue("image"), image)
-        if (text != null) writeText(tensors.getValue("text"), text)
+        for ((name, value) in given) write(name, tensors.getValue(name), value)
         tensors.values.forEach { it.rewind() }
         fun isAbsent(tensor: ByteBuffer) = (0 until tensor.limit()).all { tensor[it] == ZERO }
         require(!tensors.values.all(::isAbsent)) {
-            "`image`, `text`: a picture or a word. Received: neither."
+            "`values`: at least one of $inputs. Received: nothing, such as a text without a word."
         }
 
         val answer = arrayOf(FloatArray(if (file.labels.isEmpty()) width() else file.labels.size))
@@ -71,8 +77,25 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
     @Synchronized
     override fun close() = interpreter.close()
 
-    private fun writeImage(tensor: ByteBuffer, image: Bitmap) {
-        val (_, height, width, _) = input("image").shape().toList()
+    private fun write(name: String, tensor: ByteBuffer, value: Any?) {
+        val form = file.inputs.getValue(name)
+        val shape = input(name).shape()
+        when {
+            form.kind == "image" && value is Bitmap -> writeImage(name, tensor, value)
+            form.kind == "text" && value is String -> writeText(name, tensor, value)
+            form.kind == "audio" && value is Sound ->
+                tensor.asFloatBuffer().put(value.tensor(form.rate!!, shape[1]))
+            form.kind == "series" && value is Series ->
+                tensor.asFloatBuffer().put(value.tensor(shape[1], shape[2] - 1))
+            else -> throw IllegalArgumentException(
+                "`$name`: a Bitmap, a String, a Sound or a Series, for an input of kind " +
+                    "${form.kind}. Received: $value.",
+            )
+        }
+    }
+
+    private fun writeImage(name: String, tensor: ByteBuffer, image: Bitmap) {
+        val (_, height, width, _) = input(name).shape().toList()
         val readable = if (image.config == Bitmap.Config.ARGB_8888) {
             image
         } else {
@@ -82,21 +105,22 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
         val pixels = resizePixels(readable.width, readable.height, width, height) { y, row ->
             readable.getPixels(row, 0, row.size, 0, y, row.size, 1)
         }
-        if (input("image").dataType() == DataType.UINT8) {
+        if (input(name).dataType() == DataType.UINT8) {
             tensor.put(pixels)
         } else {
             for (value in pixels) tensor.putFloat((value.toInt() and 255).toFloat())
         }
     }
 
-    private fun writeText(tensor: ByteBuffer, text: String) {
-        if (input("text").dataType() == DataType.UINT8) {  // exported with text_input="bytes"
+    private fun writeText(name: String, tensor: ByteBuffer, text: String) {
+        if (input(name).dataType() == DataType.UINT8) {  // exported with text_input="bytes"
             tensor.put(utf8Bytes(text, tensor.capacity()))
             return
         }
-        val tokenizer = requireNotNull(tokenizer) {
-            "`text`: nothing, since this file has no vocabulary. Export it with vocabulary=."
+        val vocabulary = requireNotNull(file.vocabularies[name]) {
+            "`$name`: nothing, since this file has no vocabulary. Export it with vocabulary=."
         }
+        val tokenizer = tokenizers.getOrPut(name) { Tokenizer(vocabulary, input(name).shape()[1]) }
         for (id in tokenizer.ids(text)) tensor.putInt(id)
     }
 
@@ -109,6 +133,9 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
     private companion object {
         const val SIGNATURE = "serving_default"
         const val ZERO: Byte = 0
+
+        /** Sizes of an input's tensor, by kind. */
+        val RANKS = mapOf("image" to 4, "text" to 2, "audio" to 2, "series" to 3)
 
         fun options(numThreads: Int) = Interpreter.Options().setNumThreads(numThreads)
 

@@ -2,8 +2,8 @@
     import UIKit
 #endif
 
-/// A classifier of a picture, a text or both, of one class of several or of any number of labels,
-/// read from a .tflite file that mmkd_tf exported.
+/// A classifier of pictures, texts, sounds and series, of one class of several or of any number of
+/// labels, read from a .tflite file that mmkd_tf exported.
 ///
 /// Create it once and keep it: that costs far more than an answer. Call it off the main thread.
 /// Calls from several threads wait for each other.
@@ -12,7 +12,7 @@ public final class Classifier: Sendable {
 
     /// Names of the classes or labels, in the order of the model's outputs.
     public var labels: [String] { session.file.labels }
-    /// What the model takes: `image`, `text` or both.
+    /// Names of what the model takes, such as `image` and `text`.
     public var inputs: [String] { session.inputs }
 
     /// - Parameters:
@@ -35,6 +35,11 @@ public final class Classifier: Sendable {
     public func predict(pixels: Pixels? = nil, text: String? = nil) throws -> Prediction {
         Prediction(file: session.file, outputs: try session.outputs(pixels: pixels, text: text))
     }
+
+    /// Classifies one example of inputs of any name; `values` has what there is.
+    public func predict(_ values: [String: InputValue]) throws -> Prediction {
+        Prediction(file: session.file, outputs: try session.outputs(values))
+    }
 }
 
 /// A model of numbers, in all else as `Classifier`.
@@ -43,7 +48,7 @@ public final class Regressor: Sendable {
 
     /// Names of the targets, in the order of the model's outputs.
     public var targets: [String] { session.file.labels }
-    /// What the model takes: `image`, `text` or both.
+    /// Names of what the model takes, such as `image` and `text`.
     public var inputs: [String] { session.inputs }
 
     public init(path: String, threadCount: Int = 1) throws {
@@ -57,6 +62,13 @@ public final class Regressor: Sendable {
         let values = try session.outputs(pixels: pixels, text: text)
         return zip(targets, values).map { (target: $0.0, value: $0.1) }
     }
+
+    /// The same of inputs of any name; `values` has what there is.
+    public func predict(
+        _ values: [String: InputValue]
+    ) throws -> [(target: String, value: Float)] {
+        zip(targets, try session.outputs(values)).map { (target: $0.0, value: $0.1) }
+    }
 }
 
 /// One of the two files of a retrieval run, in all else as `Classifier`.
@@ -66,7 +78,7 @@ public final class Regressor: Sendable {
 public final class EmbeddingEncoder: Sendable {
     private let session: ModelSession
 
-    /// What the model takes: `image` or `text`.
+    /// Name of what the model takes.
     public var input: String { session.inputs[0] }
 
     public init(path: String, threadCount: Int = 1) throws {
@@ -76,6 +88,11 @@ public final class EmbeddingEncoder: Sendable {
     /// Gives the embedding of a picture or a text, whichever the file reads; of length 1.
     public func encode(pixels: Pixels? = nil, text: String? = nil) throws -> [Float] {
         try session.outputs(pixels: pixels, text: text)
+    }
+
+    /// The same of an input of any name.
+    public func encode(_ value: InputValue) throws -> [Float] {
+        try session.outputs([input: value])
     }
 }
 

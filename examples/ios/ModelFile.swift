@@ -18,14 +18,19 @@ public struct ModelFile {
     public let threshold: Float?
     /// What the model divides its logits by to be as sure as it is right, or nil.
     public let temperature: Float?
-    /// Words in the order of their ids; nil if the model takes no token ids.
-    public let vocabulary: [String]?
+    /// By input, words in the order of their ids; of token ids alone.
+    public let vocabularies: [String: [String]]
+    /// By input, what it takes: `image`, `text`, `audio` or `series`.
+    public let kinds: [String: String]
+    /// By input of sounds, the samples a second that it takes.
+    public let rates: [String: Int]
 
     private static let formats = 1...3
+    private static let knownKinds = ["image", "text", "audio", "series"]
     /// By task, the output that a file of it has.
     private static let outputs = [
         "single_label": "probabilities", "multi_label": "probabilities", "regression": "values",
-        "retrieval": "embedding",
+        "retrieval": "embedding", "embedding": "embedding",
     ]
 
     /// Reads and checks a file.
@@ -53,12 +58,14 @@ public struct ModelFile {
         else {
             throw ModelFile.refusal("one without sound labels, vocabulary or description")
         }
-        let rules = inputs["text"]?["tokenizer_rules"] as? Int ?? Tokenizer.rules
+        var kinds: [String: String] = [:]
+        for (name, input) in inputs { kinds[name] = input["kind"] as? String ?? name }
+        let rules = inputs.values.compactMap { $0["tokenizer_rules"] as? Int }
         let task = description["task"] as? String ?? "single_label"
-        // Files with inputs of other kinds or names say kinds.
         guard let format = description["format"] as? Int, ModelFile.formats ~= format,
-            ModelFile.outputs[task] == output, rules == Tokenizer.rules,
-            inputs.values.allSatisfy({ $0["kind"] == nil })
+            ModelFile.outputs[task] == output,
+            rules.allSatisfy({ $0 == Tokenizer.rules }),
+            kinds.values.allSatisfy(ModelFile.knownKinds.contains)
         else {
             throw ModelFile.refusal("one that is newer than this code")
         }
@@ -72,12 +79,18 @@ public struct ModelFile {
         let threshold = (answer["threshold"] as? Double) ?? 0.5
         self.threshold = task == "multi_label" ? Float(threshold) : nil
         self.temperature = (answer["temperature"] as? Double).map { Float($0) }
-        if names.contains("vocab.txt.gz"), let packed = files["vocab.txt.gz"] {
-            self.vocabulary = try ModelFile.lines(ModelFile.unpacked(packed))
-        } else {
-            let vocabulary = names.contains("vocab.txt") ? files["vocab.txt"] : nil
-            self.vocabulary = try vocabulary.map(ModelFile.lines)
+        self.kinds = kinds
+        self.rates = inputs.compactMapValues { $0["rate"] as? Int }
+        var vocabularies: [String: [String]] = [:]
+        for (input, kind) in kinds where kind == "text" {
+            let name = input == kind ? "vocab.txt" : "\(input).vocab.txt"
+            if names.contains("\(name).gz"), let packed = files["\(name).gz"] {
+                vocabularies[input] = try ModelFile.lines(ModelFile.unpacked(packed))
+            } else if names.contains(name), let words = files[name] {
+                vocabularies[input] = try ModelFile.lines(words)
+            }
         }
+        self.vocabularies = vocabularies
     }
 
     private static func refusal(_ received: String) -> ClassifierError {

@@ -1,18 +1,30 @@
 import Foundation
 import TensorFlowLite
 
+/// What one input of a model is given.
+public enum InputValue: Sendable {
+    /// A picture of any size, upright.
+    case pixels(Pixels)
+    /// A text as people write it.
+    case text(String)
+    case sound(Sound)
+    case series(Series)
+}
+
 /// A file that is read, checked and run; what `Classifier`, `Regressor` and `EmbeddingEncoder` have
 /// in common.
 final class ModelSession: @unchecked Sendable {
     let file: ModelFile
-    /// What the model takes: `image`, `text` or both.
+    /// Names of what the model takes.
     var inputs: [String] { forms.keys.sorted() }
 
     private static let signature = "serving_default"
+    /// Sizes of an input's tensor, by kind.
+    private static let ranks = ["image": 4, "text": 2, "audio": 2, "series": 3]
 
     private let forms: [String: Tensor]
     private let runner: SignatureRunner
-    private let tokenizer: Tokenizer?
+    private let tokenizers: [String: Tokenizer]
     private let lock = NSLock()
 
     /// - Parameters:
@@ -35,40 +47,50 @@ final class ModelSession: @unchecked Sendable {
 
         var forms: [String: Tensor] = [:]
         for name in runner.inputs { forms[name] = try runner.input(named: name) }
-        guard forms.keys.allSatisfy(["image", "text"].contains),
-            forms.values.allSatisfy({ $0.shape.dimensions.first == 1 })
-        else {
+        let fit = forms.allSatisfy { name, form in
+            let rank = file.kinds[name].flatMap { ModelSession.ranks[$0] }
+            let hasRate = file.kinds[name] != "audio" || file.rates[name] != nil
+            return form.shape.dimensions.count == rank && form.shape.dimensions.first == 1
+                && hasRate
+        }
+        guard fit else {
             throw ClassifierError(
-                "`path`: a model that takes one image, one text or both. Received: '\(path)', "
-                    + "inputs \(forms.mapValues { $0.shape.dimensions })."
+                "`path`: a model that takes one picture, text, sound or series each. Received: "
+                    + "'\(path)', inputs \(forms.mapValues { $0.shape.dimensions })."
             )
         }
-        if let text = forms["text"], text.dataType != .uInt8, let vocabulary = file.vocabulary {
+        var tokenizers: [String: Tokenizer] = [:]
+        for (name, words) in file.vocabularies {
+            guard let text = forms[name], text.dataType != .uInt8 else { continue }
             let length = text.shape.dimensions.last ?? 0
-            tokenizer = try Tokenizer(vocabulary: vocabulary, length: length)
-        } else {
-            tokenizer = nil
+            tokenizers[name] = try Tokenizer(vocabulary: words, length: length)
         }
+        self.tokenizers = tokenizers
         self.file = file
         self.forms = forms
     }
 
+    /// Gives the outputs for a picture and a text, of inputs that are called so.
+    func outputs(pixels: Pixels?, text: String?) throws -> [Float] {
+        var values: [String: InputValue] = [:]
+        values["image"] = pixels.map { .pixels($0) }
+        values["text"] = text.map { .text($0) }
+        return try outputs(values)
+    }
+
     /// Gives the outputs for one example.
     ///
-    /// - Parameters:
-    ///   - pixels: a picture of any size, upright; nil if there is none.
-    ///   - text: as people write it; nil or empty if there is none.
-    /// - Throws: `ClassifierError` if there is neither a picture nor a word, or the model doesn't
-    ///   take what is given.
-    func outputs(pixels: Pixels?, text: String?) throws -> [Float] {
+    /// - Parameter values: by input what there is.
+    /// - Throws: `ClassifierError` if there is nothing that the model can read, or it doesn't take
+    ///   what is given.
+    func outputs(_ values: [String: InputValue]) throws -> [Float] {
         // Zeros: absent.
         var tensors = forms.mapValues { Data(count: $0.data.count) }
-        if let pixels = pixels { tensors["image"] = try imageData(pixels) }
-        if let text = text { tensors["text"] = try textData(text) }
+        for (name, value) in values { tensors[name] = try data(name, value) }
         guard tensors.values.contains(where: { $0.contains { $0 != 0 } }) else {
             throw ClassifierError(
-                "`pixels`, `text`: at least one of \(inputs). "
-                    + "Received: neither a picture nor a word."
+                "`values`: at least one of \(inputs). "
+                    + "Received: nothing, such as a text without a word."
             )
         }
         lock.lock()
@@ -86,31 +108,37 @@ final class ModelSession: @unchecked Sendable {
         return values
     }
 
-    private func imageData(_ pixels: Pixels) throws -> Data {
-        let form = try self.form("image")
-        let size = form.shape.dimensions
-        let values = pixels.resized(width: size[2], height: size[1])
-        if form.dataType == .uInt8 { return Data(values) }
-        return values.map { Float($0) }.withUnsafeBytes { Data($0) }
-    }
-
-    private func textData(_ text: String) throws -> Data {
-        let form = try self.form("text")
-        if form.dataType == .uInt8 {  // exported with text_input="bytes"
-            return Data(utf8Bytes(text, count: form.data.count))
-        }
-        guard let tokenizer = tokenizer else {
-            throw ClassifierError(
-                "`text`: nothing, since this file has no vocabulary. Export it with vocabulary=."
-            )
-        }
-        return tokenizer.ids(text).withUnsafeBytes { Data($0) }
-    }
-
-    private func form(_ name: String) throws -> Tensor {
+    private func data(_ name: String, _ value: InputValue) throws -> Data {
         guard let form = forms[name] else {
             throw ClassifierError("`\(name)`: nothing, since this model takes \(inputs) only.")
         }
-        return form
+        let size = form.shape.dimensions
+        switch (value, file.kinds[name]) {
+        case (.pixels(let pixels), "image"):
+            let values = pixels.resized(width: size[2], height: size[1])
+            if form.dataType == .uInt8 { return Data(values) }
+            return values.map { Float($0) }.withUnsafeBytes { Data($0) }
+        case (.text(let text), "text"):
+            if form.dataType == .uInt8 {  // exported with text_input="bytes"
+                return Data(utf8Bytes(text, count: form.data.count))
+            }
+            guard let tokenizer = tokenizers[name] else {
+                throw ClassifierError(
+                    "`\(name)`: nothing, since this file has no vocabulary. "
+                        + "Export it with vocabulary=."
+                )
+            }
+            return tokenizer.ids(text).withUnsafeBytes { Data($0) }
+        case (.sound(let sound), "audio"):
+            let values = sound.tensor(rate: file.rates[name]!, count: size[1])
+            return values.withUnsafeBytes { Data($0) }
+        case (.series(let series), "series"):
+            let values = try series.tensor(length: size[1], channels: size[2] - 1)
+            return values.withUnsafeBytes { Data($0) }
+        default:
+            throw ClassifierError(
+                "`\(name)`: a value of kind \(file.kinds[name] ?? "none"). Received: \(value)."
+            )
+        }
     }
 }

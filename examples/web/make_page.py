@@ -25,7 +25,8 @@ from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, TOKENIZER_RULES
 
 _PACKAGE = "@litertjs/core"
 _SOURCES = Path(__file__).with_name("page")
-_INPUTS = {"image", "text"}
+_KINDS = ("image", "text", "audio", "series")
+_SINGLE = ("image", "text")  # of which the page takes one
 _READERS = {"probabilities": Classifier, "values": Regressor, "embedding": Encoder}
 _PACKAGE_FILES = ("package.json", "package-lock.json")
 # index.html comes last: where it is, the page is whole.
@@ -35,6 +36,9 @@ _PAGE_FILES = (
     "model_file.js",
     "picture.js",
     "camera.js",
+    "sound.js",
+    "series.js",
+    "signals.js",
     "remarks.js",
     "model.js",
     "view.js",
@@ -62,7 +66,7 @@ def write_web_page(
     candidates: str | os.PathLike | None = None,
     samples: str | os.PathLike | None = None,
 ) -> Path:
-    """Writes a page on which people try a model: a picture, a text, the answer, the time.
+    """Writes a page on which people try a model: what it takes, the answer, the time.
 
     The answer is one class of several, any number of labels, numbers, or what lies nearest among
     candidates.
@@ -73,8 +77,8 @@ def write_web_page(
     `model.tflite`, as it is; another exported file may take its place.
 
     Args:
-        model_file: A file that `mmkd_tf.export.tflite.export_tflite` wrote, with inputs `image`,
-            `text` or both.
+        model_file: A file that `mmkd_tf.export.tflite.export_tflite` wrote, for a
+            picture, a text, sounds, series or several of these.
         folder: Where the page goes. A page of this kind is replaced, other files stay.
         litert: Folder of an installed npm package `@litertjs/core`. By default npm fetches the
             version that this page was made for.
@@ -96,7 +100,7 @@ def write_web_page(
     _check_folder(folder)
     file = _check_model(model_file)
     found = _candidates(model_file, file, candidates)
-    tried = sample_pictures.of_page(samples) if "image" in file.inputs else None
+    tried = sample_pictures.of_page(samples) if "image" in _kinds(file) else None
     folder.parent.mkdir(parents=True, exist_ok=True)
     # On the disk where the page goes, so that finished files need only be renamed.
     place = folder if folder.exists() else folder.parent
@@ -139,10 +143,14 @@ def _check_model(model_file: str | os.PathLike) -> ModelFile:
     file = read_model_file(model_file)
     _READERS.get(file.output, Classifier)(model_file)
     runner = TensorRunner(file.content)
-    if not _INPUTS.issuperset(runner.inputs):
+    kinds = _kinds(file)
+    of_pictures = [n for n, kind in zip(file.inputs, kinds, strict=True) if kind == "image"]
+    has_sets = any(len(runner.inputs[name][0]) != 4 for name in of_pictures)
+    if has_sets or set(kinds) - set(_KINDS) or any(kinds.count(kind) > 1 for kind in _SINGLE):
+        inputs = ", ".join(f"{n} ({kind})" for n, kind in zip(file.inputs, kinds, strict=True))
         raise ValueError(
-            "`model_file`: one with inputs image, text or both, which the page asks for. "
-            f"Received: '{os.fspath(model_file)}', with {', '.join(runner.inputs)}."
+            "`model_file`: one with inputs of one picture, one text, sounds or series, which the "
+            f"page asks for. Received: '{os.fspath(model_file)}', with {inputs}."
         )
     if any(shape[0] is None or shape[0] < 1 for shape, _ in runner.inputs.values()):
         raise ValueError(
@@ -151,6 +159,10 @@ def _check_model(model_file: str | os.PathLike) -> ModelFile:
             "Export it with batch_size=1."
         )
     return file
+
+
+def _kinds(file: ModelFile) -> list[str]:
+    return [entry.get("kind", name) for name, entry in file.inputs.items()]
 
 
 def _candidates(model_file, file: ModelFile, candidates) -> Index | None:

@@ -19,15 +19,17 @@ import numpy as np
 import pytest
 
 from mmkd_tf.edge import Index
+from mmkd_tf.edge.audio import STEP, read_sound
 from mmkd_tf.edge.model_file import read_model_file
 from mmkd_tf.edge.picture import read_picture
+from mmkd_tf.edge.series import read_series, resized
 from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 VECTORS = json.loads((ROOT / "docs" / "tokenizer_vectors.json").read_text(encoding="ascii"))
 # Without Session and Classifier, which need the phone's pictures and interpreter.
-PORTABLE = ("Tokenizer", "ModelFile", "Pixels", "Answers")
+PORTABLE = ("Tokenizer", "ModelFile", "Pixels", "Answers", "Sound", "Series")
 
 
 def table(source, name):
@@ -173,7 +175,7 @@ def test_a_compressed_vocabulary(ask, student_file, tmp_path):
     files = {
         "packed": packed,
         "with_a_task": with_files(packed, '"signature": ', '"task": "guessing", "signature": '),
-        "with_kinds": with_files(packed, '"dtype": ', '"kind": "image", "dtype": '),
+        "with_kinds": with_files(packed, '"dtype": ', '"kind": "smell", "dtype": '),
         "damaged": with_files(content, '"format": 1', '"format": 3', packed=True, damaged=True),
     }
     for name, each in files.items():
@@ -263,14 +265,18 @@ def test_an_index_finds_what_is_nearest(ask):
     assert none.startswith("error: `query`, `top`")
 
 
-def with_files(content, old="", new="", *, shifted=False, packed=False, damaged=False):
+def with_files(
+    content, old="", new="", *, shifted=False, packed=False, damaged=False, renamed="vocab.txt"
+):
     """Packs the archive behind a model anew, something in mmkd.json replaced.
 
-    With `packed` the vocabulary becomes a gzip file, with `damaged` one that is none.
+    With `packed` the vocabulary becomes a gzip file, with `damaged` one that is none; it may get
+    another name.
     """
     archive = zipfile.ZipFile(BytesIO(content))
     texts = {name: archive.read(name) for name in archive.namelist()}
     texts["mmkd.json"] = texts["mmkd.json"].replace(old.encode(), new.encode(), 1)
+    texts[renamed] = texts.pop("vocab.txt")
     if packed:
         gz = gzip.compress(texts.pop("vocab.txt"), mtime=0)
         texts["vocab.txt.gz"] = gz[:12] + b"??" + gz[14:] if damaged else gz
@@ -299,3 +305,74 @@ def test_a_black_picture_is_not_an_absent_one(ask, tmp_path):
     (tmp_path / "black").write_bytes(bytes([0, 0, 0, 255]) * 12)
     (answer,) = ask([f"pixels 4 3 2 2 {tmp_path / 'black'}"])
     assert bytes.fromhex(answer) == bytes([1]) * 12
+
+
+def test_inputs_of_other_names_and_kinds(ask, student_file, tmp_path):
+    content = with_files(student_file.read_bytes(), '"format": 1', '"format": 2')
+    changes = [
+        ('"image": {', '"recording": {'),
+        ('"dtype": "uint8"', '"dtype": "float32", "kind": "audio", "rate": 8000'),
+        ('"text": {', '"title": {'),
+        ('"dtype": "int32"', '"dtype": "int32", "kind": "text"'),
+    ]
+    for old, new in changes:
+        content = with_files(content, old, new)
+    content = with_files(content, '"vocab.txt"', '"title.vocab.txt"', renamed="title.vocab.txt")
+    (tmp_path / "titled").write_bytes(content)
+    plain, titled = ask([f"inputs {student_file}", f"inputs {tmp_path / 'titled'}"])
+    assert plain == "image=image,-,- text=text,-,5"
+    assert titled == "recording=audio,8000,- title=text,-,5"
+
+
+def numbers(values):
+    return ",".join("NaN" if np.isnan(value) else repr(float(value)) for value in np.ravel(values))
+
+
+def test_sounds_become_what_python_makes_of_them(ask):
+    rng = np.random.default_rng(0)
+    lines, expected = ["sound 8000 40 8000 1 0,0,0 short"], [np.full(3, STEP, np.float32)]
+    for rate, new_rate in [(8000, 8000), (44100, 16000), (16000, 44100), (48000, 16000)]:
+        for number in (3, 7, 3001):  # fewer than channels would be taken for channels
+            for channels in (1, 2):
+                whole = rng.integers(-(2**15), 2**15, [number, channels]).astype(np.int16)
+                for form, values in [("short", whole), ("float", whole / np.float32(2**15))]:
+                    told = numbers(values)
+                    lines.append(f"sound {new_rate} 900 {rate} {channels} {told} {form}")
+                    sound = {"array": values, "sampling_rate": rate}
+                    expected.append(read_sound(sound, rate=new_rate, samples=900))
+    for line, answer, wanted in zip(lines, ask(lines), expected, strict=True):
+        found = np.array(answer.split(","), np.float32)
+        assert not found[len(wanted) :].any()
+        found = found[: len(wanted)]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=STEP, err_msg=line[:40])
+    wrong = ["sound 8000 9 8000 1 0,NaN float", "sound 8000 9 8000 1 0,3 float"]
+    wrong += ["sound 8000 9 8000 2 0,0,0 short", "sound 8000 9 7 1 0,0 short"]
+    assert all(answer.startswith("error: `") for answer in ask(wrong))
+
+
+def test_series_become_what_python_makes_of_them(ask):
+    rng = np.random.default_rng(0)
+    lines, expected = [], []
+    for steps in (1, 2, 5, 16, 40, 301):
+        for length in (8, 16, 64):
+            values = rng.normal(size=[steps, 3]).astype(np.float32)
+            gaps = values.copy()
+            gaps[1:-1][rng.random([max(steps - 2, 0), 3]) < 0.3] = np.nan
+            gaps[1 + steps // 3 : steps // 2] = np.nan
+            times = np.cumsum(rng.exponential(size=steps))
+            times[1:2] = times[0] if steps > 2 else times[1:2]
+            columns = {"t": times, "x": gaps[:, 0], "y": gaps[:, 1], "z": gaps[:, 2]}
+            plain, told = (";".join(map(numbers, each)) for each in (values, gaps))
+            lines += [f"series {length} 3 {each}" for each in (plain, told)]
+            lines.append(f"series {length} 3 {told} {numbers(times)}")
+            timed = read_series(columns, time="t")
+            read = [read_series(values), read_series(gaps), timed]
+            expected += [resized(series, length) for series in read]
+    lines += ["series 2 1 1;1;1", "series 4 2 NaN,NaN;NaN,NaN"]
+    expected += [np.ones([2, 2]), np.zeros([4, 3])]
+    for line, answer, wanted in zip(lines, ask(lines), expected, strict=True):
+        found = np.array(answer.split(","), np.float32)
+        np.testing.assert_allclose(found, np.ravel(wanted), rtol=0, atol=1e-6, err_msg=line[:60])
+    wrong = ["3 1,2", "2 1,2;3", "2 1,NaN;2,NaN", "1 Infinity;1", "1 1;2 1,0", "1 1;2 1,1"]
+    answers = ask(f"series 4 {each}" for each in wrong)
+    assert all(answer.startswith("error: `") for answer in answers)

@@ -4,19 +4,23 @@ import { closeCamera, hasCamera, openCamera, takeFrame } from "./camera.js";
 import { loadModel } from "./model.js";
 import { PageError } from "./model_file.js";
 import { readPicture } from "./picture.js";
+import { showSignals } from "./signals.js";
 import * as view from "./view.js";
 
 const find = (id) => document.getElementById(id);
 const [drop, file, field, video] = ["drop", "file", "words-field", "video"].map(find);
 
 let model;
-let pixels = null; // of the picture, as the model takes them
+const given = {}; // by input but texts, values as the model takes them, or null
 let newest = null; // the picture chosen last: it may be read sooner than one before
 let isReading = false;
+let numSignals = 0; // sounds and series that are being read
 let isRunning = false;
 let isStale = false; // the input changed while the model ran
 
-const showBusy = () => find("answer").setAttribute("aria-busy", isReading || isRunning);
+function showBusy() {
+  find("answer").setAttribute("aria-busy", isReading || isRunning || numSignals > 0);
+}
 
 /** Runs the model on what there is now; again, if that changes meanwhile. */
 async function answer() {
@@ -28,8 +32,8 @@ async function answer() {
     while (isStale) {
       isStale = false;
       const text = model.hasWords(field.value) ? field.value : "";
-      const isEmpty = pixels === null && text === "";
-      view.showAnswer(isEmpty ? null : await model.predict(pixels, text), model);
+      const isEmpty = !Object.values(given).some(Boolean) && text === "";
+      view.showAnswer(isEmpty ? null : await model.predict(given, text), model);
     }
   } catch (error) {
     view.showFailure(error);
@@ -57,8 +61,8 @@ async function takePicture(chosen) {
   }
   if (newest !== chosen) return;
   isReading = false;
-  pixels = read;
-  view.showPicture({ file: read && chosen, pixels, size: model.image, problem });
+  given[model.image.name] = read;
+  view.showPicture({ file: read && chosen, pixels: read, size: model.image, problem });
   file.value = ""; // so that the same file can be chosen again
   answer();
 }
@@ -111,6 +115,16 @@ async function takeSamples() {
       view.showProblem(wordsOf(error, "The picture could not be fetched. Reload the page."));
     }
   });
+}
+
+/** Takes what is read of a sound or series: null if there is none, undefined if it is outdated. */
+async function takeSignal(name, reading) {
+  numSignals += 1;
+  showBusy();
+  const values = await reading;
+  numSignals -= 1;
+  if (values !== undefined) given[name] = values;
+  answer();
 }
 
 function takeText() {
@@ -168,6 +182,7 @@ try {
     takeSamples().catch(console.error); // they are no need
   }
   if (model.text) takeTexts();
+  showSignals(model, takeSignal);
   find("more").addEventListener("click", view.toggleRows);
   takeText(); // browsers keep what was typed before a reload
 } catch (error) {

@@ -6,6 +6,7 @@ import { Tokenizer, textBytes } from "./tokenizer.js";
 
 const SIGNATURE = "serving_default";
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
+const RANKS = { image: 4, text: 2, audio: 2, series: 3 }; // sizes of an input's tensor
 const TIMED_MS = 20;
 const MAX_TIMED_CALLS = 200;
 const MAX_MATCHES = 10;
@@ -100,38 +101,58 @@ export class Model {
     const signature = compiled.signatures[SIGNATURE];
     const output = signature?.getOutputDetails().find(({ name }) => name === file.output);
     this.#tensors = signature?.getInputDetails() ?? [];
-    const sizes = Object.fromEntries(this.#tensors.map(({ name, shape }) => [name, shape]));
-    const others = Object.keys(sizes).filter((name) => name !== "image" && name !== "text");
+    const forms = this.#tensors.map(({ name, shape, dtype }) => {
+      return { kind: name, ...file.inputs[name], name, size: [...shape], dtype };
+    });
+    const of = (kind) => forms.filter((form) => form.kind === kind);
+    const isRead = ({ kind, size }) => size.length === RANKS[kind];
+    const numSingle = Math.max(of("image").length, of("text").length);
+    const isUnknown = !forms.length || !forms.every(isRead) || numSingle > 1;
     const numOutputs = output?.shape.at(-1);
     const numFitting = file.candidates
       ? file.candidates.embeddings.length / this.names.length
       : this.names.length;
-    if (others.length || !this.#tensors.length || numOutputs !== numFitting) {
+    if (isUnknown || numOutputs !== numFitting) {
       throw new PageError(
-        "This page runs models of image and text with a name for each output, or candidates of " +
-          `its width. This one has the inputs ${Object.keys(sizes)}, ${this.names.length} ` +
+        "This page runs models of one picture, one text, sounds and series, with a name for each " +
+          "output, or candidates of its width. This one has the inputs " +
+          `${forms.map(({ name, kind }) => `${name} (${kind})`)}, ${this.names.length} ` +
           `${file.candidates ? "candidates" : "names"}, ${numOutputs} outputs.`,
       );
     }
-    if (Object.values(sizes).some(([batch]) => batch < 1)) {
+    if (forms.some(({ size }) => size[0] < 1)) {
       throw new PageError(
         "This model takes any number of examples at once, which LiteRT.js does not know. " +
           "Export it with batch_size=1.",
       );
     }
-    /** Size of the picture that the model takes; null where it takes none. */
-    this.image = sizes.image ? { height: sizes.image[1], width: sizes.image[2] } : null;
-    // Texts are token ids, int32, or UTF-8 for a tokenizer inside the file, uint8.
-    const isBytes = this.#tensors.some(({ name, dtype }) => name === "text" && dtype === "uint8");
-    /**
-     * Number of words or bytes that the model takes, and whether it can't be given a text for want
-     * of its vocabulary; null where it takes no text.
-     */
-    this.text = sizes.text
-      ? { length: sizes.text[1], isBytes, isUnreadable: !isBytes && !file.vocabulary }
+    const [image] = of("image");
+    /** Name and size of the picture that the model takes; null where it takes none. */
+    this.image = image
+      ? { name: image.name, height: image.size[1], width: image.size[2] }
       : null;
-    this.hasVocabulary = file.vocabulary !== null;
-    this.#tokenizer = new Tokenizer(rules, file.vocabulary ?? []);
+    const [text] = of("text");
+    const vocabulary = file.vocabularies[text?.name] ?? null;
+    // Texts are token ids, int32, or UTF-8 for a tokenizer inside the file, uint8.
+    const isBytes = text?.dtype === "uint8";
+    /**
+     * Name of the text, number of words or bytes that the model takes, and whether it can't be
+     * given a text for want of its vocabulary; null where it takes no text.
+     */
+    this.text = text
+      ? { name: text.name, length: text.size[1], isBytes, isUnreadable: !isBytes && !vocabulary }
+      : null;
+    /** Sounds and series that the model takes, as `readSound` and `readSeries` want them. */
+    this.sounds = of("audio").map(({ name, rate, size }) => ({ name, rate, size: size[1] }));
+    this.series = of("series").map(({ name, channels, time, size }) => ({
+      name,
+      length: size[1],
+      channels: size[2] - 1,
+      names: Array.isArray(channels) ? channels : null,
+      time: time ?? null,
+    }));
+    this.hasVocabulary = vocabulary !== null;
+    this.#tokenizer = new Tokenizer(rules, vocabulary ?? []);
   }
 
   /** Gives the words of a text and whether the model knows them: `[{word, known}]`. */
@@ -148,20 +169,21 @@ export class Model {
   /**
    * Asks the model about one example and measures how long it takes.
    *
-   * @param {?Uint8Array} pixels Of `readPicture`; null if there is no picture.
+   * @param {Object<string, ?(Uint8Array|Float32Array)>} given By input, pixels of `readPicture`,
+   *     samples of `readSound`, numbers of `readSeries`; what is absent is left out or null.
    * @param {string} text Empty if there is none.
    * @returns {Promise<{rows: {name: string, figure: number, isGiven: boolean}[], remark: string,
    *     milliseconds: number, numCalls: number}>} Classes, labels or candidates, the best first, or
    *     targets in their order, with probability, value or cosine, and whether it is a part of the
    *     answer; how sure it is; mean time of a call.
    */
-  async predict(pixels, text) {
+  async predict(given, text) {
     const inputs = {};
     try {
       for (const { name, dtype, shape } of this.#tensors) {
         // A file may be made for several examples at once: the others are zeros.
         const values = new ARRAYS[dtype](shape.reduce((product, size) => product * size));
-        const example = name === "image" ? pixels : this.#textValues(text);
+        const example = name === this.text?.name ? this.#textValues(text) : given[name];
         values.set(example ?? []);
         inputs[name] = new this.#Tensor(values, shape);
       }

@@ -5,6 +5,7 @@
 
 const NEWEST_FORMAT = 3;
 const OLD_THRESHOLDS = { multi_label: 0.5 }; // of files that say none
+const KINDS = ["image", "text", "audio", "series"];
 /** By task, the output that a file of it has. */
 const OUTPUTS = {
   single_label: "probabilities",
@@ -27,10 +28,12 @@ export class PageError extends Error {}
  * @param {Uint8Array} content The whole file.
  * @param {number} tokenizerRules Number of the rules that this page's tokenizer follows.
  * @returns {Promise<{output: string, threshold: ?number, temperature: ?number, names: string[],
- *     vocabulary: ?string[], credits: string[]}>} Name of the output; the probability above which a
- *     label is given, where any number of them may be; what the model divides its logits by to be
- *     as sure as it is right; names of classes, labels or targets in the order of the outputs, none
- *     of embeddings; words in the order of their ids; author and licence as far as given.
+ *     inputs: Object<string, object>, vocabularies: Object<string, string[]>, credits: string[]}>}
+ *     Name of the output; the probability above which a label is given, where any number of them
+ *     may be; what the model divides its logits by to be as sure as it is right; names of classes,
+ *     labels or targets in the order of the outputs, none of embeddings; what mmkd.json says of the
+ *     inputs, each with its kind; by input, words in the order of their ids; author and licence as
+ *     far as given.
  */
 export async function readModelFile(content, tokenizerRules) {
   if (String.fromCharCode(...content.subarray(4, 8)) !== "TFL3") {
@@ -54,10 +57,16 @@ export async function readModelFile(content, tokenizerRules) {
         "another tool. Copy it again, or export it with mmkd-tf.",
     );
   }
-  const { format, inputs, model_bytes: size, model_crc32: checksum } = description;
+  const { format, model_bytes: size, model_crc32: checksum } = description;
   const task = description.task ?? "single_label";
-  const rules = inputs.text?.tokenizer_rules ?? tokenizerRules;
-  const hasKinds = Object.values(inputs).some((input) => "kind" in input);
+  const inputs = {};
+  for (const [name, input] of Object.entries(description.inputs)) {
+    inputs[name] = { kind: name, ...input };
+  }
+  const forms = Object.values(inputs);
+  const rules = forms.find((form) => (form.tokenizer_rules ?? tokenizerRules) !== tokenizerRules)
+    ?.tokenizer_rules ?? tokenizerRules;
+  const hasKinds = forms.some(({ kind }) => !KINDS.includes(kind));
   const isKnown = format >= 1 && format <= NEWEST_FORMAT && OUTPUTS[task] === output;
   if (!isKnown || hasKinds || rules !== tokenizerRules) {
     throw new PageError(
@@ -75,9 +84,21 @@ export async function readModelFile(content, tokenizerRules) {
     threshold: answer.threshold ?? OLD_THRESHOLDS[task] ?? null,
     temperature: answer.temperature ?? null,
     names: files["labels.txt"]?.split("\n") ?? [],
-    vocabulary: (files["vocab.txt"] ?? files[`vocab.txt${COMPRESSED}`])?.split("\n") ?? null,
+    inputs,
+    vocabularies: vocabulariesOf(files, inputs),
     credits: [description.author, description.licence].filter(Boolean),
   };
+}
+
+/** By input of texts, its words, where the file has them. */
+function vocabulariesOf(files, inputs) {
+  const found = {};
+  for (const [name, { kind }] of Object.entries(inputs)) {
+    const file = name === kind ? "vocab.txt" : `${name}.vocab.txt`;
+    const words = files[file] ?? files[`${file}${COMPRESSED}`];
+    if (kind === "text" && words !== undefined) found[name] = words.split("\n");
+  }
+  return found;
 }
 
 /**

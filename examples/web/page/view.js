@@ -28,9 +28,11 @@ function element(tag, text, className = "") {
 }
 
 /** Shows what the model takes and gives. */
-export function showAbout({ image, text, kind, names, numBytes, credits }) {
-  const title = image && text ? "Picture and text" : image ? "Picture" : "Text";
-  document.title = `${title} ${KINDS[kind].title}`;
+export function showAbout({ image, text, sounds, series, kind, names, numBytes, credits }) {
+  const signals = [sounds.length && "sound", series.length && "series"];
+  const parts = [image && "picture", text && "text", ...signals];
+  const title = parts.filter(Boolean).join(" and ");
+  document.title = `${title[0].toUpperCase()}${title.slice(1)} ${KINDS[kind].title}`;
   find("title").textContent = document.title;
   const size = count(Math.ceil(numBytes / 1024), "KiB", "KiB");
   const facts = `${count(names.length, ...KINDS[kind].names)}, ${size}`;
@@ -159,9 +161,14 @@ export function showAnswer(answer, model) {
     `${milliseconds.toFixed(digits)} ms a call of the model (mean of ${numCalls})`;
 }
 
-function invitation({ image, text }) {
-  if (!text || text.isUnreadable) return image ? "Give a picture." : "There is nothing to try.";
-  return image ? "Give a picture, a text or both." : "Give a text.";
+function invitation({ image, text, sounds, series }) {
+  const isReadable = text && !text.isUnreadable;
+  const parts = [image && "a picture", isReadable && "a text"];
+  parts.push(...[...sounds, ...series].map(({ name }) => name));
+  const wanted = parts.filter(Boolean);
+  if (!wanted.length) return "There is nothing to try.";
+  if (wanted.length === 1) return `Give ${wanted[0]}.`;
+  return `Give ${wanted.join(", ")} or ${wanted.length === 2 ? "both" : "several"}.`;
 }
 
 /** The answer in one line. */

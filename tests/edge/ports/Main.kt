@@ -19,7 +19,7 @@ fun main() {
                 "bytes" -> hex(utf8Bytes(text(arguments[1]), arguments[0].toInt()))
                 "file" -> ModelFile.read(File(arguments[0]).readBytes()).let {
                     hex(it.labels.joinToString("\n")) + " " +
-                        hex(it.vocabulary?.joinToString("\n") ?: "none") + " " +
+                        hex(it.vocabularies["text"]?.joinToString("\n") ?: "none") + " " +
                         hex("${it.output} ${it.threshold ?: "-"} ${it.temperature ?: "-"}")
                 }
                 "predict" -> ModelFile.read(File(arguments[0]).readBytes()).let {
@@ -47,6 +47,29 @@ fun main() {
                             }
                         },
                     )
+                }
+                "inputs" -> ModelFile.read(File(arguments[0]).readBytes()).let { file ->
+                    val words = file.vocabularies.mapValues { it.value.size }
+                    file.inputs.toSortedMap().map { (name, form) ->
+                        "$name=${form.kind},${form.rate ?: "-"},${words[name] ?: "-"}"
+                    }.joinToString(" ")
+                }
+                "sound" -> {
+                    val (newRate, size, rate, channels) = arguments.take(4).map { it.toInt() }
+                    val samples = floats(arguments[4])
+                    val sound = if (arguments[5] == "short") {
+                        val whole = ShortArray(samples.size) { samples[it].toInt().toShort() }
+                        Sound(whole, rate, channels)
+                    } else {
+                        Sound(samples, rate, channels)
+                    }
+                    sound.tensor(newRate, size).joinToString(",")
+                }
+                "series" -> {
+                    val (length, channels) = arguments.take(2).map { it.toInt() }
+                    val steps = arguments[2].split(";").map { floats(it) }.toTypedArray()
+                    val times = arguments.getOrNull(3)?.split(",")?.map { it.toDouble() }
+                    Series(steps, times?.toDoubleArray()).tensor(length, channels).joinToString(",")
                 }
                 else -> "error: no command $command"
             }

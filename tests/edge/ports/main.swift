@@ -48,7 +48,7 @@ func answer(_ command: String, _ arguments: [String]) throws -> String {
         let threshold = file.threshold.map { "\($0)" } ?? "-"
         let temperature = file.temperature.map { "\($0)" } ?? "-"
         return hex(file.labels.joined(separator: "\n")) + " "
-            + hex(file.vocabulary?.joined(separator: "\n") ?? "none") + " "
+            + hex(file.vocabularies["text"]?.joined(separator: "\n") ?? "none") + " "
             + hex("\(file.output) \(threshold) \(temperature)")
     case "predict":
         let content = try Data(contentsOf: URL(fileURLWithPath: arguments[0]))
@@ -68,6 +68,28 @@ func answer(_ command: String, _ arguments: [String]) throws -> String {
         let sizes = arguments[..<4].map { Int($0)! }
         let pixels = try Pixels(width: sizes[0], height: sizes[1], bytes: [UInt8](content))
         return hex(pixels.resized(width: sizes[2], height: sizes[3]))
+    case "inputs":
+        let file = try ModelFile(content: Data(contentsOf: URL(fileURLWithPath: arguments[0])))
+        return file.kinds.sorted { $0.key < $1.key }.map { name, kind in
+            let rate = file.rates[name].map { "\($0)" } ?? "-"
+            let words = file.vocabularies[name].map { "\($0.count)" } ?? "-"
+            return "\(name)=\(kind),\(rate),\(words)"
+        }.joined(separator: " ")
+    case "sound":
+        let numbers = arguments[..<4].map { Int($0)! }
+        let samples = floats(arguments[4])
+        let sound =
+            arguments[5] == "short"
+            ? try Sound(samples: samples.map { Int16($0) }, rate: numbers[2], channels: numbers[3])
+            : try Sound(samples: samples, rate: numbers[2], channels: numbers[3])
+        return sound.tensor(rate: numbers[0], count: numbers[1]).map { "\($0)" }
+            .joined(separator: ",")
+    case "series":
+        let steps = arguments[2].split(separator: ";").map { floats(String($0)) }
+        let times = arguments.dropFirst(3).first?.split(separator: ",").map { Double($0)! }
+        return try Series(values: steps, times: times)
+            .tensor(length: Int(arguments[0])!, channels: Int(arguments[1])!)
+            .map { "\($0)" }.joined(separator: ",")
     default:
         return "error: no command \(command)"
     }

@@ -15,6 +15,8 @@ from mmkd_tf.edge import Encoder, Index
 from mmkd_tf.export.convert import convert
 from mmkd_tf.export.metadata import add_metadata
 from mmkd_tf.export.text_bytes import text_reader
+from mmkd_tf.modalities.audio import Audio
+from mmkd_tf.modalities.series import Series
 from mmkd_tf.modalities.text import Text
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -69,9 +71,8 @@ def page(driver, model_files, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def search_page(page, tower_files, tmp_path_factory):
-    """The folder of a page that finds texts by pictures."""
-    folder = tmp_path_factory.mktemp("search") / "page"
+def litert(page, tmp_path_factory):
+    """LiteRT.js as npm installs it, from a page."""
     litert = tmp_path_factory.mktemp("litert") / "core"
     (litert / "dist").mkdir(parents=True)
     (litert / "wasm").mkdir()
@@ -80,7 +81,43 @@ def search_page(page, tower_files, tmp_path_factory):
     helper = litert / "node_modules" / "@litertjs" / "wasm-utils" / "dist"
     helper.mkdir(parents=True)
     shutil.copyfile(page / "litert" / "wasm-utils.js", helper / "index.js")
+    return litert
+
+
+@pytest.fixture(scope="session")
+def search_page(litert, tower_files, tmp_path_factory):
+    """The folder of a page that finds texts by pictures."""
+    folder = tmp_path_factory.mktemp("search") / "page"
     return write_web_page(tower_files["image"], folder, litert=litert).parent
+
+
+@pytest.fixture(scope="session")
+def signal_file(class_names, tmp_path_factory):
+    """A model of a sound and two series, with the students' own encoders."""
+    rng = np.random.default_rng(0)
+    keras.utils.set_random_seed(1)
+    kinds = {"recording": Audio("recording", rate=16_000, seconds=0.5)}
+    values, _ = Series.read(list(rng.normal(size=[6, 20, 3])), Series.Options())
+    for name in ("acc", "gyro"):
+        kinds[name] = Series.fit(name, values, Series.Options(length=16))
+    inputs = {name: kind.input() for name, kind in kinds.items()}
+    features = [kind.student_encoder(inputs[name]) for name, kind in kinds.items()]
+    x = keras.layers.Concatenate()(features)
+    model = keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="random_normal")(20 * x))
+    series = rng.normal(size=[4, 16, 4]).astype("float32")
+    series[..., -1] = 1
+    sounds = rng.uniform(-0.5, 0.5, [4, 8000]).astype("float32")
+    content = convert(model, {"recording": sounds, "acc": series, "gyro": series})
+    path = tmp_path_factory.mktemp("signals") / "student.tflite"
+    path.write_bytes(add_metadata(content, name="m", class_names=class_names, modalities=kinds))
+    return path
+
+
+@pytest.fixture(scope="session")
+def signal_page(litert, signal_file, tmp_path_factory):
+    """The folder of its page."""
+    folder = tmp_path_factory.mktemp("signal") / "page"
+    return write_web_page(signal_file, folder, litert=litert).parent
 
 
 @pytest.fixture(scope="session")

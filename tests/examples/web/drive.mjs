@@ -4,7 +4,8 @@
  * node drive.mjs TASKS.json, with {chromium, url, visits: [{model, without, examples, script}]}.
  * `model` is the path of a file in place of the page's own, `without` what the browser shall lack; an
  * example is {image: a path, text: a string, dropped: whether the picture is dropped, sample: the
- * number of a sample picture, from 1, camera: whether a picture is taken}; all are optional.
+ * number of a sample picture, from 1, camera: whether a picture is taken, sounds: paths by input,
+ * series: texts by input}; all are optional.
  * Prints a JSON list: for each visit {title, about, failure, requests, violations, answers, script}.
  */
 
@@ -73,7 +74,16 @@ async function drop(page, path) {
 }
 
 /** Gives the page one example and reads off what it shows. */
-async function ask(page, { image, text = "", dropped, sample, camera }) {
+async function ask(page, { image, text = "", dropped, sample, camera, sounds, series }) {
+  for (const button of await page.$$("[data-input] :is(.remove, .clear):not([hidden])")) {
+    await button.click();
+  }
+  for (const [name, path] of Object.entries(sounds ?? {})) {
+    await page.setInputFiles(`[data-input=${name}] .file`, path);
+  }
+  for (const [name, typed] of Object.entries(series ?? {})) {
+    await page.fill(`[data-input=${name}] .field`, typed);
+  }
   if (await page.isVisible("#remove")) await page.click("#remove");
   if (await page.isVisible("#words-field") && await page.isEnabled("#words-field")) {
     await page.fill("#words-field", text);
@@ -108,6 +118,9 @@ async function ask(page, { image, text = "", dropped, sample, camera }) {
       first: find("first").textContent,
       time: find("time").textContent,
       note: find("note").textContent,
+      notes: [...document.querySelectorAll("[data-input] :is(.note, .problem)")]
+        .map(({ textContent }) => textContent)
+        .filter(Boolean),
       problem: find("picture-problem").textContent,
       words: [...find("words").children].map(({ textContent, className }) => [textContent, className]),
       pixels: seesPicture ? [...data].filter((_, i) => i % 4 !== 3) : null,

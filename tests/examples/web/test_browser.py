@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import threading
+import wave
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -150,6 +151,41 @@ def test_finds_candidates_as_python_does(chromium, driver, search_page, pictures
         assert answer["first"] == next(iter(found)) and len(found) == 10
         assert min(found.values()) >= sorted(expected.values())[2] - 1e-2
     assert not seen["violations"] and not seen["failure"]
+
+
+def test_sounds_and_series_are_answered_as_by_python(
+    chromium, driver, signal_page, signal_file, tmp_path
+):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        steps = 20_000 * np.sin(np.arange(6000) ** 1.2 / 20)
+        sound.writeframes(np.rint(steps).astype("<i2").tobytes())
+    (tmp_path / "notes.wav").write_text("no sound")
+    path = str(tmp_path / "sound.wav")
+    acc = np.random.default_rng(3).normal(size=[23, 3]).round(3).tolist()
+    acc[4], acc[9][1] = [None] * 3, None
+    told = json.dumps(acc)
+    examples = [
+        {"sounds": {"recording": path}},
+        {"series": {"acc": told}},
+        {"sounds": {"recording": path}, "series": {"acc": told, "gyro": "1,2,3\n4,5,6"}},
+        {"sounds": {"recording": str(tmp_path / "notes.wav")}, "series": {"acc": "[1, 2"}},
+    ]
+    seen = visit_all(chromium, driver, signal_page, {"one": {"examples": examples}})["one"]
+    assert seen["title"] == "Sound and series classifier" and not seen["violations"]
+    classifier = Classifier(signal_file)
+    given = [
+        {"recording": path},
+        {"acc": acc},
+        {"recording": path, "acc": acc, "gyro": [[1, 2, 3], [4, 5, 6]]},
+    ]
+    *answers, wrong = seen["answers"]
+    for values, answer in zip(given, answers, strict=True):
+        expected = classifier.predict(**values).probabilities
+        assert answer["figures"] == pytest.approx(expected, abs=2e-5)
+    assert answers[1]["notes"] == ["23 steps, resampled to 16."]
+    assert wrong["first"] == "Give recording, acc, gyro or several." and not wrong["figures"]
+    assert "is no sound" in wrong["notes"][0] and "no JSON" in wrong["notes"][1]
 
 
 def test_sample_pictures_and_the_camera_are_asked_about(seen):

@@ -201,16 +201,18 @@ def test_pictures_of_a_folder_are_made_small_and_named(model_file, litert, tmp_p
 
 
 def test_models_of_other_inputs_are_refused(class_names, examples, litert, tmp_path):
-    photo = keras.Input([16, 16, 3], dtype="uint8", name="photo")
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(photo))
-    model = keras.Model({"photo": photo}, keras.layers.Dense(len(class_names))(x))
-    content = convert(model, {"photo": examples["image"]})
+    names = ("front", "back")
+    pictures = {name: keras.Input([16, 16, 3], dtype="uint8", name=name) for name in names}
+    x = [keras.layers.Rescaling(1 / 255)(each) for each in pictures.values()]
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(x))
+    model = keras.Model(pictures, keras.layers.Dense(len(class_names))(x))
+    content = convert(model, dict.fromkeys(names, examples["image"]))
     path = tmp_path / "student.tflite"
-    modalities = {"photo": Image("photo", height=16)}
+    modalities = {name: Image(name, height=16) for name in names}
     path.write_bytes(
         add_metadata(content, name="m", class_names=class_names, modalities=modalities)
     )
-    with pytest.raises(ValueError, match="inputs image, text or both.*with photo"):
+    with pytest.raises(ValueError, match=r"one picture, one text, sounds.*back \(image\)"):
         write_web_page(path, tmp_path / "page", litert=litert)
     assert not (tmp_path / "page").exists()
 
