@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.image_damage import DAMAGES
@@ -50,15 +50,7 @@ class ImageOptions(InputOptions):
     kind: Literal["image"] = "image"
     size: int = Field(64, ge=MIN_SIZE, le=MAX_SIZE, description="Picture height and width, pixels.")
     student: StudentImageOptions = StudentImageOptions()
-
-    @model_validator(mode="after")
-    def _student_size_fits(self):
-        if self.student.size is not None and self.student.size > self.size:
-            raise ValueError(
-                f"`student.size`: at most `size`, {self.size}. Received: {self.student.size}. "
-                "Set `size` to the larger one."
-            )
-        return self
+    no_larger = ("size",)
 
 
 class Image(Modality[np.ndarray, ImageOptions]):
