@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 _MASK = 0xFFFFFFFF
+_NORMALS = 2**16
 
 
 def uniform_draws(seeds: tf.Tensor, num_draws: int) -> tf.Tensor:
@@ -17,6 +18,16 @@ def uniform_draws(seeds: tf.Tensor, num_draws: int) -> tf.Tensor:
     counters = tf.range(1, num_draws + 1, dtype=tf.int64)[tf.newaxis]
     state = _mix(_mix((state + counters * 0x9E3779B9) & _MASK))
     return tf.cast(state // 2**8, tf.float32) / 2**24
+
+
+def normal_draws(places: tf.Tensor, num_draws: int) -> tf.Tensor:
+    """Draws float32 `[batch, num_draws]`, standard normal, by `places`, `[batch]` in [0, 1).
+
+    Each takes another stretch of the same numbers: drawing them anew would cost too much.
+    """
+    normal = tf.random.stateless_normal([_NORMALS + num_draws], seed=[0, 0])
+    first = tf.cast(places * _NORMALS, tf.int32)[:, tf.newaxis]
+    return tf.gather(normal, first + tf.range(num_draws))
 
 
 def _mix(bits: tf.Tensor) -> tf.Tensor:

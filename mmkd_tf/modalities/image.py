@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.image_damage import DAMAGES
@@ -65,6 +65,7 @@ class ImageOptions(InputOptions):
         description="Whether training mirrors it at random; false where left and right differ.",
     )
     student: StudentImageOptions = StudentImageOptions()
+    no_larger = ("size",)
 
     @model_validator(mode="after")
     def _columns_fit(self):
@@ -75,15 +76,6 @@ class ImageOptions(InputOptions):
             )
         if self.columns and len(set(self.columns)) < len(self.columns):
             raise ValueError(f"`columns`: each once. Received: {self.columns}.")
-        return self
-
-    @model_validator(mode="after")
-    def _student_size_fits(self):
-        if self.student.size is not None and self.student.size > self.size:
-            raise ValueError(
-                f"`student.size`: at most `size`, {self.size}. Received: {self.student.size}. "
-                "Set `size` to the larger one."
-            )
         return self
 
 

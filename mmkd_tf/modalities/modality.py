@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Value = TypeVar("Value")
 # Raw values of a kind: a list, or an array with examples along the first axis.
@@ -38,6 +38,18 @@ class InputOptions(BaseModel):
         None, description="Column of a table, or feature of a dataset; the input's name if not set."
     )
     student: StudentOptions | None = None
+    no_larger: ClassVar[Sequence[str]] = ()  # fields that are at most as large for the students
+
+    @model_validator(mode="after")
+    def _student_fits(self):
+        for name in self.no_larger:
+            own, most = getattr(self.student, name), getattr(self, name)
+            if own is not None and most is not None and own > most:
+                raise ValueError(
+                    f"`student.{name}`: at most `{name}`, {most:g}. Received: {own:g}. "
+                    f"Set `{name}` to the larger one."
+                )
+        return self
 
     def columns_of(self, name: str) -> list[str]:
         """The columns that the input of a name is read from.
@@ -156,14 +168,15 @@ class Modality(ABC, Generic[Raw, Chosen]):
         """
 
     @classmethod
-    @abstractmethod
     def absent(cls, values: Raw) -> np.ndarray:
-        """Which raw values say nothing, bool `[n]`."""
+        """Which raw values say nothing, bool `[n]`; of arrays those that hold only zeros."""
+        return np.array([not np.any(value) for value in values], bool)
 
     @classmethod
-    @abstractmethod
     def content_keys(cls, values: Raw) -> list[bytes]:
-        """For each raw value a key that equal values share."""
+        """For each raw value, where not said otherwise an array, a key that equal ones share."""
+        contents = (str(one.shape).encode() + np.ascontiguousarray(one).data for one in values)
+        return [hashlib.sha256(content).digest() for content in contents]
 
     @classmethod
     def pair_keys(cls, values: Raw) -> list[bytes]:
