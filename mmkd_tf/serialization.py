@@ -28,8 +28,6 @@ CLASSES = {
         "TokensOfSet",
     ),
     "mmkd_tf.modalities.log_mel": ("LogMel",),
-    "mmkd_tf.modalities.series": ("StandardisedSeries",),
-    "mmkd_tf.modalities.tabular": ("Cells",),
     "mmkd_tf.modalities.tokens": ("Pooling", "SummaryAndTokens", "WordMask", "WordPresence"),
     "mmkd_tf.models.cross_attention": ("CrossAttention",),
     "mmkd_tf.models.cross_fitted": ("Temperature",),

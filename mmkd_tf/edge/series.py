@@ -24,13 +24,15 @@ class SeriesReader:
             raise ValueError("series are float32 [batch, steps, channels + 1]")
         names, time = description.get("channels"), description.get("time")
         self._name = name
-        self._columns = {"channels": names if isinstance(names, list) else None, "time": time}
+        self._channels, self._time = names if isinstance(names, list) else None, time
         self.trial = np.ones(shape, np.float32)
 
     def __call__(self, value) -> np.ndarray:
         """Gives float32 `[length, channels + 1]` of what `read_series` takes."""
         try:
-            return resized(read_series(value, **self._columns), *self.trial.shape)
+            return resized(
+                read_series(value, channels=self._channels, time=self._time), *self.trial.shape
+            )
         except (ValueError, TypeError, OSError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"`{self._name}`: a series. Received: {quote(value)}: {error}.") from error

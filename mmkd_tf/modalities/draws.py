@@ -1,5 +1,6 @@
 """Random numbers that belong to an example: the same seed gives the same view, in any batch."""
 
+import numpy as np
 import tensorflow as tf
 
 _MASK = 0xFFFFFFFF
@@ -35,3 +36,14 @@ def _mix(bits: tf.Tensor) -> tf.Tensor:
     for _ in range(2):
         bits = ((bits ^ bits // 2**16) * 0x45D9F3B) & _MASK
     return bits ^ bits // 2**16
+
+
+def turns(draws: tf.Tensor, most: float) -> tf.Tensor:
+    """Rotations about random axes by up to `most` radians, `[batch, 3, 3]`, of three draws each."""
+    up, around = 2 * draws[:, 0] - 1, 2 * np.pi * draws[:, 1]
+    flat, angle = tf.sqrt(1 - up**2), most * (2 * draws[:, 2] - 1)
+    x, y, z = flat * tf.cos(around), flat * tf.sin(around), up
+    zero = tf.zeros_like(x)
+    cross = tf.reshape(tf.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1), [-1, 3, 3])
+    sine, rest = tf.sin(angle)[:, None, None], 1 - tf.cos(angle)[:, None, None]
+    return tf.eye(3) + sine * cross + rest * cross @ cross  # Rodrigues' formula

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.image_damage import DAMAGES

@@ -14,7 +14,7 @@ from pydantic import Field
 from mmkd_tf.edge.series import from_columns, is_json, read_columns, read_series, resized
 from mmkd_tf.modalities.cell_files import read_cells
 from mmkd_tf.modalities.cells import cell_text, quote
-from mmkd_tf.modalities.draws import normal_draws, uniform_draws
+from mmkd_tf.modalities.draws import normal_draws, turns, uniform_draws
 from mmkd_tf.modalities.modality import (
     Damage,
     InputOptions,
@@ -47,6 +47,12 @@ class SeriesOptions(InputOptions):
         "convolution", description="Its last layer."
     )
     level: Literal["keep", "remove"] = Field("keep", description="Whether channels' means count.")
+    turn: float = Field(
+        0.0,
+        ge=0,
+        le=180,
+        description="How far training turns channels that are three axes each, degrees.",
+    )
     table: str | None = Field(None, description="Table of all series' steps; cells are ids in it.")
     id: str = Field("id", description="Column of ids of `table`.")
     time: str | None = Field(None, description="Column of times of files or `table`.")
@@ -159,6 +165,11 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         mean = steps.mean(axis=0, dtype=np.float64)
         deviation = steps.std(axis=0, dtype=np.float64)
         # Of a channel that is always the same, what is left of it is rounding.
+        if options.turn and len(mean) % 3:
+            raise ValueError(
+                f"`{name}.turn`: 0 unless each three channels are the axes of a sensor. Received: "
+                f"{options.turn:g}, with {len(mean)} channels. Leave it out."
+            )
         deviation = np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
         median = np.median([len(one) for one in there] or [0])
         length = options.length or int(np.clip(median, 4, 256))
@@ -180,7 +191,8 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
 
         By up to 10 % and 15 % of its time, alike for all series of an example; by up to 20 % of its
         values, 10 % of a channel's standard deviation, noise of 5 % of it, and a stretch of 10 % of
-        the steps lost; each times `strength`.
+        the steps lost; and by up to `turn` in space, again alike, as a sensor is worn by others.
+        Each times `strength`.
         """
         num_channels, strength = len(self.mean), self.strength
         shift, scale = tf.unstack(2 * uniform_draws(seeds, 2) - 1, axis=1)
@@ -190,6 +202,10 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         scale, shift = 1 + 0.15 * strength * scale, 0.1 * strength * self.length * shift
         places = centre + (steps - centre) * scale[:, tf.newaxis] + shift[:, tf.newaxis]
         values, known = tf.split(_at_places(batch, places), [num_channels, 1], axis=2)
+        if self.options.turn:
+            turned = turns(uniform_draws(seeds, 5)[:, 2:], np.radians(self.options.turn) * strength)
+            axes = tf.reshape(values, [-1, self.length, num_channels // 3, 3])
+            values = tf.reshape(tf.einsum("btkj,bij->btki", axes, turned), tf.shape(values))
         values = (values - self.mean) * (1 + 0.2 * strength * (2 * own[:, :1, tf.newaxis] - 1))
         noise = tf.reshape(normal_draws(own[:, 1], self.length * num_channels), tf.shape(values))
         bias = 0.1 * strength * (2 * own[:, tf.newaxis, 4:] - 1) + 0.05 * strength * noise
@@ -202,7 +218,8 @@ class Series(Modality[Sequence[np.ndarray], SeriesOptions]):
         return tf.where(there, changed, batch)
 
     def fingerprint(self) -> bytes:
-        return str([self.options.level, self.mean, self.deviation]).encode()
+        turn = [self.options.turn] if self.options.turn else []
+        return str([self.options.level, self.mean, self.deviation, *turn]).encode()
 
     def input(self) -> keras.KerasTensor:
         return keras.Input([self.length, len(self.mean) + 1], dtype="float32", name=self.name)

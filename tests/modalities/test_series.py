@@ -13,6 +13,7 @@ from mmkd_tf import from_table
 from mmkd_tf.edge import Classifier
 from mmkd_tf.edge.series import SeriesReader, read_series, resized
 from mmkd_tf.export.tflite import export_tflite
+from mmkd_tf.modalities.draws import turns, uniform_draws
 from mmkd_tf.modalities.series import Series, SeriesOptions
 from mmkd_tf.models import build_student
 from mmkd_tf.models.seeding import seeded
@@ -333,3 +334,23 @@ def test_an_exported_file_answers_as_keras_and_takes_series_as_they_are(tmp_path
         found = classifier.predict(acc=value).probabilities
         found = [found[name] for name in data.class_names]  # it has the likeliest first
         np.testing.assert_allclose(found, expected[0], atol=1e-5)
+
+
+def test_three_axes_are_turned_alike_in_all_series_of_an_example():
+    values = [read_series(wave(channels=3))] * 5
+    options = SeriesOptions(turn=90)
+    first, second = (Series.fit(name, values, options) for name in ("acc", "gyro"))
+    seeds = np.stack([np.arange(5), np.full(5, 3)], 1).astype("int32")
+    plain = Series.fit("acc", values, SeriesOptions())
+    batch = first.to_tensor(values)
+    turned, kept = first.augment(batch, seeds).numpy(), plain.augment(batch, seeds).numpy()
+    assert np.abs(turned - kept).max() > 0.1
+    matrices = turns(uniform_draws(seeds, 5)[:, 2:], np.pi / 2).numpy()
+    same = np.tile(np.eye(3), [5, 1, 1])
+    np.testing.assert_allclose(matrices @ matrices.transpose(0, 2, 1), same, atol=1e-5)
+    assert np.allclose(np.linalg.det(matrices), 1, atol=1e-5)
+    assert (
+        first.fingerprint() != plain.fingerprint() and first.fingerprint() == second.fingerprint()
+    )
+    with pytest.raises(ValueError, match="`acc.turn`: 0 unless each three channels"):
+        Series.fit("acc", [read_series(wave())] * 5, options)
