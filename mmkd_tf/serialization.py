@@ -20,7 +20,7 @@ CLASSES = {
     "mmkd_tf.distill.schedules": ("Constant", "Cosine", "Linear", "WarmUp"),
     "mmkd_tf.distill.soft_target_files": ("SoftTargetCache",),
     "mmkd_tf.distill.terms": ("SoftTargets",),
-    "mmkd_tf.modalities.log_mel": ("LogMel",),
+    "mmkd_tf.modalities.audio": ("LogMel",),
     "mmkd_tf.modalities.tokens": ("SummaryAndTokens", "WordPresence"),
     "mmkd_tf.models.cross_attention": ("CrossAttention",),
     "mmkd_tf.models.cross_fitted": ("Temperature",),
