@@ -7,7 +7,7 @@ import wave
 import numpy as np
 import pytest
 
-from mmkd_tf.edge.audio import STEP, SoundError, SoundReader, read_sound, resampled
+from mmkd_tf.edge.audio import STEP, SoundReader, read_sound, resampled
 
 RATE = 8000
 
@@ -58,7 +58,7 @@ def test_other_forms_are_read_by_a_package(form):
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    with pytest.raises(SoundError, match=r"pip install 'mmkd-tf\[sound\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'mmkd-tf\[sound\]'"):
         read(b"fLaC" + bytes(100))
 
 
@@ -128,21 +128,21 @@ def test_of_a_long_file_only_the_beginning_is_read(tmp_path):
         (np.array([0.1, np.nan]), "NaN or infinite"),
         (np.array([0.1, np.inf]), "NaN or infinite"),
         (np.array([0.1, 300.0]), "scale them to -1 to 1"),
-        (np.array([0, 2**20]), "do not fit in int16"),
+        (np.array([0, 2**20]), "or give int16"),
+        ([[1], [1, 2]], "inhomogeneous shape"),
         (np.zeros([2, 3, 4]), "its shape is none of"),
         (np.zeros([100, 50]), "its shape is none of"),
     ],
 )
 def test_what_can_not_be_used_is_said(source, reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SoundError, match=reason) as caught:
+    with pytest.raises(ValueError, match=reason):
         read(source)
-    assert str(caught.value).startswith("`source`: a sound") and caught.value.reason
 
 
-@pytest.mark.parametrize("source", [None, 3, {"bytes": b""}, [[1], [1, 2]], np.array(["a"])])
+@pytest.mark.parametrize("source", [None, 3, {"bytes": b""}, np.array(["a"])])
 def test_other_types_are_refused(source):
-    with pytest.raises(TypeError, match="`source`: a path, the bytes of a sound file"):
+    with pytest.raises(TypeError, match="no array of numbers, nor a dict"):
         read(source)
 
 
@@ -154,7 +154,7 @@ def test_a_reader_fills_up_with_zeros_and_names_its_input():
     assert reader.trial.shape == (RATE,) and reader.trial.any()
     with pytest.raises(ValueError, match="`cry`: a sound"):
         reader(b"")
-    with pytest.raises(TypeError, match="`cry`: a path"):
+    with pytest.raises(TypeError, match="`cry`: a sound.*no array of numbers"):
         reader(3)
     for shape, dtype, description in (((9,), "float32", {}), ((9, 2), "float32", {"rate": 9})):
         with pytest.raises(ValueError, match="mmkd.json says their rate"):

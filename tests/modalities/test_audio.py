@@ -16,9 +16,7 @@ from mmkd_tf.edge.audio import STEP, read_sound
 from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.export.convert import convert
 from mmkd_tf.modalities import input_options
-from mmkd_tf.modalities.audio import Audio
-from mmkd_tf.modalities.audio_damage import band_limit, clipping, noise
-from mmkd_tf.modalities.log_mel import LogMel
+from mmkd_tf.modalities.audio import Audio, LogMel, band_limit, clipping, noise
 
 RATE = 8000
 

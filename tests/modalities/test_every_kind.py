@@ -292,7 +292,6 @@ def test_options_of_no_known_kind_are_refused(value):
         (tfds.features.ClassLabel(num_classes=3), []),
         (tfds.features.Scalar(np.int64), []),
         (tfds.features.Tensor(shape=(3,), dtype=np.float32), []),
-        (tfds.features.Audio(sample_rate=8000), ["audio"]),
         (tfds.features.Audio(), []),
     ],
 )
