@@ -20,7 +20,7 @@ CLASSES = {
     "mmkd_tf.distill.schedules": ("Constant", "Cosine", "Linear", "WarmUp"),
     "mmkd_tf.distill.soft_target_files": ("SoftTargetCache",),
     "mmkd_tf.distill.terms": ("SoftTargets",),
-<<<<<<< HEAD
+    "mmkd_tf.modalities.audio": ("LogMel",),
     "mmkd_tf.modalities.image_set": (
         "OnlyThere",
         "PicturesApart",
@@ -28,12 +28,7 @@ CLASSES = {
         "PicturesTogether",
         "TokensOfSet",
     ),
-    "mmkd_tf.modalities.log_mel": ("LogMel",),
     "mmkd_tf.modalities.tokens": ("Pooling", "SummaryAndTokens", "WordMask", "WordPresence"),
-=======
-    "mmkd_tf.modalities.audio": ("LogMel",),
-    "mmkd_tf.modalities.tokens": ("SummaryAndTokens", "WordPresence"),
->>>>>>> trim2
     "mmkd_tf.models.cross_attention": ("CrossAttention",),
     "mmkd_tf.models.cross_fitted": ("Temperature",),
     "mmkd_tf.models.fusion": ("Concatenation", "Presence"),
