@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -112,7 +113,8 @@ def _check(name, tables, more, fractions, options, class_names):
     for split, rows in (tables | more).items():
         if left_out := sizes[split] - len(rows):
             count = "1 bad row" if left_out == 1 else f"{left_out:,} bad rows"
-            notes.append(f"{count} of {rows.source} left out; {len(rows):,} remain.")
+            source = Path(rows.source).name  # the model card has notes
+            notes.append(f"{count} of {source} left out; {len(rows):,} remain.")
     for rows in tables.values():
         rows.labels = [_renamed(label, name_of) for label in rows.labels]
     return tables, more, names, notes

@@ -178,8 +178,8 @@ def test_all_problems_are_in_one_error_with_their_row_numbers(folder):
         dataset = from_table(path, test=test, options=SKIP)
     assert dataset.sizes == {"train": 26, "validation": 4, "test": 1}
     assert dataset.notes[:2] == [
-        f"7 bad rows of {path} left out; 30 remain.",
-        f"1 bad row of {test} left out; 1 remain.",
+        f"7 bad rows of {path.name} left out; 30 remain.",
+        f"1 bad row of {test.name} left out; 1 remain.",
     ]
     assert messages(warned) == [f"items: {note}" for note in dataset.notes]
     assert "Note: 7 bad rows" in repr(dataset)
