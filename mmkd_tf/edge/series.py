@@ -22,17 +22,15 @@ class SeriesReader:
     def __init__(self, name: str, shape: tuple, dtype: np.dtype, description: Mapping, files):
         if len(shape) != 2 or shape[1] < 2 or dtype.name != "float32":
             raise ValueError("series are float32 [batch, steps, channels + 1]")
-        names, time = description.get("channels"), description.get("time")
-        self._name = name
-        self._channels, self._time = names if isinstance(names, list) else None, time
+        names, self._time = description.get("channels"), description.get("time")
+        self._name, self._channels = name, names if isinstance(names, list) else None
         self.trial = np.ones(shape, np.float32)
 
     def __call__(self, value) -> np.ndarray:
         """Gives float32 `[length, channels + 1]` of what `read_series` takes."""
         try:
-            return resized(
-                read_series(value, channels=self._channels, time=self._time), *self.trial.shape
-            )
+            series = read_series(value, channels=self._channels, time=self._time)
+            return resized(series, *self.trial.shape)
         except (ValueError, TypeError, OSError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"`{self._name}`: a series. Received: {quote(value)}: {error}.") from error

@@ -200,7 +200,7 @@ class Audio(Modality[Sequence[np.ndarray], AudioOptions]):
         x = layers.Reshape([*x.shape[1:], 1], name=f"{name}_map")(x)
         for index, num_filters in enumerate(filters):
             make, size = (layers.Conv2D, 5) if index == 0 else (convolution, 3)
-            form: dict = {"strides": (1 if index == 3 else 2, 2), "padding": "same"}
+            form = {"strides": (1 if index == 3 else 2, 2), "padding": "same"}
             x = make(num_filters, size, use_bias=False, name=f"{name}_conv{index}", **form)(x)
             x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm{index}")(x)
             x = layers.ReLU(name=f"{name}_relu{index}")(x)
