@@ -22,7 +22,7 @@ from mmkd_tf.edge import Index
 from mmkd_tf.edge.audio import STEP, read_sound
 from mmkd_tf.edge.model_file import read_model_file
 from mmkd_tf.edge.picture import read_picture
-from mmkd_tf.edge.series import read_series, resized
+from mmkd_tf.edge.series import from_columns, read_series, resized
 from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
 
 ROOT = Path(__file__).parents[2]
@@ -365,9 +365,9 @@ def test_series_become_what_python_makes_of_them(ask):
             plain, told = (";".join(map(numbers, each)) for each in (values, gaps))
             lines += [f"series {length} 3 {each}" for each in (plain, told)]
             lines.append(f"series {length} 3 {told} {numbers(times)}")
-            timed = read_series(columns, time="t")
+            timed = from_columns(columns, "t")
             read = [read_series(values), read_series(gaps), timed]
-            expected += [resized(series, length) for series in read]
+            expected += [resized(series, length, 4) for series in read]
     lines += ["series 2 1 1;1;1", "series 4 2 NaN,NaN;NaN,NaN"]
     expected += [np.ones([2, 2]), np.zeros([4, 3])]
     for line, answer, wanted in zip(lines, ask(lines), expected, strict=True):

@@ -63,7 +63,7 @@ def test_series_become_what_python_makes_of_them(read, tmp_path):
             times[1:2] = times[0] if steps > 2 else times[1:2]
             nested = [[None if np.isnan(x) else x for x in row] for row in gaps.tolist()]
             cases += [(json.dumps(each), form(length, 3)) for each in (values.tolist(), nested)]
-            expected += [resized(read_series(each), length) for each in (values, gaps)]
+            expected += [resized(read_series(each), length, 4) for each in (values, gaps)]
             rows = [
                 ";".join("" if np.isnan(x) else repr(float(x)) for x in [time, *row])
                 for time, row in zip(times, gaps, strict=True)
@@ -71,7 +71,8 @@ def test_series_become_what_python_makes_of_them(read, tmp_path):
             path = tmp_path / "series.csv"
             path.write_text("\n".join(["t;x;y;z", *rows]))
             cases.append((path.read_text(), form(length, 2, ["z", "x"], "t")))
-            expected.append(resized(read_series(path, channels=["z", "x"], time="t"), length))
+            series = read_series(path, channels=["z", "x"], time="t")
+            expected.append(resized(series, length, 3))
     cases += [("[1, 1, 1]", form(2, 1)), ("[null, null]", form(4, 1))]
     expected += [np.ones([2, 2]), np.zeros([4, 2])]
     for (text, _), found, wanted in zip(cases, read(cases), expected, strict=True):
