@@ -276,7 +276,8 @@ def with_files(
     archive = zipfile.ZipFile(BytesIO(content))
     texts = {name: archive.read(name) for name in archive.namelist()}
     texts["mmkd.json"] = texts["mmkd.json"].replace(old.encode(), new.encode(), 1)
-    texts[renamed] = texts.pop("vocab.txt")
+    if renamed != "vocab.txt":
+        texts[renamed] = texts.pop("vocab.txt")
     if packed:
         gz = gzip.compress(texts.pop("vocab.txt"), mtime=0)
         texts["vocab.txt.gz"] = gz[:12] + b"??" + gz[14:] if damaged else gz
