@@ -1,6 +1,7 @@
 """Image: pictures -> uint8 RGB -> convolutions -> a feature vector."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -157,7 +158,7 @@ class Image(Modality[np.ndarray, ImageOptions]):
             found = keys[start : start + _HASHED_AT_ONCE]
             found[:, 0] = bits.view(np.int64)[:, 0]
             found[:, 1:] = np.rint(patches.mean((1, 2)))
-        return keys.reshape(len(values), keys.size // max(len(values), 1))
+        return keys.reshape(len(values), 4 * math.prod(values.shape[1:-3]))
 
     @classmethod
     def are_copies(cls, keys: np.ndarray, others: np.ndarray) -> np.ndarray:
