@@ -246,7 +246,8 @@ def test_many_classes_get_a_list_of_mistakes_instead_of_a_matrix(fabricate_run, 
         assert "class called examples class 10 class 8 3 class 11 class 9 3" in section
 
 
-@pytest.mark.parametrize("task", TASKS)
+# There are no older results of embeddings.
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "embedding"])
 def test_older_results_of_each_task_still_give_a_page(task):
     text = (GOLDEN / f"results-{task}.json").read_text(encoding="utf-8")
     results = json.loads(text.replace('"*"', "0.5"))  # what differs from run to run is hidden

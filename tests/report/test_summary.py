@@ -97,6 +97,7 @@ def test_what_is_shown_of_a_task_is_measured(task):
         "multi_label": rng.integers(0, 2, [20, 2]),
         "regression": rng.normal(size=[20, 2]),
         "retrieval": np.arange(20),
+        "embedding": np.arange(20) // 2,
     }[task.name]
     outputs = rng.normal(size=[20, 2])
     measured = task.measure(labels=labels, outputs=outputs, names=["a", "b"])

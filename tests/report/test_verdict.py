@@ -116,7 +116,8 @@ def test_inheritance_that_was_not_compared_is_said_to_be():
     assert "inheritance" not in verdict(judged()).sentence
 
 
-@pytest.mark.parametrize("task", TASKS)
+# There are no older results of embeddings.
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "embedding"])
 def test_older_results_have_a_verdict_too(task):
     results = json.loads((GOLDEN / f"results-{task}.json").read_text(encoding="utf-8"))
     found = verdict(results)
