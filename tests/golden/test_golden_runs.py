@@ -90,6 +90,11 @@ def _known_then(config: dict) -> dict:
     younger = {*SCRATCH, "teacher.folds", "teacher.finetune", "student.compare_scratch"}
     younger |= {f"{group}.{name}" for group in ("data", "training", "export") for name in YOUNGER}
     config = {group: values for group, values in config.items() if group not in YOUNGER}
+    options = ("columns", "encoder", "mirror", "pool")  # of inputs
+    config["inputs"] = {
+        name: {key: each for key, each in of.items() if key not in options}
+        for name, of in config["inputs"].items()
+    }
     return {
         group: {key: each for key, each in values.items() if f"{group}.{key}" not in younger}
         if isinstance(values, dict)
