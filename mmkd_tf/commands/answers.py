@@ -48,16 +48,15 @@ class Answers:
         self.problems: dict[int, str] = dict(table.broken)
         regressor = Regressor(path) if file.output == "values" else None
         classifier = Classifier(path) if regressor is None else None
-        of_files = {
-            name
-            for name in columns
-            if getattr(READERS.get(file.inputs[name].get("kind", name)), "reads_files", False)
+        readers = {name: READERS.get(file.inputs[name].get("kind", name)) for name in columns}
+        folders = {
+            name: table.folder if getattr(reader, "reads_files", False) else None
+            for name, reader in readers.items()
         }
         for index in each(range(len(table)), "rows answered", len(table)):
             if index in self.problems:
                 continue
             try:
-                folders = {name: table.folder if name in of_files else None for name in columns}
                 row = {
                     name: [
                         _value(table.columns[one][index], folders[name])
@@ -355,8 +354,8 @@ def _value(cell, folder: Path | None):
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
     if isinstance(cell, bytes):
         return cell or None
-    if not isinstance(cell, str) and hasattr(cell, "__len__"):
-        return cell  # an array, or a list
+    if _is_array(cell):
+        return cell
     text = _text(cell)
     if not text:
         return None
@@ -373,10 +372,12 @@ def _text(cell) -> str:
 
 def _has_bytes(cells: Sequence) -> bool:
     """Whether cells are no texts or numbers, but files or arrays."""
-    return any(
-        isinstance(cell, (bytes, dict)) or (not isinstance(cell, str) and hasattr(cell, "__len__"))
-        for cell in cells[:20]
-    )
+    return any(isinstance(cell, (bytes, dict)) or _is_array(cell) for cell in cells[:20])
+
+
+def _is_array(cell) -> bool:
+    """Whether a cell holds an array or a list."""
+    return not isinstance(cell, str) and hasattr(cell, "__len__")
 
 
 def _settings_of_run(model: Path) -> dict:

@@ -1,7 +1,6 @@
 """Points: clouds and meshes -> float32 x, y, z -> dense layers they share -> a feature vector."""
 
 import functools
-import hashlib
 import math
 from collections.abc import Iterable
 from typing import Any, Literal, Self
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mmkd_tf.edge.points import GOLDEN, SMALLEST, read_points, spread
 from mmkd_tf.modalities.cell_files import read_cells
@@ -21,7 +20,6 @@ from mmkd_tf.modalities.modality import (
     Modality,
     StudentOptions,
     checked_changes,
-    is_absent,
 )
 from mmkd_tf.modalities.picture_files import THUMBNAIL, thumbnail
 
@@ -46,15 +44,7 @@ class PointsOptions(InputOptions):
     up: Literal["x", "y", "z"] = Field("y", description="Axis that points up.")
     turn: float = Field(180.0, ge=0, le=180, description="Largest turn in training, degrees.")
     student: StudentPointsOptions = StudentPointsOptions()
-
-    @model_validator(mode="after")
-    def _student_points_fit(self):
-        if self.student_changes["points"] > self.points:
-            raise ValueError(
-                f"`student.points`: at most `points`, {self.points}. Received: "
-                f"{self.student.points}. Set `points` to the larger one."
-            )
-        return self
+    no_larger = ("points",)
 
     @property
     def student_changes(self) -> dict[str, Any]:
@@ -126,14 +116,6 @@ class Points(Modality[np.ndarray, PointsOptions]):
         read = functools.partial(read_points, num_points=options.points, **own)
         like = ([options.points, 3 + options.features], np.float32)
         return read_cells(cells, read, noun=cls.noun, like=like, **where)
-
-    @classmethod
-    def absent(cls, values: np.ndarray) -> np.ndarray:
-        return is_absent(np.asarray(values))
-
-    @classmethod
-    def content_keys(cls, values: np.ndarray) -> list[bytes]:
-        return [hashlib.sha256(np.ascontiguousarray(cloud).data).digest() for cloud in values]
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, options: PointsOptions) -> Self:
