@@ -401,15 +401,15 @@ def test_inputs_of_any_name_are_read_by_their_kind(tmp_path):
     assert all(f"`{name}`" in str(caught.value) for name in regressor.inputs)
 
 
-class SeriesReader:
+class PulseReader:
     """Reads lists of numbers."""
 
     items, absent = "lists", "Nothing but zeros counts as absent."
 
     def __init__(self, name, shape, dtype, description, files):
         if len(shape) != 1 or dtype != np.float32:
-            raise ValueError("series are float32 [batch, length]")
-        assert (description["kind"], files) == ("series", {"unit.txt": "mV"})
+            raise ValueError("pulses are float32 [batch, length]")
+        assert (description["kind"], files) == ("pulses", {"unit.txt": "mV"})
         self.trial = np.zeros(shape, dtype)
 
     def __call__(self, value):
@@ -419,17 +419,17 @@ class SeriesReader:
 def test_other_kinds_can_be_registered(tmp_path, monkeypatch):
     path = tmp_path / "a.tflite"
     spec = tf.TensorSpec([1, 2], tf.float32, name="heart")
-    modalities = {"heart": described("series", unit_txt=["mV"])}
+    modalities = {"heart": described("pulses", unit_txt=["mV"])}
     write_model(path, lambda heart: {"probabilities": heart}, [spec], ["a", "b"], modalities)
-    with pytest.raises(ValueError, match=r"'heart' of float32 \[1, 2\] \(of kind 'series'"):
+    with pytest.raises(ValueError, match=r"'heart' of float32 \[1, 2\] \(of kind 'pulses'"):
         Classifier(path)
     monkeypatch.setattr("mmkd_tf.edge.examples.READERS", dict(READERS))
-    register_reader("series", SeriesReader)
+    register_reader("pulses", PulseReader)
     assert Classifier(path).predict(heart=[0.25, 0.75]).probabilities == {"b": 0.75, "a": 0.25}
     with pytest.raises(ValueError, match="Received: nothing.*Nothing but zeros"):
         Classifier(path).predict(heart=[0, 0])
     with pytest.raises(ValueError, match="`kind`: one that has no reader yet"):
-        register_reader("series", SeriesReader)
+        register_reader("pulses", PulseReader)
 
 
 def test_the_task_of_a_file_is_only_shown(tmp_path):
