@@ -7,6 +7,10 @@ import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from PIL import Image  # noqa: E402
 
+# A test's graphs run for a few steps: to optimise them first takes longer than it saves. Golden
+# runs have them optimised, as people have; see golden/conftest.py.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 COLOURS = {"red": (220, 30, 30), "blue": (40, 60, 220)}
 
 # The processor as two devices, before TensorFlow starts, so that distribution can be tested.
