@@ -163,12 +163,11 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
-            made = config.distillation.generated
+            made = config.generated(dataset.task)
             if config.distillation.transfer_share and (TRANSFER in dataset.splits or made):
-                made = str(made)
-                if made not in teaching:
-                    teaching[made] = transfer_rows(files.load_model("teacher"), dataset, config)
-                models[TRANSFER] = teaching[made]
+                if (key := str(made)) not in teaching:
+                    teaching[key] = transfer_rows(files.load_model("teacher"), dataset, config)
+                models[TRANSFER] = teaching[key]
         start = time.monotonic()
         try:
             train_model(role, models, dataset, config, backup=files.state / name)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from mmkd_tf.config import make_config
+from mmkd_tf.distill.transfer import SINGLE_WORDS
 from mmkd_tf.models.cross_fitted import heads_of
 from mmkd_tf.roles import num_parameters, untrained
 from mmkd_tf.run_data import load_dataset
+from mmkd_tf.run_training import transfer_rows
 from mmkd_tf.study import make_units, train_unit
 from mmkd_tf.study_config import make_study
 
@@ -40,13 +42,21 @@ def test_teachers_read_features_and_students_more_words(table):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_study_trains_and_compares_them(table, tmp_path):
+def test_a_study_trains_and_compares_them(table, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "mmkd_tf.study.transfer_rows", lambda *given: made.append(transfer_rows(*given)) or made[-1]
+    )
     study = make_study({"data": str(table), "settings": SMALL, "seeds": 1})
+    recipes = {"default": {}, "no-made-rows": {"distillation.word_rows": 0}}
+    study = study.model_copy(update={"recipes": recipes})
     (unit,) = make_units(study, tmp_path / "out")
     said = []
     train_unit(unit, said.append)
-    names = ["teacher", "student_alone", "recipe-default"]
+    names = ["teacher", "student_alone", "recipe-default", "recipe-no-made-rows"]
     assert [line.split(": ")[1].split(",")[0] for line in said] == names
+    (rows,) = made  # as a run makes them by default, and none where a recipe says so
+    assert set(rows.sources) == {SINGLE_WORDS}
     outcome = unit.outcome("teacher")
     assert outcome.without == {"validation": {}, "test": {}}  # no head's number is an input
     assert unit.missing == [] and unit.changed_settings() == []
