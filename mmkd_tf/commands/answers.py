@@ -212,6 +212,8 @@ def answer_table(
         )
     once = [name for name in header if header.count(name) == 1 and name]
     rows = read_table(table, once)
+    for note in rows.notes:
+        reporter.say(f"Note: {note}")
     with shown_by(reporter.steps):
         return Answers(file, path, rows, there)
 
@@ -351,8 +353,15 @@ def _renamed(label: str, names: Sequence[str]) -> str:
 def _value(cell, folder: Path | None):
     """A cell as the file's reader takes it, a path in `folder` if any; None where it is empty."""
     if isinstance(cell, dict):  # as Hugging Face's datasets write pictures to Parquet files
+        if not {"bytes", "path"} & set(cell):
+            raise ValueError(f"a struct of {', '.join(map(str, cell))}, without `bytes` or `path`")
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
     if isinstance(cell, bytes):
+        if folder is None:  # no file
+            try:
+                cell = cell.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(f"bytes that are not UTF-8 at byte {error.start:,}") from None
         return cell or None
     if _is_array(cell):
         return cell
@@ -384,11 +393,11 @@ def _settings_of_run(model: Path) -> dict:
     file = (model if model.is_dir() else model.parent) / "config.yaml"
     if not file.is_file():
         return {}
-    import yaml
+    from mmkd_tf.yaml_files import read_yaml_file
 
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        found = read_yaml_file(file)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

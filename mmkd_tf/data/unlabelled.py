@@ -72,7 +72,7 @@ def read_unlabelled(
         rows.problems[index] = [reason]
     ignored = [name for name in labels if name in table.header]
     notes = [f"{table.source}: its labels ({', '.join(ignored)}) are not read."] if ignored else []
-    return rows, notes
+    return rows, [*table.notes, *notes]
 
 
 def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) -> Table:
