@@ -88,7 +88,8 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
         if name in GROUPS and (isinstance(value, Mapping) or value is None):
             given = {f"{name}.{field}": one for field, one in (value or {}).items()}
         twice += [
-            f"`{full}`: one value. Received: {named[full]!r} and, as {name}, {one!r}. Leave one out."
+            f"`{full}`: one value. Received: {named[full]!r} and, as {name}, {one!r}. Leave one "
+            "out."
             for full, one in given.items()
             if full in named and named[full] != one
         ]
