@@ -4,6 +4,7 @@ Answering needs neither TensorFlow nor, of CSV files, pandas.
 """
 
 import csv
+import io
 import json
 import math
 import sys
@@ -17,6 +18,7 @@ from mmkd_tf.commands.errors import errors_for_people
 from mmkd_tf.progress import each, shown_by
 from mmkd_tf.quiet import quiet_tensorflow
 from mmkd_tf.table_files import Table, TableError, read_header, read_table
+from mmkd_tf.terminal import echo, plain
 from mmkd_tf.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -136,20 +138,20 @@ def predict_table(
     answers.check(skip_bad_rows=skip_bad_rows)
     header, rows = answers.rows()
     if as_json:
-        typer.echo(
-            json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False)
-        )
+        echo(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))
     if output is None:
         if not as_json:
-            csv.writer(sys.stdout).writerows([header, *rows])
+            to = io.StringIO()
+            csv.writer(to).writerows([header, *rows])
+            # What a file gets is what it is.
+            at_terminal = sys.stdout.isatty()
+            sys.stdout.write(plain(to.getvalue()) if at_terminal else to.getvalue())
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as to:
         csv.writer(to).writerows([header, *rows])
     skipped = f", {len(answers.problems):,} without an answer" if answers.problems else ""
-    typer.echo(
-        f"Answers for {len(rows) - len(answers.problems):,} rows{skipped}: {output}", err=True
-    )
+    echo(f"Answers for {len(rows) - len(answers.problems):,} rows{skipped}: {output}", err=True)
 
 
 def answer_table(
@@ -249,9 +251,9 @@ def evaluate(
         answers = answer_table(model, table, columns, labels=labels, quiet=quiet)
         figures = _measured(answers, labels, skip_bad_rows=skip_bad_rows)
     if as_json:
-        typer.echo(json.dumps(figures, ensure_ascii=False))
+        echo(json.dumps(figures, ensure_ascii=False))
     else:
-        typer.echo(_as_text(figures))
+        echo(_as_text(figures))
 
 
 def named_columns(

@@ -12,6 +12,7 @@ from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.unlabelled import split_off, transfer_rows
 from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, in_tensor_form
 from mmkd_tf.tasks import find_task
+from mmkd_tf.tasks.labels import unfit_names
 from mmkd_tf.tasks.task import Task
 
 _AT_ONCE = 512
@@ -104,6 +105,7 @@ def _check(name, tables, more, fractions, options, class_names):
         name_of, names, general = find_task(options.task).check(
             tables, held_out=list(fractions), names=class_names
         )
+        general = [*general, *unfit_names(names)]
         has_bad_rows = any(rows.problems for rows in (tables | more).values())
         if general or (has_bad_rows and not options.skip_bad_rows):
             raise data_error(name, tables | more, general)

@@ -68,6 +68,15 @@ def unknown_words(words: Mapping[str, Sequence[tuple[str, bool]]]) -> list[str]:
     return said
 
 
+def cut_words(words: Mapping[str, Sequence[str]]) -> list[str]:
+    """Says which words of texts a file has no room for, a sentence for each text that has some."""
+    return [
+        f"It lacks room for the last words of `{name}`, and reads it without {_listed(cut)}."
+        for name, cut in words.items()
+        if cut
+    ]
+
+
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

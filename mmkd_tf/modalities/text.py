@@ -364,7 +364,8 @@ class Text(Modality[Sequence[str], TextOptions]):
         ]
 
     def file_description(self, dtype: str) -> dict:
-        encoding = {"encoding": "utf-8"} if dtype == "uint8" else {}
+        inside = {"encoding": "utf-8", "most_words": self.length}
+        encoding = inside if dtype == "uint8" else {}
         return {**encoding, "padding": "0, on the right", "tokenizer_rules": TOKENIZER_RULES}
 
     def files(self) -> dict[str, str]:

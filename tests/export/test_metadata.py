@@ -239,6 +239,7 @@ def test_texts_as_bytes_and_batches_of_any_size(of_bytes):
             "shape": [-1, 40],
             "dtype": "uint8",
             "encoding": "utf-8",
+            "most_words": 6,
             "padding": "0, on the right",
             "tokenizer_rules": 1,
         },
