@@ -256,12 +256,10 @@ class Session:
 
     def remarks(self, inputs: Mapping[str, object]) -> list[str]:
         """Says in sentences which words of one example are not known, or not read."""
-        readers = self._read.readers
-        cut = {
-            name: readers[name].cut_words(value)
-            for name, value in inputs.items()
-            if value is not None and hasattr(readers.get(name), "cut_words")
-        }
+        cut = {}
+        for name, reader in self._read.readers.items():
+            if hasattr(reader, "cut_words") and inputs.get(name) is not None:
+                cut[name] = reader.cut_words(inputs[name])
         return [*unknown_words(self.words(inputs)), *cut_words(cut)]
 
     def _trial_problems(self) -> list[str]:
