@@ -62,24 +62,33 @@ def parse_yaml(text: str) -> Any:
             f"{text.count(chr(10), 0, found.start()) + 1}"
         )
     try:
+        _check_levels(text)
         values = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-        _check(values)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ValueError(reason[:_LONGEST_REASON]) from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    _check(values)
     return values
 
 
+def _check_levels(text: str) -> None:
+    """Refuses what PyYAML can't construct, as it calls itself for each level."""
+    level = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        level += isinstance(event, yaml.CollectionStartEvent)
+        level -= isinstance(event, yaml.CollectionEndEvent)
+        if level > _MOST_LEVELS:
+            raise ValueError(f"nested more than {_MOST_LEVELS} levels deep")
+
+
 def _check(values) -> None:
-    """Refuses keys that are no texts, and what is too deep or, by references, too large."""
+    """Refuses keys that are no texts, and what is endless or too large by references."""
     waiting, num_values = [(values, 0, "")], 0
     while waiting:
         value, level, place = waiting.pop()
         num_values += 1
-        if level > _MOST_LEVELS:
-            raise ValueError(f"nested more than {_MOST_LEVELS} levels deep, or within itself")
+        if level > _MOST_LEVELS**2:  # references may add some
+            raise ValueError("a value that is within itself")
         if num_values > _MOST_VALUES:
             raise ValueError(f"more than {_MOST_VALUES:,} values")
         if isinstance(value, Mapping):

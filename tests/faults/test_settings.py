@@ -18,10 +18,10 @@ DEEP = 3000
 
 # What a file holds, and a piece of the error.
 FILES = {
-    "nested deeply": ("[" * DEEP + "]" * DEEP, "nested too deeply"),
-    "mappings nested deeply": ("{a: " * DEEP + "1" + "}" * DEEP, "nested too deeply"),
+    "nested deeply": ("[" * DEEP + "]" * DEEP, "nested more than 20 levels"),
+    "mappings nested deeply": ("{a: " * DEEP + "1" + "}" * DEEP, "nested more than 20 levels"),
     "nested more than settings": ("[" * 30 + "]" * 30, "nested more than 20 levels"),
-    "within itself": ("training: &a {epochs: *a}", "or within itself"),
+    "within itself": ("training: &a {epochs: *a}", "a value that is within itself"),
     "references by the million": (
         "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
         + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)),
@@ -113,7 +113,7 @@ REFUSED = {
 PAIRS = {
     "no value": ("epochs", "NAME=VALUE, for example"),
     "an open bracket": ("inputs={a", "Put quotation marks around the value"),
-    "deep": ("inputs=" + "[" * DEEP, "nested too deeply"),
+    "deep": ("inputs=" + "[" * DEEP, "nested more than 20 levels"),
     "a key twice": ("inputs={a: 1, a: 2}", "'a' is there twice"),
     "a number as key": ("class_weight={0: 2}", "keys that are no texts: 0"),
     "an escape": ("export.author=\x1b[31m", "a control character, U\\+001B"),
@@ -136,11 +136,6 @@ EXPORTS = {
     "empty name": ({}, {"names": ["", "c"]}, "Received: ''"),
     "a name twice": ({}, {"names": ["c", "c"]}, "Received: 'c'"),
     "bytes without texts": ({"text_input": "bytes"}, {"words": None}, "`export.text_input`: bytes"),
-    "bytes of endless words": (
-        {"text_input": "bytes"},
-        {"words": ["x" * 40_000, "".join(map(chr, range(0x4E00, 0x9000)))]},
-        "`inputs.text`, for `export.text_input`=bytes",
-    ),
 }
 
 
@@ -188,7 +183,7 @@ def test_pairs_that_are_refused(pair, message):
 @pytest.mark.parametrize(("settings", "about", "message"), EXPORTS.values(), ids=EXPORTS)
 def test_what_an_export_refuses_is_known_before(settings, about, message):
     words = about.get("words", ["red", "cup"])
-    inputs = {"image": Image(size=8)}
+    inputs = {"image": Image(height=8)}
     if words is not None:
         inputs = {"text": Text(vocabulary=["<pad>", "<unk>", *words], length=4)}
     data = _Data(about.get("names", ["a|b", "<c>"]), inputs, {"train": _Raw})
