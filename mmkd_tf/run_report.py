@@ -153,7 +153,7 @@ def read_run(path: Path) -> dict:
                 file = tables
                 found = json.loads(tables.read_text(encoding="utf-8"))
                 results = with_class_tables(results, found)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"`{file}`: the results of a run, as JSON. Received: a damaged file ({error}). "
                 "Make the run anew with its config.yaml."

@@ -77,16 +77,27 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     They may have full names, short ones (`epochs`) as all of them had once, or come by groups with
     mappings. A mapping `inputs` says all inputs anew; longer names change one.
-
-    Raises:
-        ValueError: If a setting comes by two of its names, with different values.
     """
+    named: dict[str, Any] = {}
+    for name, value in settings.items():
+        named |= _in_full(name, value)
+    if named.get("teacher.architecture") == "document":  # as it was called once
+        named["teacher.architecture"] = "baseline"
+    return named
+
+
+def _in_full(name: str, value) -> dict[str, Any]:
+    if name in GROUPS and (isinstance(value, Mapping) or value is None):
+        return {f"{name}.{field}": one for field, one in (value or {}).items()}
+    return {SHORT_NAMES.get(name, name): value}
+
+
+def check_once(settings: Mapping[str, Any]) -> None:
+    """Raises a ValueError if a setting comes by two of its names, with different values."""
     named: dict[str, Any] = {}
     twice = []
     for name, value in settings.items():
-        given = {SHORT_NAMES.get(name, name): value}
-        if name in GROUPS and (isinstance(value, Mapping) or value is None):
-            given = {f"{name}.{field}": one for field, one in (value or {}).items()}
+        given = _in_full(name, value)
         twice += [
             f"`{full}`: one value. Received: {named[full]!r} and, as {name}, {one!r}. Leave one "
             "out."
@@ -96,9 +107,6 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
         named |= given
     if twice:
         raise ValueError("\n".join(twice))
-    if named.get("teacher.architecture") == "document":  # as it was called once
-        named["teacher.architecture"] = "baseline"
-    return named
 
 
 def grouped(*layers: Mapping[str, Any]) -> dict:
@@ -149,7 +157,12 @@ def layered(*layers: Mapping[str, Any]) -> dict:
 
     Below them lie the settings of a first look, where one is asked for; a folder of pictures has no
     texts unless inputs are named.
+
+    Raises:
+        ValueError: If a setting comes by two of its names in one layer, with different values.
     """
+    for layer in layers:
+        check_once(layer)
     named = {name: value for layer in layers for name, value in full_names(layer).items()}
     below: list[Mapping] = [FAST] if named.get("fast") is True else []
     source = named.get("data.source")

@@ -16,7 +16,9 @@ from rich.text import Text
 from mmkd_tf.terminal import plain
 
 # Within words an underscore means nothing, and signs of headings and lists only at the beginning.
-_MARKUP = re.compile(r"[\\|*`\[\]~$]|(?<![^\W_])_|_(?![^\W_])|^[#>+-]|(?<=^\d)[.)]")
+_MARKUP = re.compile(
+    r"[\\|*`\[\]~$]|(?<![^\W_])_|_(?![^\W_])|^>|^#(?=[#\s])|^[+-](?=\s)|(?<=^\d)[.)](?=\s)"
+)
 _MOST_COLUMNS = 100  # longer lines of prose are hard to read
 
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from mmkd_tf.config import make_config
+from mmkd_tf.data.options import DEFAULTS, named_inputs
 from mmkd_tf.export.early import export_problems
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
@@ -87,17 +88,6 @@ REFUSED = {
     "inputs as list": ({"inputs": [{"kind": "text"}]}, "`inputs`"),
     "no inputs": ({"inputs": {}}, "`inputs`"),
     "an input's unknown option": ({"inputs": {"a": {"kind": "text", "size": 3}}}, "`inputs.a.size"),
-    "an input with a space": ({"inputs": {"my photo": {"kind": "image"}}}, "letters, digits and"),
-    "an input with a dot": ({"inputs": {"a.b": {"kind": "image"}}}, "letters, digits and"),
-    "an input with a slash": ({"inputs": {"../a": {"kind": "image"}}}, "letters, digits and"),
-    "an input with a line feed": ({"inputs": {"a\n": {"kind": "image"}}}, "letters, digits and"),
-    "an input of other letters": ({"inputs": {"größe": {"kind": "text"}}}, "letters, digits and"),
-    "an input without name": ({"inputs": {"": {"kind": "text"}}}, "letters, digits and"),
-    "an input with a long name": ({"inputs": {"a" * 65: {"kind": "text"}}}, "letters, digits and"),
-    "an input like a layer": ({"inputs": {"logits": {"kind": "text"}}}, "neither Python's own"),
-    "an input like the fusion": ({"inputs": {"fused_features": {"kind": "text"}}}, "neither"),
-    "an input like an argument": ({"inputs": {"prediction": {"kind": "text"}}}, "neither"),
-    "an input like a keyword": ({"inputs": {"class": {"kind": "text"}}}, "neither Python's own"),
     "text input in other words": ({"export.text_input": "utf8"}, "`export.text_input`"),
     "no level": ({"export.quantize": "int3"}, "`export.quantize`"),
     "loss above all": ({"export.max_accuracy_loss": 2}, "`export.max_accuracy_loss`"),
@@ -109,11 +99,28 @@ REFUSED = {
     "a name and its group": ({"epochs": 1, "training": {"epochs": 2}}, "`training.epochs`: one"),
 }
 
+# Names that an input can't have.
+NAMES = {
+    "a space": "my photo",
+    "a dot": "a.b",
+    "a slash": "../a",
+    "a line feed": "a\n",
+    "other letters": "größe",
+    "a digit first": "1a",
+    "nothing": "",
+    "too long": "a" * 65,
+    "a number": 5,
+    "a layer": "logits",
+    "the fusion": "fused_features",
+    "an argument": "prediction",
+    "a keyword": "class",
+}
+
 # Pairs of `--set`, and a piece of the error.
 PAIRS = {
     "no value": ("epochs", "NAME=VALUE, for example"),
     "an open bracket": ("inputs={a", "Put quotation marks around the value"),
-    "deep": ("inputs=" + "[" * DEEP, "nested more than 20 levels"),
+    "deep": ("inputs=" + "[" * 200, "nested more than 20 levels"),
     "a key twice": ("inputs={a: 1, a: 2}", "'a' is there twice"),
     "a number as key": ("class_weight={0: 2}", "keys that are no texts: 0"),
     "an escape": ("export.author=\x1b[31m", "a control character, U\\+001B"),
@@ -171,6 +178,14 @@ def test_what_is_no_file(path):
 def test_settings_that_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         make_config(values)
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_names_of_inputs_that_are_refused_before_any_training(name):
+    more = {"image": "image", "text": "text", "options": DEFAULTS}
+    with pytest.raises(ValueError, match="`inputs`: names .* Received: ") as error:
+        named_inputs({name: {"kind": "text"}}, **more)
+    assert repr(name) in str(error.value)
 
 
 @pytest.mark.parametrize(("pair", "message"), PAIRS.values(), ids=PAIRS)
