@@ -353,7 +353,7 @@ def _alike(file: Path, values, candidates: Path | None) -> tuple[dict[str, float
 def _candidates(file: Path, items: Sequence[str]) -> list:
     """What is chosen from, one a line; paths are from the file's own folder."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"`--candidates`: a text file (UTF-8) with one a line. Received: {file} ({error})."

@@ -11,6 +11,9 @@ from mmkd_tf.data.options import DEFAULTS, named_inputs
 from mmkd_tf.export.early import export_problems
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
+from mmkd_tf.report.progress import Reporter, progress_console
+from mmkd_tf.run import run
+from mmkd_tf.run_folder import RunFolder
 from mmkd_tf.setting_names import full_names, layered, parse_settings, read_yaml
 from mmkd_tf.settings import ExportSettings
 from mmkd_tf.yaml_files import parse_yaml
@@ -244,3 +247,22 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
 def test_two_names_of_a_setting_may_agree_and_layers_may_differ():
     assert full_names({"epochs": 2, "training": {"epochs": 2}}) == {"training.epochs": 2}
     assert layered({"epochs": 2}, {"training.epochs": 3})["training"] == {"epochs": 3}
+
+
+def test_a_run_refuses_before_its_first_epoch_what_would_fail_after_its_last(tmp_path):
+    lines = [f"{kind} {number},{kind}" for kind in ("cup", "lamp") for number in range(8)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines, ""]))
+    settings = {"data.source": str(tmp_path / "a.csv"), "image": None, "export.author": ""}
+    settings |= {"teacher.encoders": "scratch", "student.inherit": "none"}
+    config = make_config({**settings, "teacher.embedding_dim": 8, "export.licence": "MIT\0"})
+    folder = RunFolder(tmp_path / "out")
+    folder.begin(config)
+    with pytest.raises(ValueError) as error:
+        run(config, folder, Reporter(progress_console(quiet=True)))
+    problems = str(error.value).splitlines()
+    assert [problem.split(":")[0] for problem in problems] == [
+        "`teacher.embedding_dim`",
+        "`export.author`",
+        "`export.licence`",
+    ]
+    assert not list(folder.path.glob("*.keras"))

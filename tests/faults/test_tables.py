@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from mmkd_tf import from_table
+from mmkd_tf.edge.tabular import read_cell
 from mmkd_tf.modalities.cells import plain_text
 from mmkd_tf.table_files import TableError, check_columns, read_header, read_table
+from mmkd_tf.tasks import find_task
 
 COLUMNS = ("text", "label")
 GOOD = "text,label\nred cup,cup\nold lamp,lamp\n"
@@ -134,6 +136,37 @@ CELLS = {
     "a set": ({"red"}, ValueError("a set, not a text")),
     "an object": (object(), ValueError("a object, not a text")),
 }
+
+
+# What stands where a number is expected, of a target and of a cell among several.
+NUMBERS = {
+    "infinity": "inf",
+    "minus infinity": float("-inf"),
+    "too large": "1e39",
+    "far too large": "1e400",
+    "a comma": "1,5",
+    "thousands": "1.000.000",
+    "underscores": "1_000",
+    "hexadecimal": "0x10",
+    "a unit": "5 cm",
+    "a word": "five",
+    "a date": "2024-01-02",
+    "a list": [1.0],
+    "a struct": {"a": 1},
+    "other bytes": b"\xff",
+}
+
+
+@pytest.mark.parametrize("cell", NUMBERS.values(), ids=NUMBERS)
+def test_what_is_no_number(cell):
+    if not isinstance(cell, dict | bytes):  # which are refused before
+        labels, problems = find_task("regression").read_labels(
+            [(cell,), ("2.5",)], separator="|", names=["width"]
+        )
+        assert list(problems) == [0] and problems[0].startswith("width")
+        assert labels[1] == (2.5,)
+    with pytest.raises(ValueError, match="one value|no number|infinite|in UTF-8"):
+        read_cell("numeric", cell)
 
 
 @pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
@@ -301,6 +334,15 @@ def test_structs_of_parquet_files_are_refused_as_pictures_too(tmp_path):
     (tmp_path / "a.parquet").write_bytes(buffer.getvalue())
     with pytest.raises(ValueError, match="a struct of content, without `bytes` or `path`"):
         from_table(tmp_path / "a.parquet", text=None)
+
+
+def test_a_text_file_has_a_text_a_line(tmp_path):
+    (tmp_path / "more.txt").write_bytes("\ufeffold\u2028cup\r\n\nred\x85lamp\rx\n".encode())
+    options = _options(unlabelled=tmp_path / "more.txt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = from_table(items(), image=None, options=options)
+    assert dataset.splits["transfer"].raw["text"] == ["old\u2028cup", "red\x85lamp", "x"]
 
 
 def _options(**changes):
