@@ -89,7 +89,7 @@ def _check(
     model: schema.ModelT, class_names: Sequence[str], texts: Mapping[str, str | None]
 ) -> None:
     needed = {key: value for key, value in texts.items() if value is not None or key == "name"}
-    problems = [*unfit_texts(needed), *unfit_names(class_names)]
+    problems = [*unfit_texts(needed), *unfit_names([*dict.fromkeys(class_names)])]
     if len(model.signatureDefs or ()) != 1:
         problems.append(
             "`content`: a TFLite model with one signature. "
