@@ -15,6 +15,7 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
 from mmkd_tf.distill.calibration import file_calibration
+from mmkd_tf.distill.training import class_weights
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.early import export_problems
@@ -217,6 +218,7 @@ def _checked(config: RunConfig, dataset: Dataset) -> RunConfig:
     problems = []
     try:
         config = config.for_task(dataset.task)
+        class_weights(dataset, config.training.class_weight)
     except ValueError as error:
         problems.append(str(error))
     problems += export_problems(seen_by("student", dataset), export_settings(config, dataset))

@@ -271,11 +271,14 @@ def _measured(answers: Answers, label_columns: Sequence[str], *, skip_bad_rows: 
     quiet_tensorflow()
     import numpy as np
 
+    from mmkd_tf.data.table import decode_labels
     from mmkd_tf.evaluate.statistics import wilson_interval
     from mmkd_tf.tasks import find_task
 
     task, names = find_task(answers.file.task), list(answers.file.class_names)
     table = answers.table
+    decode_labels(table, label_columns)
+    answers.problems |= table.broken
     cells = [tuple(table.columns[c][row] for c in label_columns) for row in range(len(table))]
     labels, wrong = task.read_labels(cells, separator="|", names=label_columns)
     for index, label in enumerate(labels):

@@ -14,6 +14,7 @@ from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, in_te
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.labels import unfit_names
 from mmkd_tf.tasks.task import Task
+from mmkd_tf.terminal import plain
 
 _AT_ONCE = 512
 
@@ -61,7 +62,7 @@ def assemble(
     transfer, counts, about = transfer_rows(more, splits)
     notes += about
     for note in notes:
-        warnings.warn(f"{name}: {note}", stacklevel=3)
+        warnings.warn(plain(f"{name}: {note}"), stacklevel=3)
     modalities = {
         one: kind.fit(one, train.inputs[one], inputs[one]) for one, kind in train.kinds.items()
     }

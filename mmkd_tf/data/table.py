@@ -87,7 +87,7 @@ def from_table(
     columns = [*(c for name, one in inputs.items() for c in one.columns_of(name)), *labels]
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
     for one in tables.values():
-        _decode_labels(one, labels)
+        decode_labels(one, labels)
     cells = tables["train"].columns[labels[0]] if labels else ()
     task, notes = choose_task(cells, name=options.task, separator=options.label_separator)
     notes = [*(note for one in tables.values() for note in one.notes), *notes]
@@ -130,7 +130,7 @@ def _read_all(sources: dict, columns: Sequence[str], folder) -> dict[str, Table]
     return tables
 
 
-def _decode_labels(table: Table, columns: Sequence[str]) -> None:
+def decode_labels(table: Table, columns: Sequence[str]) -> None:
     """Makes texts of the UTF-8 in label cells; what is no value of one is a problem of its row."""
     table.broken = dict(table.broken)
     for name in columns:

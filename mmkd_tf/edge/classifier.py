@@ -112,7 +112,7 @@ class Classifier:
         """
         return self._session.unknown_words(inputs)
 
-    def remarks(self, prediction: Prediction, **inputs) -> list[str]:
+    def remarks(self, prediction: Prediction, /, **inputs) -> list[str]:
         """Says in sentences how sure an answer is, and which words the model does not know.
 
         Args:

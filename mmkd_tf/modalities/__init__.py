@@ -16,7 +16,7 @@ KINDS: dict[str, type[Modality]] = {}
 # Names of layers begin with it, files of a student carry it, and `predict` takes it as a keyword.
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")
 # Layers of every model, and arguments of methods that take inputs by name.
-_TAKEN = ("logits", "fused_features", "self", "prediction", "candidates", "top")
+_TAKEN = ("logits", "fused_features", "self", "candidates", "top")
 
 
 def register_modality(cls: type[Modality]) -> type[Modality]:

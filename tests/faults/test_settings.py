@@ -115,7 +115,7 @@ NAMES = {
     "a number": 5,
     "a layer": "logits",
     "the fusion": "fused_features",
-    "an argument": "prediction",
+    "an argument": "candidates",
     "a keyword": "class",
 }
 
@@ -249,20 +249,29 @@ def test_two_names_of_a_setting_may_agree_and_layers_may_differ():
     assert layered({"epochs": 2}, {"training.epochs": 3})["training"] == {"epochs": 3}
 
 
-def test_a_run_refuses_before_its_first_epoch_what_would_fail_after_its_last(tmp_path):
+# Settings, and how the lines of the error begin.
+LATE = {
+    "of the task and of files": (
+        {"teacher.embedding_dim": 8, "export.author": "", "export.licence": "MIT\0"},
+        ["`teacher.embedding_dim`", "`export.author`", "`export.licence`"],
+    ),
+    "weights of no class": (
+        {"class_weight": {"pan": 2.0}, "export.author": ""},
+        ["`training.class_weight`", "`export.author`"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "expected"), LATE.values(), ids=LATE)
+def test_a_run_refuses_before_its_first_epoch_what_would_fail_later(tmp_path, settings, expected):
     lines = [f"{kind} {number},{kind}" for kind in ("cup", "lamp") for number in range(8)]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines, ""]))
-    settings = {"data.source": str(tmp_path / "a.csv"), "image": None, "export.author": ""}
-    settings |= {"teacher.encoders": "scratch", "student.inherit": "none"}
-    config = make_config({**settings, "teacher.embedding_dim": 8, "export.licence": "MIT\0"})
-    folder = RunFolder(tmp_path / "out")
+    usual = {"data.source": str(tmp_path / "a.csv"), "image": None}
+    usual |= {"teacher.encoders": "scratch", "student.inherit": "none"}
+    config, folder = make_config({**usual, **settings}), RunFolder(tmp_path / "out")
     folder.begin(config)
     with pytest.raises(ValueError) as error:
         run(config, folder, Reporter(progress_console(quiet=True)))
     problems = [line for line in str(error.value).splitlines() if line.startswith("`")]
-    assert [problem.split(":")[0] for problem in problems] == [
-        "`teacher.embedding_dim`",
-        "`export.author`",
-        "`export.licence`",
-    ]
+    assert [problem.split(":")[0] for problem in problems] == expected
     assert not list(folder.path.glob("*.keras"))
