@@ -18,6 +18,7 @@ from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
 from mmkd_tf.quiet import quiet_tensorflow
 from mmkd_tf.table_files import is_folder
+from mmkd_tf.terminal import echo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +34,7 @@ AsJson = Annotated[bool, Flag("--json", help="Print results as JSON on standard 
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"mmkd-tf {__version__}, Python {sys.version.split()[0]}")
+        echo(f"mmkd-tf {__version__}, Python {sys.version.split()[0]}")
         raise typer.Exit
 
 
@@ -170,7 +171,7 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
         raise
     shown = f"{summary(results)}\nFiles: {folder.path}"
-    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
+    echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
 
 
 @app.command()
@@ -223,10 +224,10 @@ def study(
             made = make_study(given, config)
             results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
         except KeyboardInterrupt:
-            typer.echo("Interrupted. Go on with the same command.", err=True)
+            echo("Interrupted. Go on with the same command.", err=True)
             raise typer.Exit(130) from None
     shown = f"{study_text(results)}\nFiles: {output}"
-    typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
+    echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
     if results["failed"]:
         raise typer.Exit(1)
 
@@ -304,13 +305,13 @@ def predict(
             figures = prediction.probabilities
             given = prediction.labels if read_model_file(file).threshold is not None else ()
     if as_json:
-        typer.echo(json.dumps(figures, ensure_ascii=False))
+        echo(json.dumps(figures, ensure_ascii=False))
         return
     form = {"embedding": "{:7.3f}", "values": "{:12.6g}"}.get(gives, "{:7.2%}")
     for name, figure in figures.items():
-        typer.echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
+        echo(f"{form.format(figure)}  {name}{' *' if name in given else ''}")
     for sentence in remarks:
-        typer.echo(sentence)
+        echo(sentence)
 
 
 def _matches(folder: Path, towers, values, candidates: Path | None) -> dict[str, float]:
@@ -352,7 +353,7 @@ def _alike(file: Path, values, candidates: Path | None) -> tuple[dict[str, float
 def _candidates(file: Path, items: Sequence[str]) -> list:
     """What is chosen from, one a line; paths are from the file's own folder."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"`--candidates`: a text file (UTF-8) with one a line. Received: {file} ({error})."

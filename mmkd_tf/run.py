@@ -15,8 +15,10 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
 from mmkd_tf.distill.calibration import file_calibration
+from mmkd_tf.distill.training import class_weights
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
+from mmkd_tf.export.early import export_problems
 from mmkd_tf.export.export_all import export_all
 from mmkd_tf.modalities.modality import student_inputs
 from mmkd_tf.models.cross_fitted import heads_of, temperatures_of
@@ -35,8 +37,8 @@ from mmkd_tf.roles import (
 )
 from mmkd_tf.run_callbacks import check_callbacks, named_callbacks
 from mmkd_tf.run_data import load_dataset, read_dataset, with_features
-from mmkd_tf.run_folder import RESULTS_FILE, STATE_FOLDER, RunFolder, versions
-from mmkd_tf.run_report import keep_test_outputs, write_report
+from mmkd_tf.run_folder import STATE_FOLDER, RunFolder, versions
+from mmkd_tf.run_report import keep_test_outputs, write_report, write_results
 from mmkd_tf.run_training import (
     choose_teacher,
     compare_teacher,
@@ -72,7 +74,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         dataset = with_features(raw, config)
     reporter.say(repr(dataset))
     task = dataset.task
-    config = config.for_task(task)
+    config = _checked(config, dataset)
     folder.check_same_data(dataset.fingerprint())
     given, comparison = config, None
     if config.teacher_candidates:
@@ -206,9 +208,23 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     results["verdict"] = asdict(verdict(results))
     folder.write_text("model_card.md", model_card(results))
     write_report(folder, results)
-    folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    written = write_results(folder, results)
     folder.finish()
-    return results
+    return written
+
+
+def _checked(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """Fills in what the task decides; refuses before any training what would fail after it."""
+    problems = []
+    try:
+        config = config.for_task(dataset.task)
+        class_weights(dataset, config.training.class_weight)
+    except ValueError as error:
+        problems.append(str(error))
+    problems += export_problems(seen_by("student", dataset), export_settings(config, dataset))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return config
 
 
 def export_settings(config: RunConfig, dataset: Dataset) -> ExportSettings:

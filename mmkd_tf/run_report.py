@@ -10,6 +10,11 @@ import numpy as np
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.evaluate.run_comparison import compare_models, compare_runs
 from mmkd_tf.evaluate.statistics import Predictions
+from mmkd_tf.report.class_tables import (
+    CLASS_TABLES_FILE,
+    with_class_tables,
+    without_class_tables,
+)
 from mmkd_tf.report.gallery import gallery
 from mmkd_tf.report.history import History
 from mmkd_tf.report.page import report_page
@@ -60,6 +65,16 @@ def keep_test_outputs(
         "test_comparison": compared,
         "reliability": bins if task.gives_probabilities else None,
     }
+
+
+def write_results(folder: RunFolder, results: Mapping) -> dict:
+    """Writes `results.json`, and beside it the tables of many classes; gives what it holds."""
+    slim, tables = without_class_tables(results)
+    if tables:
+        compact = json.dumps(tables, ensure_ascii=False, separators=(",", ":"))
+        folder.write_text(CLASS_TABLES_FILE, compact + "\n")
+    folder.write_text(RESULTS_FILE, json.dumps(slim, indent=2, ensure_ascii=False) + "\n")
+    return slim
 
 
 def write_report(folder: RunFolder, results: Mapping) -> Path:
@@ -131,7 +146,14 @@ def read_run(path: Path) -> dict:
     if file.is_file():
         try:
             results = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            if (
+                "class_tables" in results
+                and (tables := file.with_name(CLASS_TABLES_FILE)).is_file()
+            ):
+                file = tables
+                found = json.loads(tables.read_text(encoding="utf-8"))
+                results = with_class_tables(results, found)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"`{file}`: the results of a run, as JSON. Received: a damaged file ({error}). "
                 "Make the run anew with its config.yaml."

@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from mmkd_tf.settings import (
@@ -22,6 +21,7 @@ from mmkd_tf.settings import (
     TrainingSettings,
 )
 from mmkd_tf.table_files import is_folder
+from mmkd_tf.yaml_files import parse_yaml, read_yaml_file
 
 # Inputs of the short form: a setting of that name is the column of a table, or "none".
 SHORT_FORM = ("image", "text")
@@ -80,13 +80,33 @@ def full_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     named: dict[str, Any] = {}
     for name, value in settings.items():
-        if name in GROUPS and (isinstance(value, Mapping) or value is None):
-            named |= {f"{name}.{field}": one for field, one in (value or {}).items()}
-        else:
-            named[SHORT_NAMES.get(name, name)] = value
+        named |= _in_full(name, value)
     if named.get("teacher.architecture") == "document":  # as it was called once
         named["teacher.architecture"] = "baseline"
     return named
+
+
+def _in_full(name: str, value) -> dict[str, Any]:
+    if name in GROUPS and (isinstance(value, Mapping) or value is None):
+        return {f"{name}.{field}": one for field, one in (value or {}).items()}
+    return {SHORT_NAMES.get(name, name): value}
+
+
+def check_once(settings: Mapping[str, Any]) -> None:
+    """Raises a ValueError if a setting comes by two of its names, with different values."""
+    named: dict[str, Any] = {}
+    twice = []
+    for name, value in settings.items():
+        given = _in_full(name, value)
+        twice += [
+            f"`{full}`: one value. Received: {named[full]!r} and, as {name}, {one!r}. Leave one "
+            "out."
+            for full, one in given.items()
+            if full in named and named[full] != one
+        ]
+        named |= given
+    if twice:
+        raise ValueError("\n".join(twice))
 
 
 def grouped(*layers: Mapping[str, Any]) -> dict:
@@ -137,7 +157,12 @@ def layered(*layers: Mapping[str, Any]) -> dict:
 
     Below them lie the settings of a first look, where one is asked for; a folder of pictures has no
     texts unless inputs are named.
+
+    Raises:
+        ValueError: If a setting comes by two of its names in one layer, with different values.
     """
+    for layer in layers:
+        check_once(layer)
     named = {name: value for layer in layers for name, value in full_names(layer).items()}
     below: list[Mapping] = [FAST] if named.get("fast") is True else []
     source = named.get("data.source")
@@ -149,11 +174,11 @@ def layered(*layers: Mapping[str, Any]) -> dict:
 def read_yaml(path: Path | None, keys: Iterable[str] = (*GROUPS, "inputs", *OTHERS)) -> dict:
     """Reads the YAML file of `--config`; empty where there is none. `keys` are named in errors."""
     try:
-        values = {} if path is None else yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = {} if path is None else read_yaml_file(path)
+    except ValueError as error:
         raise ValueError(f"`--config`: a YAML file. Received: {path} ({error}).") from None
     values = {} if values is None else values
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+    if not isinstance(values, dict):
         raise ValueError(
             f"`--config`: a YAML file with keys of {', '.join(keys)}. Received: "
             f"{path}, which holds a {type(values).__name__}: {values!r:.80}."
@@ -170,11 +195,11 @@ def parse_settings(pairs: list[str]) -> dict:
     settings = {}
     for name, _, value in (pair.partition("=") for pair in pairs):
         try:
-            settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            settings[name] = parse_yaml(value)
+        except ValueError as error:
             raise ValueError(
-                f"`--set`: NAME=VALUE with a value as in YAML. Received: {name}={value}. Put "
-                "quotation marks around the value."
+                f"`--set`: NAME=VALUE with a value as in YAML. Received: {name}={value:.80} "
+                f"({error}). Put quotation marks around the value."
             ) from None
     return settings
 

@@ -12,35 +12,53 @@ import os
 import sys
 import zipfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from mmkd_tf.csv_files import (
+    LONGEST_QUOTE,
+    TableError,
+    decode,
+    delimiter_of,
+    quote,
+    read_records,
+)
+
+__all__ = ["LONGEST_QUOTE", "TableError", "decode", "quote"]
+
 PARQUET = b"PAR1"
 NPZ_SUFFIX = ".npz"
 _LONGEST_HEADER = 2**20  # bytes
-DELIMITERS = (",", ";", "\t")
+_PACKED = "a compressed file; unpack it first"
+# What other files begin with.
 MAGIC_OF_OTHERS = {
     b"PK\x03\x04": "a spreadsheet or zip file; save it as 'CSV UTF-8'",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet; save it as 'CSV UTF-8'",
-    b"\x1f\x8b": "a compressed file; unpack it first",
+    b"\x1f\x8b": _PACKED,
+    **{b"BZh%d1AY&SY" % level: _PACKED for level in range(1, 10)},
+    b"\xfd7zXZ\x00": _PACKED,
+    b"\x28\xb5\x2f\xfd": _PACKED,
+    b"7z\xbc\xaf": _PACKED,
+    b"%PDF-": "a PDF document; take the table out of it",
+    b"<!DOCTYPE": "a web page; download the file that it shows",
+    b"<!doctype": "a web page; download the file that it shows",
+    b"<html": "a web page; download the file that it shows",
+    b"version https://git-lfs": "a pointer of Git LFS; run: git lfs pull",
+    b"SQLite format 3": "a database; write the table as 'CSV UTF-8'",
+    b"\x89HDF": "an HDF5 file; write the table as Parquet",
+    b"ARROW1": "a Feather file; write the table as Parquet",
+    b"\x93NUMPY": "a NumPy array; save columns by name with numpy.savez",
+    b'{"': "JSON; write the table as CSV or Parquet",
+    b"[{": "JSON; write the table as CSV or Parquet",
+    b"\x89PNG": "a picture; give the table that names it",
+    b"\xff\xd8\xff": "a picture; give the table that names it",
 }
 
-
-LONGEST_QUOTE = 80
 BUILT_IN = ("emoji", "catalog")  # sources of data that are no paths
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".npz")
-
-
-def quote(cell) -> str:
-    """Gives a cell for a message: in quotes, on one line, shortened if it is long."""
-    text = str(cell)
-    return repr(text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "...")
-
-
-class TableError(ValueError):
-    """A table that can't be read, or lacks a column."""
 
 
 @dataclass
@@ -54,6 +72,7 @@ class Table:
     columns: dict[str, list]  # cells by name
     broken: dict[int, str] = field(default_factory=dict)  # by index, what is wrong as a whole
     header: Sequence[str] = ()  # names of all columns
+    notes: Sequence[str] = ()  # what people should know of how it was read
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -94,9 +113,10 @@ def read_table(
 
         try:
             frame = pd.read_parquet(io.BytesIO(content))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, NotImplementedError) as error:
             raise TableError(
-                f"{path}: a damaged Parquet file ({error}); save or copy it again."
+                f"{path}: a damaged Parquet file, or one of a form that pandas can't read "
+                f"({error}); save or copy it again."
             ) from error
         return _from_frame(frame, find, str(path), folder)
     return _from_csv(decode(content, path), find, path, folder)
@@ -133,15 +153,15 @@ def read_header(path: str | Path) -> list[str] | None:
 
         try:
             names = pyarrow.parquet.read_schema(path).names
-        except (OSError, ValueError):
+        except (OSError, ValueError, NotImplementedError):
             return None
     else:
         text = start.decode("utf-8-sig", errors="replace").lstrip("\r\n")
         if "\0" in text or "\n" not in text.rstrip():
             return None
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
         try:
-            names = next(rows)
+            names = next(rows, [])
         except csv.Error:
             return None
     return [str(name).strip() for name in names] if any(names) else None
@@ -169,7 +189,7 @@ def _check_form(content: bytes, path: Path) -> None:
     for magic, kind in MAGIC_OF_OTHERS.items():
         if content.startswith(magic):
             raise TableError(f"{path}: expected a CSV or Parquet file, but this is {kind}.")
-    if not content.strip():
+    if not content.removeprefix(BOM_UTF8).strip():
         raise TableError(f"{path}: an empty file.")
 
 
@@ -224,61 +244,23 @@ def _from_npz(path: Path, find: Callable, folder: Path) -> Table:
 
 
 def _from_csv(text: str, find: Callable, path: Path, folder: Path) -> Table:
-    limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
-    try:
-        records = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
-    except csv.Error as error:
-        raise TableError(f"{path}: not a CSV file ({error}).") from error
-    finally:
-        csv.field_size_limit(limit)
-    top = next(at for at, record in enumerate(records) if any(record))
-    header = [name.strip() for name in records[top]]
+    records = read_records(text, path)
+    header, rows = records.header, records.rows
     positions = find(header, str(path))
-    # Numbered as spreadsheets do, which count empty rows too; those are no examples.
-    rows = [(at + 1, record) for at, record in enumerate(records) if at > top and any(record)]
-    if not rows:
-        raise TableError(f"{path}: no rows, only column names.")
     broken = {
         index: f"{len(record)} of {len(header)} cells; put quotation marks around a text that "
         "holds the separator, and close each of them"
-        for index, (_, record) in enumerate(rows)
+        for index, record in enumerate(rows)
         if len(record) != len(header)
     }
     cells = {
-        name: [record[at] if at < len(record) else "" for _, record in rows]
+        name: [record[at] if at < len(record) else "" for record in rows]
         for name, at in positions.items()
     }
-    numbers = [number for number, _ in rows]
-    counting = f"row {top + 1} is the header"
-    return Table(str(path), folder, counting, numbers, cells, broken, header)
-
-
-def decode(content: bytes, path: Path) -> str:
-    """Decodes UTF-8, or says where it isn't, what it probably is, and what to do."""
-    is_utf16 = b"\0" in content[:100]  # every other byte of a Latin letter
-    try:
-        text = content.decode("utf-8-sig")
-        if not is_utf16:
-            return text
-    except UnicodeDecodeError as error:
-        start = error.start
-    if is_utf16:
-        encoding, there = "UTF-16", "from its first byte on"
-    else:
-        encoding = "Windows-1252"
-        near = content[max(0, start - 15) : start + 15].decode("cp1252", errors="replace")
-        line = content.count(b"\n", 0, start) + 1
-        there = f"at byte {start:,}, in line {line:,}, near {quote(near)}"
-    raise TableError(
-        f"{path}: not UTF-8 {there}. The encoding is probably {encoding}: save the table as "
-        f"'CSV UTF-8', or run: iconv -f {encoding.upper()} -t UTF-8 '{path.name}' > utf8.csv"
-    )
-
-
-def _delimiter(text: str) -> str:
-    """Gives the separator that occurs most often in the header, a comma in doubt."""
-    header = text.lstrip().splitlines()[0]
-    return max(DELIMITERS, key=header.count)
+    counting = f"row {records.top} is the header"
+    numbers = records.numbers
+    notes = [f"{path.name}: {note}" for note in records.notes]
+    return Table(str(path), folder, counting, numbers, cells, broken, header, notes)
 
 
 def _find_columns(
@@ -315,8 +297,10 @@ def _find_columns(
 
 def why_no_file(path: Path) -> str:
     """Says why there is no such file, and which one may be meant."""
+    if path.is_dir():
+        return "a folder, not a file. Name the table in it."
     if path.exists():
-        return "not a file."
+        return "a device or a pipe, not a file."
     folder = path.parent
     if not folder.is_dir():
         return f"no such file; the folder '{folder}' does not exist either."

@@ -103,7 +103,7 @@ def test_missing_files(tmp_path):
         read_table(tmp_path / "item.csv", COLUMNS)
     with pytest.raises(TableError, match="the folder '.*nowhere' does not exist either"):
         read_table(tmp_path / "nowhere" / "items.csv", COLUMNS)
-    with pytest.raises(TableError, match="not a file"):
+    with pytest.raises(TableError, match="a folder, not a file"):
         read_table(tmp_path, COLUMNS)
     with pytest.raises(TypeError, match="Received: int"):
         read_table(5, COLUMNS)

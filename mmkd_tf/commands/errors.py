@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import typer
 
+from mmkd_tf.terminal import echo
+
 # What is an argument in Python and has another name, or another look, on the command line.
 _FLAGS = {
     "table": "DATA",
@@ -63,7 +65,7 @@ def errors_for_people():
     """Prints what a person did wrong without a traceback; other errors keep theirs."""
 
     def show_warning(message, *_args, **_kwargs):
-        typer.echo(f"Note: {for_command_line(str(message))}", err=True)
+        echo(f"Note: {for_command_line(str(message))}", err=True)
 
     # Of native code errors alone, also where TensorFlow is not needed.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -78,7 +80,7 @@ def errors_for_people():
         if os.environ.get("MMKD_TF_TRACEBACK") or not (full or isinstance(error, mistakes)):
             raise
         said = "the disk is full." if full else left_out(error) or for_command_line(str(error))
-        typer.echo(f"Error: {said}", err=True)
+        echo(f"Error: {said}", err=True)
         raise typer.Exit(2) from None
 
 

@@ -7,6 +7,7 @@ import typer
 
 from mmkd_tf.commands.errors import errors_for_people
 from mmkd_tf.quiet import quiet_tensorflow
+from mmkd_tf.terminal import echo
 
 Flag = typer.Option
 
@@ -49,8 +50,8 @@ def export(
         reporter = Reporter()
         with reporter.stage(f"Exporting the model {model}", lambda seconds: None):
             made = export_all(loaded, dataset, settings, output, name=model, **options)
-        typer.echo(exports_text(made))
-        typer.echo(f"Files: {output}")
+        echo(exports_text(made))
+        echo(f"Files: {output}")
 
 
 def report(
@@ -72,7 +73,7 @@ def report(
             page = report_again(folders[0])
         else:
             page = report_runs(folders, output or Path(RUNS_FILE))
-    typer.echo(f"Page: {page}")
+    echo(f"Page: {page}")
 
 
 def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:

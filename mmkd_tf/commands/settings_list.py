@@ -9,6 +9,7 @@ import typer
 
 from mmkd_tf.commands.errors import errors_for_people
 from mmkd_tf.quiet import quiet_tensorflow
+from mmkd_tf.terminal import echo
 
 
 def settings_command(
@@ -53,14 +54,14 @@ def settings_command(
                 raise ValueError(f"`NAME`: a part of a setting's name. Received: {words}.{hint}")
             found = chosen
     if as_json:
-        typer.echo(json.dumps([asdict(setting) for setting in found], ensure_ascii=False))
+        echo(json.dumps([asdict(setting) for setting in found], ensure_ascii=False))
         return
     group = None
     for setting in found:
         if setting.name.partition(".")[0] != group:
             group = setting.name.partition(".")[0]
-            typer.echo()
+            echo()
         typer.secho(setting.name, bold=True)
         default = "" if setting.default is None else f" Default: {setting.default}."
         text = f"{setting.meaning}{default} Allowed: {setting.allowed}."
-        typer.echo(textwrap.fill(text, 92, initial_indent="    ", subsequent_indent="    "))
+        echo(textwrap.fill(text, 92, initial_indent="    ", subsequent_indent="    "))

@@ -10,6 +10,7 @@ from mmkd_tf.commands.errors import errors_for_people
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.quiet import quiet_tensorflow
 from mmkd_tf.table_files import is_folder
+from mmkd_tf.terminal import echo
 
 Flag = typer.Option
 
@@ -59,20 +60,20 @@ def tune_command(
         try:
             found = tune(made, folder, reporter, trials=trials)
         except KeyboardInterrupt:
-            typer.echo("Interrupted. Go on with the same command.", err=True)
+            echo("Interrupted. Go on with the same command.", err=True)
             raise typer.Exit(130) from None
         except Exception:
             folder.give_up()
             raise
     if as_json:
-        typer.echo(json.dumps(found))
+        echo(json.dumps(found))
         return
     for name, value in found["settings"].items():
-        typer.echo(f"{name}: {value:.4g}")
-    typer.echo(
+        echo(f"{name}: {value:.4g}")
+    echo(
         f"On {found['num_examples']:,} validation examples the student's {found['headline']} is "
         f"{found['best']:.3f}, with the settings that the search began with {found['first']:.3f}. "
         f"The best of {found['num_trials']} looks better than it is: judge it by a run."
     )
     where = "" if data is None else f" {data}"
-    typer.echo(f"Run it: mmkd-tf run{where} --config {best_file(output)}")
+    echo(f"Run it: mmkd-tf run{where} --config {best_file(output)}")

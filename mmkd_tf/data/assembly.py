@@ -12,7 +12,9 @@ from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.unlabelled import split_off, transfer_rows
 from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, in_tensor_form
 from mmkd_tf.tasks import find_task
+from mmkd_tf.tasks.labels import unfit_names
 from mmkd_tf.tasks.task import Task
+from mmkd_tf.terminal import plain
 
 _AT_ONCE = 512
 
@@ -60,7 +62,7 @@ def assemble(
     transfer, counts, about = transfer_rows(more, splits)
     notes += about
     for note in notes:
-        warnings.warn(f"{name}: {note}", stacklevel=3)
+        warnings.warn(plain(f"{name}: {note}"), stacklevel=3)
     modalities = {
         one: kind.fit(one, train.inputs[one], inputs[one]) for one, kind in train.kinds.items()
     }
@@ -104,6 +106,7 @@ def _check(name, tables, more, fractions, options, class_names):
         name_of, names, general = find_task(options.task).check(
             tables, held_out=list(fractions), names=class_names
         )
+        general = [*general, *unfit_names(names)]
         has_bad_rows = any(rows.problems for rows in (tables | more).values())
         if general or (has_bad_rows and not options.skip_bad_rows):
             raise data_error(name, tables | more, general)

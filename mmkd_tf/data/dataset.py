@@ -19,6 +19,7 @@ from mmkd_tf.modalities.modality import (
 )
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
+from mmkd_tf.terminal import plain
 
 SPLITS = ("train", "validation", "test")
 TRANSFER = "transfer"  # a further split, of rows without labels
@@ -231,7 +232,7 @@ class Dataset:
             inputs.append(f"{name}: {modality.describe()}{note}")
         notes = (f"Note: {note}" for note in self.notes)
         first = f"Dataset {self.name}: {sizes}, {outputs}"
-        return "\n  ".join([first, *inputs, *lines, *notes])
+        return plain("\n  ".join([first, *inputs, *lines, *notes]))
 
 
 def for_student(dataset: Dataset, **inputs: Mapping | None) -> Dataset:

@@ -1,19 +1,16 @@
 """Options: how raw rows become a Dataset, which inputs they have, and how they are divided."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mmkd_tf.modalities import input_options
+from mmkd_tf.modalities import input_options, unfit_input_name
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.tasks import TASKS
 from mmkd_tf.tasks.labels import DEFAULT_SEPARATOR
 
-# Names of layers begin with it, files of a student carry it, and `predict` takes it as a keyword.
-_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 # The arguments of the short form, by the options that they are.
 _SHORT = {
     "image.size": "image_size",
@@ -126,11 +123,8 @@ def named_inputs(
             inputs = {}
     made = {}
     for name, settings in inputs.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            wrong.append(
-                "`inputs`: names of letters, digits and underscores, a letter first. "
-                f"Received: {name!r}."
-            )
+        if reason := unfit_input_name(name):
+            wrong.append(f"`inputs`: {reason}. Received: {name!r}.")
             continue
         if isinstance(settings, Mapping) and settings.get("student"):
             wrong.append(

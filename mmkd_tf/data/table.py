@@ -12,9 +12,11 @@ from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, name
 from mmkd_tf.data.rows import Rows, cells_of, check_rows
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
+from mmkd_tf.modalities.cells import is_value, plain_text
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.table_files import Table, TableError, read_table
 from mmkd_tf.tasks import DEFAULT_TASK, choose_task, find_task
+from mmkd_tf.tasks.labels import is_list
 from mmkd_tf.tasks.task import MISSING, Task
 
 
@@ -84,8 +86,11 @@ def from_table(
     }
     columns = [*(c for name, one in inputs.items() for c in one.columns_of(name)), *labels]
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
+    for one in tables.values():
+        decode_labels(one, labels)
     cells = tables["train"].columns[labels[0]] if labels else ()
     task, notes = choose_task(cells, name=options.task, separator=options.label_separator)
+    notes = [*(note for one in tables.values() for note in one.notes), *notes]
     rows = {
         split: _rows(one, inputs, task, labels, options, is_training=split == "train")
         for split, one in tables.items()
@@ -123,6 +128,26 @@ def _read_all(sources: dict, columns: Sequence[str], folder) -> dict[str, Table]
     if wrong:
         raise TableError("\n".join(wrong))
     return tables
+
+
+def decode_labels(table: Table, columns: Sequence[str]) -> None:
+    """Makes texts of the UTF-8 in label cells; what is no value of one is a problem of its row."""
+    table.broken = dict(table.broken)
+    for name in columns:
+        cells = list(table.columns[name])
+        for index, cell in enumerate(cells):
+            try:
+                cells[index] = _decoded(cell)
+            except ValueError as error:
+                cells[index] = None
+                table.broken.setdefault(index, f"label: {error}")
+        table.columns[name] = cells
+
+
+def _decoded(cell):
+    if is_list(cell):
+        return [_decoded(one) for one in cell]
+    return plain_text(cell) if isinstance(cell, (bytes, bytearray)) or not is_value(cell) else cell
 
 
 def _rows(

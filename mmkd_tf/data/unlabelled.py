@@ -5,6 +5,7 @@ split too would tell the student of the test.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -72,7 +73,7 @@ def read_unlabelled(
         rows.problems[index] = [reason]
     ignored = [name for name in labels if name in table.header]
     notes = [f"{table.source}: its labels ({', '.join(ignored)}) are not read."] if ignored else []
-    return rows, notes
+    return rows, [*table.notes, *notes]
 
 
 def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) -> Table:
@@ -88,7 +89,8 @@ def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) 
         return Table(str(path), path, "pictures by name, from 1", numbers, {column: cells})
     if path is not None and path.is_file() and path.suffix.lower() == ".txt":
         column = _only(Text.kind, inputs, f"{path}: a file of texts, one a line")
-        lines = decode(path.read_bytes(), path).splitlines()
+        # At line feeds alone: U+2028 and the like are parts of a text.
+        lines = re.split(r"\r\n|\r|\n", decode(path.read_bytes(), path))
         numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
         if not numbers:
             raise TableError(f"{path}: an empty file.")

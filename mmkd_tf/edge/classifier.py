@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmkd_tf.edge.examples import Session
-from mmkd_tf.edge.remarks import certainty, unknown_words
+from mmkd_tf.edge.remarks import certainty
 
 _SHOWN = 3
 
@@ -112,7 +112,7 @@ class Classifier:
         """
         return self._session.unknown_words(inputs)
 
-    def remarks(self, prediction: Prediction, **inputs) -> list[str]:
+    def remarks(self, prediction: Prediction, /, **inputs) -> list[str]:
         """Says in sentences how sure an answer is, and which words the model does not know.
 
         Args:
@@ -121,7 +121,7 @@ class Classifier:
         """
         calibrated, threshold = self.temperature is not None, self._session.threshold
         said = certainty(prediction.probabilities, calibrated=calibrated, threshold=threshold)
-        return [said, *unknown_words(self._session.words(inputs))]
+        return [said, *self._session.remarks(inputs)]
 
     def _prediction(self, probabilities: Sequence[float]) -> Prediction:
         pairs = zip(self.class_names, probabilities, strict=True)

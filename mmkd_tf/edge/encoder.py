@@ -9,7 +9,6 @@ import numpy as np
 from mmkd_tf.edge.examples import Session
 from mmkd_tf.edge.index import Index, Match
 from mmkd_tf.edge.model_file import SMALL, find_file, read_model_file
-from mmkd_tf.edge.remarks import unknown_words
 
 
 class Encoder:
@@ -104,7 +103,7 @@ class Encoder:
 
     def remarks(self, value) -> list[str]:
         """Says in sentences which words of a text the model does not know; none of a picture."""
-        return unknown_words(self._session.words(self._by_name(value)))
+        return self._session.remarks(self._by_name(value))
 
     def _by_name(self, value):
         return {self.modality: value} if len(self.inputs) == 1 else value

@@ -11,6 +11,7 @@ from mmkd_tf.edge.interpreter import TensorRunner
 from mmkd_tf.edge.model_file import ModelFile, file_prefix, read_model_file
 from mmkd_tf.edge.picture import PictureReader
 from mmkd_tf.edge.points import PointsReader
+from mmkd_tf.edge.remarks import cut_words, unknown_words
 from mmkd_tf.edge.series import SeriesReader
 from mmkd_tf.edge.tabular import TabularReader
 from mmkd_tf.edge.tokenizer import TextReader
@@ -252,6 +253,14 @@ class Session:
             name: tuple(dict.fromkeys(word for word, known in words if not known))
             for name, words in self.words(inputs).items()
         }
+
+    def remarks(self, inputs: Mapping[str, object]) -> list[str]:
+        """Says in sentences which words of one example are not known, or not read."""
+        cut = {}
+        for name, reader in self._read.readers.items():
+            if hasattr(reader, "cut_words") and inputs.get(name) is not None:
+                cut[name] = reader.cut_words(inputs[name])
+        return [*unknown_words(self.words(inputs)), *cut_words(cut)]
 
     def _trial_problems(self) -> list[str]:
         """Runs what asks the most of the model, such as the vocabulary's last word."""

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 
 from mmkd_tf.edge.examples import Session
-from mmkd_tf.edge.remarks import unknown_words
 
 
 class Regressor:
@@ -46,7 +45,7 @@ class Regressor:
 
     def remarks(self, **inputs) -> list[str]:
         """Says in sentences which words of an example's texts the model does not know."""
-        return unknown_words(self._session.words(inputs))
+        return self._session.remarks(inputs)
 
     def _by_name(self, values: Sequence[float]) -> dict[str, float]:
         return dict(zip(self.target_names, values, strict=True))

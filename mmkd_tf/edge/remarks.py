@@ -7,6 +7,7 @@ SURE, FAIRLY_SURE = 0.9, 0.5
 # Of labels each by itself: how near to the threshold one is called open.
 _OPEN = 0.15
 _LISTED = 8
+_LONGEST = 60  # characters of a name or word
 
 
 def certainty(
@@ -68,6 +69,16 @@ def unknown_words(words: Mapping[str, Sequence[tuple[str, bool]]]) -> list[str]:
     return said
 
 
+def cut_words(words: Mapping[str, Sequence[str]]) -> list[str]:
+    """Says which words of texts a file has no room for, a sentence for each text that has some."""
+    return [
+        f"It lacks room for the last words of `{name}`, and reads it without {_listed(cut)}."
+        for name, cut in words.items()
+        if cut
+    ]
+
+
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    shown = (name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..." for name in names[:_LISTED])
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -25,7 +25,10 @@ def read_cell(kind: str, cell) -> float | str | datetime | None:
     ValueError says why it can't be read.
     """
     if isinstance(cell, bytes):
-        cell = cell.decode(errors="replace")
+        try:
+            cell = cell.decode()
+        except UnicodeDecodeError:
+            raise ValueError("a text in UTF-8. It holds other bytes") from None
     if hasattr(cell, "__len__") and not isinstance(cell, str):
         raise ValueError(f"one value. It holds a {type(cell).__name__}; give each its column")
     text = str(cell).strip()
@@ -37,7 +40,9 @@ def read_cell(kind: str, cell) -> float | str | datetime | None:
         return whole if whole.removeprefix("-").isdigit() else text
     if kind == "numeric":
         try:
-            number = float({"true": "1", "false": "0"}.get(text.lower(), text))
+            # Python's own underscores are no part of a number elsewhere.
+            plain = "" if "_" in text else text
+            number = float({"true": "1", "false": "0"}.get(text.lower(), plain))
         except ValueError:
             raise ValueError("no number such as 1234.5, with a point and no comma") from None
         if not abs(number) <= _LARGEST:

@@ -14,6 +14,7 @@ platform has. TensorFlow, JavaScript, Kotlin and Swift can therefore give the sa
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -105,6 +106,12 @@ def character_class(ranges: Sequence[tuple[int, int]], escape: str) -> str:
 _PYTHON_ESCAPE = r"\U{:08X}"
 _SEPARATOR = re.compile(character_class(SEPARATORS, _PYTHON_ESCAPE) + "+")
 _SINGLE = re.compile("(" + character_class(SINGLES, _PYTHON_ESCAPE) + ")")
+_WORD = re.compile(
+    character_class(SINGLES, _PYTHON_ESCAPE)
+    + "|"
+    + character_class((*SEPARATORS, *SINGLES), _PYTHON_ESCAPE).replace("[", "[^", 1)
+    + "+"
+)
 
 
 def split_words(text: str) -> list[str]:
@@ -122,6 +129,17 @@ def split_words(text: str) -> list[str]:
     """
     folded = _SEPARATOR.sub(" ", text.translate(FOLD))
     return _SINGLE.sub(r" \1 ", folded).split()
+
+
+def first_words(text: str, number: int) -> str:
+    """Gives the part of a text from its first word to the end of its last one of `number`.
+
+    Examples:
+        >>> first_words("  Don't PANIC: 茶杯 2x", 3)
+        "Don't PANIC"
+    """
+    found = [word.span() for word in islice(_WORD.finditer(text), number)]
+    return text[found[0][0] : found[-1][1]] if found else ""
 
 
 def build_vocabulary(texts: Iterable[str], *, max_size: int = 2000) -> list[str]:
@@ -202,6 +220,7 @@ class TextReader:
         self._name, self._size = name, shape[0]
         self._takes_bytes, self._tokenizer = dtype == np.uint8, None
         self._vocabulary = files.get(VOCABULARY_FILE)
+        self._most_words = description.get("most_words")
         self.trial = np.zeros(shape, dtype)
         if self._vocabulary is not None and not self._takes_bytes:
             vocabulary = self._vocabulary.split("\n")
@@ -234,6 +253,17 @@ class TextReader:
         read = text_bytes(value, num_bytes=self._size).tobytes().rstrip(b"\0").decode()
         return [(word, word in known) for word in split_words(read)]
 
+    def cut_words(self, value) -> list[str]:
+        """Gives the words of a str that the model would read, but for which its bytes lack room.
+
+        Empty where the input takes token ids, of which it has as many as it reads.
+        """
+        self._check(value)
+        if not self._takes_bytes:
+            return []
+        read = text_bytes(value, num_bytes=self._size).tobytes().rstrip(b"\0").decode()
+        return split_words(value)[: self._most_words][len(split_words(read)) :]
+
     def _check(self, value) -> None:
         if not isinstance(value, str):
             raise TypeError(
@@ -247,14 +277,23 @@ def text_bytes(text: str, *, num_bytes: int) -> np.ndarray:
 
     Args:
         text: As people write it. One without words counts as absent: all zeros.
-        num_bytes: Size of the result. A longer text is cut where a character begins.
+        num_bytes: Size of the result. Of a longer text, what parts its words takes one byte each
+            time; if it is still longer, it is cut behind a word, within the first where that alone
+            is longer.
 
     Returns:
         uint8 `[num_bytes]`, 0 on the right.
     """
     # U+0000 would end the text, and halves of surrogate pairs have no UTF-8: both separate words,
     # as the space and the question mark do that take their places.
-    content = text.replace("\0", " ").encode("utf-8", "replace")[:num_bytes]
-    kept = content.decode("utf-8", "ignore")
-    content = kept.encode("utf-8") if split_words(kept) else b""
+    content = text.replace("\0", " ").encode("utf-8", "replace")
+    if len(content) > num_bytes:
+        text = _SEPARATOR.sub(" ", text).strip(" ")
+        content = text.encode("utf-8")
+    kept = content[:num_bytes].decode("utf-8", "ignore")
+    words = len(split_words(kept))
+    # A part of a word could be taken for another one.
+    if words > 1 and split_words(kept) != split_words(text)[:words]:
+        kept = first_words(kept, words - 1)
+    content = kept.encode("utf-8", "replace") if words else b""
     return np.frombuffer(content.ljust(num_bytes, b"\0"), np.uint8)

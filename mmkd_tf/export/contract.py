@@ -9,6 +9,7 @@ from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality
 from mmkd_tf.models.inputs import route
 from mmkd_tf.tasks import DEFAULT_TASK, TASKS, Task, find_task
+from mmkd_tf.tasks.labels import unfit_names
 
 MAX_EXAMPLES = 500
 
@@ -142,13 +143,7 @@ def _output_problems(model: keras.Model, names: list[str], task: Task) -> list[s
         )
     else:
         problems += task.name_problems(names, shapes[0][1])
-    lines = [name for name in names if isinstance(name, str) and len(name.splitlines()) == 1]
-    if len(set(lines)) != len(names):
-        problems.append(
-            "`class_names`: distinct texts of one line each, as labels.txt holds one a line. "
-            f"Received: {names[:20]}."
-        )
-    return problems
+    return problems + unfit_names(names)
 
 
 def _example_problems(model: keras.Model, examples: Mapping[str, np.ndarray]) -> list[str]:

@@ -1,5 +1,6 @@
 """Exports a trained model as a SavedModel, a TFLite file and a small one, each tried out."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mmkd_tf.export.contract import MAX_EXAMPLES
 from mmkd_tf.export.latency import interleaved_times_ms
 from mmkd_tf.export.parity import difference, keras_logits
 from mmkd_tf.export.saved_model import export_saved_model
+from mmkd_tf.export.text_bytes import needed_num_bytes, share_cut
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import tower
@@ -54,9 +56,11 @@ def export_all(
 
     Returns:
         A dict for each file, with the keys of `mmkd_tf.export.Export`, and `test_accuracy`,
-        `test_top1_agreement` and `latency_spread_ms`, None for the SavedModel. The last are the
-        milliseconds that a tenth of the calls stay below, and a tenth exceed. The latencies of
-        the TFLite files are of calls in turn, so that they can be compared.
+        `test_top1_agreement`, `latency_spread_ms` and `cut_texts`, None for the SavedModel.
+        `latency_spread_ms` are the milliseconds that a tenth of the calls stay below, and a tenth
+        exceed. The latencies of the TFLite files are of calls in turn, so that they can be
+        compared. `cut_texts` is the share of the training texts for whose words a file that takes
+        bytes lacks room, 0 to 1; None of one that takes ids.
     """
     shared = {"dataset": dataset, "settings": settings}
     shared |= {"batch_size": batch_size, "temperature": temperature}
@@ -100,6 +104,13 @@ def _export(
         "examples": dataset.splits["validation"].inputs,
         "modalities": modalities,
     }
+    num_bytes, cut_texts = None, None
+    if reads_text and settings.text_input == "bytes":
+        texts = {key: of for key, of in modalities.items() if of.takes_utf8}
+        num_bytes = bytes_of_texts(dataset, texts)
+        cut_texts = max(
+            share_cut(_texts(dataset, key), of.length, num_bytes[key]) for key, of in texts.items()
+        )
     options = TFLiteOptions(
         batch_size=batch_size,
         calibration={key: training[key][:MAX_EXAMPLES] for key in names},
@@ -109,6 +120,7 @@ def _export(
         task=dataset.task,
         temperature=temperature,
         threshold=threshold,
+        num_bytes=num_bytes,
     )
     made, saved = [], None
     if settings.saved_model:
@@ -136,14 +148,26 @@ def _export(
             "test_accuracy": dataset.task.file_score(labels=labels["test"], answers=answers),
             "test_top1_agreement": found.top1_agreement,
         }
-        made.append({**asdict(export), **measured})
+        made.append({**asdict(export), **measured, "cut_texts": cut_texts})
     for values, times in zip(made, _times(made, test, modalities), strict=True):
         low, median, high = np.quantile(times, [0.1, 0.5, 0.9]).tolist()
         values |= {"latency_ms": median, "latency_spread_ms": [low, high]}
     if saved is not None:
-        unmeasured = ("test_accuracy", "test_top1_agreement", "latency_spread_ms")
+        unmeasured = ("test_accuracy", "test_top1_agreement", "latency_spread_ms", "cut_texts")
         made.insert(0, {**asdict(saved), **dict.fromkeys(unmeasured)})
     return [{**values, "file": Path(values["file"]).name} for values in made]
+
+
+def bytes_of_texts(dataset, texts: Mapping) -> dict[str, int]:
+    """By name of a text, how many bytes a file takes of it, by the training texts."""
+    return {
+        name: needed_num_bytes(_texts(dataset, name), of.vocabulary, of.length)
+        for name, of in texts.items()
+    }
+
+
+def _texts(dataset, name: str) -> list[str]:
+    return [text or "" for text in dataset.splits["train"].raw[name]]
 
 
 def _answers(file: Path, examples, modalities) -> np.ndarray:

@@ -23,6 +23,7 @@ from mmkd_tf.export.metadata_tables import model_metadata
 from mmkd_tf.export.tflite_tables import read_tables, write_tables
 from mmkd_tf.modalities.modality import Modality
 from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
+from mmkd_tf.tasks.labels import is_name, unfit_names
 
 _METADATA_NAME = b"TFLITE_METADATA"
 _FORMAT_OF_KINDS = 2  # the first in which an input may say its kind
@@ -87,16 +88,8 @@ def add_metadata(
 def _check(
     model: schema.ModelT, class_names: Sequence[str], texts: Mapping[str, str | None]
 ) -> None:
-    problems = [
-        f"`{key}`: a text that is not empty. Received: {key}={value!r}."
-        for key, value in texts.items()
-        if not (isinstance(value, str) and value) and (value is not None or key == "name")
-    ]
-    if broken := [value for value in class_names if "\n" in value]:
-        problems.append(
-            "`class_names`: texts of one line each, as the file holds one a line. "
-            f"Received: {broken[:3]}."
-        )
+    needed = {key: value for key, value in texts.items() if value is not None or key == "name"}
+    problems = [*unfit_texts(needed), *unfit_names([*dict.fromkeys(class_names)])]
     if len(model.signatureDefs or ()) != 1:
         problems.append(
             "`content`: a TFLite model with one signature. "
@@ -104,6 +97,17 @@ def _check(
         )
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def unfit_texts(texts: Mapping[str, str | None]) -> list[str]:
+    """Says which texts about a model, such as its licence, a file can't hold."""
+    return [
+        f"`{key}`: a text that is not empty, in valid Unicode without U+0000. "
+        f"Received: {key}={value!r:.80}."
+        for key, value in texts.items()
+        # Of several lines each by itself.
+        if not (isinstance(value, str) and value and is_name(f"-{' '.join(value.splitlines())}"))
+    ]
 
 
 def _inputs(

@@ -1,13 +1,19 @@
 """Puts the tokenizer into a TFLite graph: UTF-8 bytes in, token ids out, builtin operators only."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.edge.tokenizer import UNKNOWN_ID, Tokenizer, split_words, text_bytes
+from mmkd_tf.edge.tokenizer import (
+    UNKNOWN_ID,
+    Tokenizer,
+    first_words,
+    split_words,
+    text_bytes,
+)
 from mmkd_tf.export.convert import Reader
 from mmkd_tf.export.text_tables import (
     NOT_CONTINUATION,
@@ -20,6 +26,8 @@ from mmkd_tf.export.text_tables import (
 from mmkd_tf.modalities.modality import Modality
 
 LARGEST_NUM_BYTES = 32_768
+_LARGEST_NEEDED = 4096
+_ROOM = 1.25
 
 _LONGEST_CHARACTER = 4
 _GAP = _LONGEST_CHARACTER - 1  # zeros behind each text, so that no character reaches the next one
@@ -79,14 +87,53 @@ def default_num_bytes(vocabulary: Sequence[str], length: int) -> int:
     return min(32 * int(np.ceil(needed / 32)), LARGEST_NUM_BYTES)
 
 
+def needed_num_bytes(texts: Iterable[str], vocabulary: Sequence[str], length: int) -> int:
+    """Returns room for the first `length` words of each text, as they stand, and a quarter more.
+
+    So an app that writes a text as it is loses no word of one like these. White space before the
+    first word does not count. The result is a multiple of 32, at least `default_num_bytes`; a text
+    of more than 4,096 bytes, an address maybe, does not make every call slower.
+    """
+    longest = max((len(_as_read(text, length)) for text in texts), default=0)
+    default = default_num_bytes(vocabulary, length)
+    return max(default, min(32 * int(np.ceil(_ROOM * longest / 32)), _LARGEST_NEEDED))
+
+
+def share_cut(texts: Sequence[str], length: int, num_bytes: int) -> float:
+    """The share of texts whose first `length` words don't all fit into so many bytes, 0 to 1."""
+    cut = 0
+    for text in texts:
+        words = split_words(text)[:length]
+        read = text_bytes(text, num_bytes=num_bytes).tobytes().rstrip(b"\0").decode()
+        cut += split_words(read)[:length] != words
+    return cut / max(len(texts), 1)
+
+
+def _as_read(text: str, length: int) -> bytes:
+    return first_words(text, length).encode("utf-8", "replace")
+
+
 def as_bytes(ids: np.ndarray, text: Modality, *, num_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Writes token ids `[n, length]` as texts again, to try out a file that takes bytes.
 
-    Gives the ids of what fits, without gaps, and its UTF-8, uint8 `[n, num_bytes]`.
+    Gives the ids of what fits, without gaps, and its UTF-8, uint8 `[n, num_bytes]`. Every second
+    text fills the room that it leaves with white space and signs, as texts of people may.
     """
-    utf8 = np.stack([text_bytes(str(one), num_bytes=num_bytes) for one in text.encode(ids)])
+    spelled = [
+        _spread(str(one), num_bytes) if index % 2 else str(one)
+        for index, one in enumerate(text.encode(ids))
+    ]
+    utf8 = np.stack([text_bytes(one, num_bytes=num_bytes) for one in spelled])
     again = [text.tokenizer(bytes(row).rstrip(b"\0").decode()) for row in utf8]
     return np.array(again, ids.dtype), utf8
+
+
+def _spread(text: str, num_bytes: int) -> str:
+    """The same words with as many separators before and between them as there is room for."""
+    spare = max(0, num_bytes - len(text.encode()))
+    head, space, tail = text.partition(" ")
+    before = spare // 2 if space else spare
+    return " \t\n"[:before].ljust(before) + head + "-" * (spare - before) + space + tail
 
 
 @dataclass(frozen=True)

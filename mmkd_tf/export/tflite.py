@@ -42,6 +42,9 @@ class TFLiteOptions:
             `mmkd_tf.export.calibrated`; kept in the file. None leaves them as they are.
         threshold: Above which an answer says yes, such as the cosine of two embeddings of one
             identity; kept in the file. None is that of the task, if it has one.
+        num_bytes: By name of a text that a file takes as bytes, how many, 1 to 32,768; see
+            `mmkd_tf.export.text_bytes.needed_num_bytes`. By default room for words as long as the
+            vocabulary's.
     """
 
     batch_size: int | None = 1
@@ -52,6 +55,7 @@ class TFLiteOptions:
     task: Task | str = DEFAULT_TASK
     temperature: float | None = None
     threshold: float | None = None
+    num_bytes: Mapping[str, int] | None = None
 
 
 def export_tflite(
@@ -142,7 +146,10 @@ def export_tflite(
     readers, file_inputs = {}, dict(inputs)
     for name, text in texts.items() if text_input == "bytes" else ():
         readers[name] = text_reader(
-            text.vocabulary, length=text.length, batch_size=options.batch_size
+            text.vocabulary,
+            length=text.length,
+            num_bytes=(options.num_bytes or {}).get(name),
+            batch_size=options.batch_size,
         )
         num_bytes = readers[name].spec.shape[1]
         inputs[name], file_inputs[name] = as_bytes(inputs[name], text, num_bytes=num_bytes)
@@ -253,11 +260,7 @@ def _text_problems(
             f"Received: {f'no vocabulary of {list(texts)}' if texts else 'a model without one'}."
         )
     for name, vocabulary in known.items():
-        if any("\n" in word or "\r" in word for word in vocabulary):
-            problems.append(
-                "`vocabulary`: words without line breaks, as vocab.txt holds one a line. "
-                "Make it with mmkd_tf.edge.tokenizer.build_vocabulary()."
-            )
+        problems += unfit_words(vocabulary)
         largest = np.max(examples[name], initial=0) if name in examples else 0
         if largest >= len(vocabulary):
             problems.append(
@@ -265,6 +268,16 @@ def _text_problems(
                 f"words, ids up to {largest}. Give the vocabulary that the examples were made with."
             )
     return problems
+
+
+def unfit_words(vocabulary: Sequence[str]) -> list[str]:
+    """Says why a file can't hold a vocabulary."""
+    if any("\n" in word or "\r" in word for word in vocabulary):
+        return [
+            "`vocabulary`: words without line breaks, as vocab.txt holds one a line. "
+            "Make it with mmkd_tf.edge.tokenizer.build_vocabulary()."
+        ]
+    return []
 
 
 def _label_problems(examples, labels, num_outputs, task) -> list[str]:

@@ -1,5 +1,7 @@
 """Modalities: the kinds of input, by the names that settings have for them."""
 
+import keyword
+import re
 from collections.abc import Mapping
 
 from mmkd_tf.modalities.audio import Audio
@@ -11,6 +13,10 @@ from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.modalities.text import Text
 
 KINDS: dict[str, type[Modality]] = {}
+# Names of layers begin with it, files of a student carry it, and `predict` takes it as a keyword.
+_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")
+# Layers of every model, and arguments of methods that take inputs by name.
+_TAKEN = ("logits", "fused_features", "self", "candidates", "top")
 
 
 def register_modality(cls: type[Modality]) -> type[Modality]:
@@ -31,6 +37,15 @@ def register_modality(cls: type[Modality]) -> type[Modality]:
             f"which is that of {KINDS[cls.kind].__name__}. Choose another."
         )
     return cls
+
+
+def unfit_input_name(name) -> str | None:
+    """Says why an input can't be called so; None where it can."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return "names of letters, digits and underscores, a letter first"
+    if name in _TAKEN or keyword.iskeyword(name):
+        return "names that are neither Python's own nor those of a model's layers or methods"
+    return None
 
 
 def input_options(value: Mapping | InputOptions) -> InputOptions:

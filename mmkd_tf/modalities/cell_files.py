@@ -111,9 +111,11 @@ def _find_below(folder: Path, name: str) -> Path | None:
 
 def _source(cell, home: Path | None, allow_outside: bool):
     """Gives what is to be read, or None if the cell is empty."""
-    if (
-        isinstance(cell, dict) and "array" not in cell
-    ):  # as Hugging Face's datasets write pictures to Parquet files
+    # As Hugging Face's datasets write pictures to Parquet files.
+    if isinstance(cell, dict) and "array" not in cell:
+        if not {"bytes", "path"} & set(cell):
+            names = ", ".join(map(str, cell))
+            raise CellError(f"a struct of {names}, without `bytes` or `path`")
         content = cell.get("bytes")
         cell = cell.get("path") if content is None else content
     if not isinstance(cell, (str, os.PathLike)):

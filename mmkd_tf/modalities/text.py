@@ -22,7 +22,7 @@ from mmkd_tf.edge.tokenizer import (
     character_class,
     split_words,
 )
-from mmkd_tf.modalities.cells import is_missing, quote
+from mmkd_tf.modalities.cells import plain_text, quote
 from mmkd_tf.modalities.draws import uniform_draws
 from mmkd_tf.modalities.modality import InputOptions, Modality, StudentOptions, checked_changes
 from mmkd_tf.modalities.text_damage import DAMAGES
@@ -147,10 +147,14 @@ class Text(Modality[Sequence[str], TextOptions]):
         allow_outside: bool = False,
     ) -> tuple[list[str], dict[int, str]]:
         """Gives cells as strings, empty where missing; bytes are UTF-8."""
-        texts, problems = [], {}
+        texts: list[str] = []
+        problems = {}
         for index, cell in enumerate(cells):
-            text = cell.decode(errors="replace") if isinstance(cell, bytes) else cell
-            text = "" if is_missing(text) else str(text)
+            text = ""
+            try:
+                text = plain_text(cell)
+            except ValueError as error:
+                problems[index] = f"text: {error}"
             if len(text) > LONGEST_TEXT:
                 problems[index] = (
                     f"text: {len(text):,} characters, more than {LONGEST_TEXT:,}; shorten it"
@@ -360,7 +364,8 @@ class Text(Modality[Sequence[str], TextOptions]):
         ]
 
     def file_description(self, dtype: str) -> dict:
-        encoding = {"encoding": "utf-8"} if dtype == "uint8" else {}
+        inside = {"encoding": "utf-8", "most_words": self.length}
+        encoding = inside if dtype == "uint8" else {}
         return {**encoding, "padding": "0, on the right", "tokenizer_rules": TOKENIZER_RULES}
 
     def files(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mmkd_tf.progress import Advance, shown_by
+from mmkd_tf.terminal import plain
 
 # Where there is no terminal, seconds between two lines about one step.
 BETWEEN_LINES = 15.0
@@ -50,7 +51,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Writes a line or several."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(plain(text), markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, note_seconds: Callable[[float], None]):
@@ -89,7 +90,7 @@ class Reporter:
 
     def begin(self, title: str, total: int) -> TaskID:
         """Shows a bar."""
-        task = self._bars.add_task(title, total=total, count="", figures="")
+        task = self._bars.add_task(plain(title), total=total, count="", figures="")
         if self.console.is_terminal:
             self._bars.start()
         return task

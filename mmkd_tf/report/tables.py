@@ -1,5 +1,6 @@
 """Table: rows of words and figures, made once and shown as text, as Markdown and as HTML."""
 
+import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,12 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from mmkd_tf.terminal import plain
+
+# Within words an underscore means nothing, and signs of headings and lists only at the beginning.
+_MARKUP = re.compile(
+    r"[\\|*`\[\]~$]|(?<![^\W_])_|_(?![^\W_])|^>|^#(?=[#\s])|^[+-](?=\s)|(?<=^\d)[.)](?=\s)"
+)
 _MOST_COLUMNS = 100  # longer lines of prose are hard to read
 
 
@@ -115,9 +122,8 @@ def wrapped(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Keeps text from becoming markup, or the end of a cell, in Markdown."""
-    for sign, harmless in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;")):
-        text = text.replace(sign, harmless)
-    return " ".join(text.split())
+    text = plain(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def capitalized(words: str) -> str:

@@ -1,6 +1,7 @@
 """Label cells of a table: as text, as names of classes, and what all tasks check about rows."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -36,10 +37,37 @@ def holds_several(cell, separator: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Gives a label back; refuses line breaks, which files of names could not hold."""
-    if "\n" in text or "\r" in text:
-        raise ValueError(f"label {quote(text)}: holds a line break; is a quotation mark unclosed?")
+    """Gives a label back; refuses what files of names could not hold, such as line breaks."""
+    if not is_name(text):
+        raise ValueError(
+            f"label {quote(text)}: holds a line break or another sign that a list of names can't; "
+            "is a quotation mark unclosed?"
+        )
     return text
+
+
+def is_name(text) -> bool:
+    """Whether a file of names, one a line, can hold a text: of one line in any reader's eyes.
+
+    Some readers take vertical tabs, U+0085 and U+2028 for line breaks, others U+0000 for the end;
+    halves of surrogate pairs have no UTF-8.
+    """
+    if not isinstance(text, str) or text.splitlines() != [text] or "\0" in text:
+        return False
+    return text.encode(errors="ignore").decode() == text
+
+
+def unfit_names(names: Sequence[str]) -> list[str]:
+    """Says which names of outputs the files of a run and of a phone can't hold."""
+    wrong = [name for name in names if not is_name(name)]
+    if wrong or len(set(names)) != len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        shown = ", ".join(map(quote, (wrong + twice)[:20]))
+        return [
+            "`class_names`: distinct texts of one line each, without U+0000, as labels.txt holds "
+            f"one a line. Received: {shown}. Rename them in the data."
+        ]
+    return []
 
 
 def read_each(cells: Sequence[tuple], read: Callable) -> tuple[list, dict[int, str]]:

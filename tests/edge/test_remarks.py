@@ -91,3 +91,9 @@ def test_files_that_take_bytes_know_their_words_too(student, tmp_path, task):
         assert "of 100 such answers are right" in said[0]
     else:
         assert model.remarks(text="red lamp") == ["It does not know these words of `text`: lamp."]
+        # White space takes no room; a word that has none is left out whole, and named.
+        assert model.predict(text=" " * 90 + "red\n\n" * 3) == model.predict(text="red red red")
+        assert model.predict(text="big red " + "y" * 90) == model.predict(text="big red")
+        assert model.remarks(text="big red " + "y" * 90 + " 茶 red") == [
+            f"It lacks room for the last words of `text`, and reads it without {'y' * 60}..., 茶."
+        ]

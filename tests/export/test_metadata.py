@@ -239,6 +239,7 @@ def test_texts_as_bytes_and_batches_of_any_size(of_bytes):
             "shape": [-1, 40],
             "dtype": "uint8",
             "encoding": "utf-8",
+            "most_words": 6,
             "padding": "0, on the right",
             "tokenizer_rules": 1,
         },
@@ -352,11 +353,13 @@ def test_refuses_what_does_not_fit(plain):
             author=7,
             licence="",
         )
+    filled = "a text that is not empty, in valid Unicode without U+0000."
     assert str(caught.value).split("\n") == [
-        "`name`: a text that is not empty. Received: name=''.",
-        "`author`: a text that is not empty. Received: author=7.",
-        "`licence`: a text that is not empty. Received: licence=''.",
-        "`class_names`: texts of one line each, as the file holds one a line. Received: ['b\\nc'].",
+        f"`name`: {filled} Received: name=''.",
+        f"`author`: {filled} Received: author=7.",
+        f"`licence`: {filled} Received: licence=''.",
+        "`class_names`: distinct texts of one line each, without U+0000, as labels.txt holds one a "
+        "line. Received: 'b\\nc'. Rename them in the data.",
     ]
     tables = model_tables(plain)
     tables.signatureDefs = []

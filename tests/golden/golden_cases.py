@@ -178,6 +178,7 @@ def frozen_results(run: Path) -> dict:
         results.pop(key, None)
     for made in results["exports"]:
         made.pop("latency_spread_ms", None)
+        made.pop("cut_texts", None)
         # A level, and a figure of each, that were not there then.
         made["ladder"] = [rung for rung in made["ladder"] if rung["level"] != "dynamic4"]
         for rung in made["ladder"]:
