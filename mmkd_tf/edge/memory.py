@@ -1,5 +1,7 @@
 """Tells how much memory a TFLite model asks for, before an interpreter is given it."""
 
+import itertools
+import math
 import struct
 
 import numpy as np
@@ -14,6 +16,7 @@ _SHAPE, _TYPE, _BUFFER, _IS_VARIABLE = 4, 6, 8, 14  # of a tensor
 _DATA, _PLACE = 4, 6  # of a buffer: its bytes, or where they lie behind the tables
 _BYTES = {1: 2, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 16: 2, 17: 1}
 _BYTES_OF_OTHERS = 4  # float32 and int32 are the usual ones
+_MOST_ENTRIES = 1_000_000  # of all vectors that are read; a model of 10,000 operators has 150,000
 
 
 def bytes_asked_for(content: bytes) -> int:
@@ -27,48 +30,65 @@ def bytes_asked_for(content: bytes) -> int:
     """
     try:
         (root,) = struct.unpack_from("<I", content)
-        model = Table(content, root)
-        has_bytes = [_has_bytes(buffer) for buffer in _tables(model, _BUFFERS)]
-        return sum(_most_at_a_time(graph, has_bytes) for graph in _tables(model, _SUBGRAPHS))
+        model, vectors = Table(content, root), _Vectors()
+        has_bytes = [_has_bytes(buffer) for buffer in vectors.tables(model, _BUFFERS)]
+        graphs = vectors.tables(model, _SUBGRAPHS)
+        return sum(_most_at_a_time(graph, has_bytes, vectors) for graph in graphs)
     except (struct.error, IndexError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its tables are damaged ({error})") from error
 
 
-def _most_at_a_time(graph: Table, has_bytes: list[bool]) -> int:
-    """The same of one subgraph, whose tensors live from the operator that makes them to the last
-    that reads them."""
-    operators = _tables(graph, _OPERATORS)
+class _Vectors:
+    """Reads the vectors of tables, and not without end: one may stand in a file many times."""
+
+    def __init__(self):
+        self._left = _MOST_ENTRIES
+
+    def numbers(self, table: Table, slot: int, dtype: str = "<i4") -> list[int]:
+        """A vector of numbers; none where the table has none."""
+        offset = table.Offset(slot)
+        if not offset:
+            return []
+        place, number = table.Vector(offset), table.VectorLen(offset)
+        self._left -= number
+        if self._left < 0:
+            raise ValueError(f"more than {_MOST_ENTRIES:,} entries")
+        return np.frombuffer(table.Bytes, dtype, number, place).tolist()
+
+    def tables(self, table: Table, slot: int) -> list[Table]:
+        """A vector of tables, which it says by their distances from itself."""
+        distances = self.numbers(table, slot, "<u4")
+        begin = table.Vector(table.Offset(slot)) if distances else 0
+        return [Table(table.Bytes, begin + 4 * i + d) for i, d in enumerate(distances)]
+
+
+def _most_at_a_time(graph: Table, has_bytes: list[bool], vectors: _Vectors) -> int:
+    """The same of one subgraph.
+
+    Its tensors live from the operator that makes them to the last that reads them.
+    """
+    operators = vectors.tables(graph, _OPERATORS)
     end = len(operators)
-    born: dict[int, int] = dict.fromkeys(_numbers(graph, _INPUTS), 0)
+    born: dict[int, int] = dict.fromkeys(vectors.numbers(graph, _INPUTS), 0)
     died = dict(born)
     for time, operator in enumerate(operators):
-        for tensor in _numbers(operator, _OPERATOR_OUTPUTS):
+        made = vectors.numbers(operator, _OPERATOR_OUTPUTS)
+        for tensor in made:
             born.setdefault(tensor, time)
-        for slot in (_OPERATOR_INPUTS, _OPERATOR_OUTPUTS):
-            died |= dict.fromkeys(_numbers(operator, slot), time)
-    died |= dict.fromkeys(_numbers(graph, _OUTPUTS), end)
+        died |= dict.fromkeys([*vectors.numbers(operator, _OPERATOR_INPUTS), *made], time)
+    died |= dict.fromkeys(vectors.numbers(graph, _OUTPUTS), end)
     change = [0] * (end + 2)
-    for number, tensor in enumerate(_tables(graph, _TENSORS)):
-        if _number(tensor, _IS_VARIABLE, number_types.Uint8Flags):
+    for number, tensor in enumerate(vectors.tables(graph, _TENSORS)):
+        if _number(tensor, _IS_VARIABLE, number_types.BoolFlags):
             born[number], died[number] = 0, end
         buffer = _number(tensor, _BUFFER, number_types.Uint32Flags)
         if number in born and not has_bytes[buffer]:
-            size = _size(tensor)
+            kind = _number(tensor, _TYPE, number_types.Int8Flags)
+            sides = vectors.numbers(tensor, _SHAPE)
+            size = _BYTES.get(kind, _BYTES_OF_OTHERS) * math.prod(max(1, side) for side in sides)
             change[born[number]] += size
             change[died.get(number, born[number]) + 1] -= size
-    asked = most = 0
-    for more in change:
-        asked += more
-        most = max(most, asked)
-    return most
-
-
-def _size(tensor: Table) -> int:
-    """Bytes of a tensor."""
-    size = _BYTES.get(_number(tensor, _TYPE, number_types.Int8Flags), _BYTES_OF_OTHERS)
-    for side in _numbers(tensor, _SHAPE):
-        size *= max(side, 1)  # -1 is an open size
-    return size
+    return max(itertools.accumulate(change))
 
 
 def _has_bytes(buffer: Table) -> bool:
@@ -80,20 +100,3 @@ def _has_bytes(buffer: Table) -> bool:
 def _number(table: Table, slot: int, kind) -> int:
     offset = table.Offset(slot)
     return int(table.Get(kind, table.Pos + offset)) if offset else 0
-
-
-def _numbers(table: Table, slot: int, dtype: str = "<i4") -> list[int]:
-    """A vector of numbers; none where the table has none."""
-    offset = table.Offset(slot)
-    if not offset:
-        return []
-    place, number = table.Vector(offset), table.VectorLen(offset)
-    return np.frombuffer(table.Bytes, dtype, number, place).tolist()
-
-
-def _tables(table: Table, slot: int) -> list[Table]:
-    """A vector of tables, which it says by their distances from itself."""
-    offset = table.Offset(slot)
-    begin = table.Vector(offset) if offset else 0
-    distances = _numbers(table, slot, "<u4")
-    return [Table(table.Bytes, begin + 4 * i + d) for i, d in enumerate(distances)]

@@ -35,12 +35,13 @@ def export_saved_model(
     Signature `serving_default` takes a batch of any size, each input as string `[batch]`: of
     pictures the bytes of JPEG, PNG or BMP files, see `mmkd_tf.modalities.picture_files`, of texts
     UTF-8; an empty string is an absent one; of sets of pictures string `[batch, views]`. An example
-    of which all is absent is an InvalidArgumentError, as a picture of another format, damaged or of
-    more than 64 million pixels is. Signature `tensors` takes the tensor form, and answers for zeros
-    as the model does. Both give `probabilities`, float32 `[batch, num_classes]`, `class_names`, string of the
-    same shape and order, the same in each row, and `label`, string `[batch]`, the most probable
-    class. With several labels an example there is no `label`; for regression there are `values` in
-    place of `probabilities`, for retrieval and embedding an `embedding` alone.
+    of which all is absent is an InvalidArgumentError, as is a picture of another format, a damaged
+    one or one of more than 64 million pixels. Signature `tensors` takes the tensor form, and
+    answers for zeros as the model does. Both give `probabilities`, float32 `[batch, num_classes]`,
+    `class_names`, string of the same shape and order, the same in each row, and `label`, string
+    `[batch]`, the most probable class. With several labels an example there is no `label`; for
+    regression there are `values` in place of `probabilities`, for retrieval and embedding an
+    `embedding` alone.
 
     Args:
         model: Functional model that gives logits or values.

@@ -38,7 +38,9 @@ class Header:
         `longest` is the longer side of the model's input: a strip is stretched to that on its way.
         """
         size = self._size()
-        enormous = tf.reduce_prod(tf.maximum(size, longest)) > MAX_PIXELS
+        # The first condition keeps the product within 64 bit.
+        enormous = tf.reduce_any(size > MAX_PIXELS)
+        enormous |= tf.reduce_prod(tf.maximum(size, longest)) > MAX_PIXELS
         claim = tf.strings.reduce_join(tf.strings.as_string(size), separator=" x ")
         name = tf.case(
             [
@@ -66,8 +68,8 @@ class Header:
                     enormous | tf.reduce_any(size < 1),
                     lambda: tf.strings.join(
                         [
-                            f"a picture has 1 to {MAX_PIXELS:,} pixels, a strip counted as stretched "
-                            f"to {longest}. Received: one that claims ",
+                            f"a picture has 1 to {MAX_PIXELS:,} pixels, a strip when it is "
+                            f"stretched to {longest}. Received: one that claims ",
                             claim,
                             ". Make it smaller.",
                         ]
