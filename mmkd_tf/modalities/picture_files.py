@@ -54,6 +54,7 @@ def thumbnail(pixels: np.ndarray, *, size: int = THUMBNAIL) -> str:
     return f"data:image/{form};base64,{base64.b64encode(content).decode()}"
 
 
+@tf.autograph.experimental.do_not_convert  # which has no statement to convert, and takes seconds
 def decode_picture(content: tf.Tensor, *, height: int, width: int) -> tf.Tensor:
     """Decodes JPEG, PNG or BMP (24 or 32 bit, not compressed), stretched to a size.
 
