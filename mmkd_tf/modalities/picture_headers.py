@@ -161,7 +161,8 @@ def _orientation(exif: tf.Tensor) -> tf.Tensor:
 
     # Of the four bytes of the first directory's place two are enough: a note has 64 KiB.
     begin = short(tf.where(is_little, 4, 6)) + 2
-    entries = begin + 12 * tf.range(tf.minimum(short(begin - 2), (last - begin) // 12 + 1))
+    number = tf.clip_by_value(short(begin - 2), 0, tf.maximum(0, (last - begin) // 12 + 1))
+    entries = begin + 12 * tf.range(number)
     are_it = (short(entries) == _ORIENTATION) & (short(entries + 2) == 3)
     values = tf.boolean_mask(short(entries + 8), are_it)
     value = tf.concat([[_UPRIGHT], values], axis=0)[-1]
