@@ -33,8 +33,6 @@ def bytes_asked_for(content: bytes) -> int:
         model, vectors = Table(content, root), _Vectors()
         has_bytes = [_has_bytes(buffer) for buffer in vectors.tables(model, _BUFFERS)]
         graphs = vectors.tables(model, _SUBGRAPHS)
-        if not graphs:
-            raise ValueError("no graph")
         return sum(_most_at_a_time(graph, has_bytes, vectors) for graph in graphs)
     except (struct.error, IndexError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its tables are damaged ({error})") from error

@@ -185,13 +185,7 @@ def _parse(content: bytes) -> ModelFile:
         raise KeyError(LABELS_FILE)
     task = str(description.get("task", _FIRST_TASK))
     entry = description["outputs"][output]
-    numbers = {
-        key: None if value is None else _finite(value)
-        for key, value in (
-            ("threshold", entry.get("threshold", _OLD_THRESHOLDS.get(task))),
-            ("temperature", entry.get("temperature")),
-        )
-    }
+    threshold = _finite(entry.get("threshold", _OLD_THRESHOLDS.get(task)))
     return ModelFile(
         content=content,
         inputs=inputs,
@@ -199,13 +193,16 @@ def _parse(content: bytes) -> ModelFile:
         class_names=tuple(files.pop(LABELS_FILE).split("\n")) if LABELS_FILE in files else (),
         files=files,
         task=task,
-        **numbers,
+        threshold=threshold,
+        temperature=_finite(entry.get("temperature")),
         **credits,
     )
 
 
-def _finite(value) -> float:
-    """A number that JSON gave; NaN would be above no threshold and below none."""
+def _finite(value) -> float | None:
+    """A number that JSON gave, if any; NaN would be above no threshold and below none."""
+    if value is None:
+        return None
     if not math.isfinite(number := float(value)):
         raise ValueError(f"{number} is no number.")
     return number

@@ -83,6 +83,7 @@ def nan_weights(model, graph):
 
 
 DAMAGED = "cut off, damaged or from another tool"
+REFUSES = "one that this interpreter refuses"
 CHECKSUM = "checksum does not fit"
 NO_MODEL = "bytes of something else"
 
@@ -134,7 +135,7 @@ REFUSED = {
     "operators without end": (crafted(many), "entries"),
     "tables of noise": (packed(MODEL[:8] + 30 * bytes(range(256))), "damaged"),
     "tables of ones": (packed(MODEL[:8] + 900 * b"\xff"), "damaged"),
-    "tables of zeros": (packed(struct.pack("<I", 16) + MODEL[4:8] + bytes(900)), "no graph"),
+    "tables of zeros": (packed(struct.pack("<I", 16) + MODEL[4:8] + bytes(900)), REFUSES),
 }
 
 
