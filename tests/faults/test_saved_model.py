@@ -15,7 +15,7 @@ from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 
 # Seconds in CI; MMKD_TF_FUZZ=10000 takes minutes.
-NUM_MUTATED = int(os.environ.get("MMKD_TF_FUZZ", "300"))
+NUM_MUTATED = int(os.environ.get("MMKD_TF_FUZZ", "200"))
 MOST_MEGABYTES = 500
 
 # Mutates pictures of each form, most in their headers, whose checksums are made to fit.
