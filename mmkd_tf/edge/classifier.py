@@ -38,7 +38,7 @@ class Prediction:
 class Classifier:
     """A classifier read from a .tflite file, which brings its labels and its vocabulary.
 
-    It needs neither TensorFlow nor Keras. One object serves one thread. An example needs one
+    It needs neither TensorFlow nor Keras. Threads may share one object. An example needs one
     input: what is absent may be left out, and a text without a letter or digit counts as absent.
     Words that the model does not know are no error: each is an unknown word to it. A file whose
     labels exclude no other (task multi_label) gives each a probability of its own; read the
@@ -83,7 +83,8 @@ class Classifier:
 
         Raises:
             ValueError: If nothing is given that the model takes, a picture can't be read, or the
-                model does not take what is given. Lists all problems.
+                model does not take what is given, or answers with no number (NaN). Lists all
+                problems.
             TypeError: If a value of another type is all that is wrong.
         """
         return self._prediction(self._session.one(**inputs))

@@ -225,7 +225,7 @@ class Session:
 
     def one(self, **inputs) -> list[float]:
         """Gives the outputs for one example; its values are as in `Classifier.predict`."""
-        return self._runner(self._read([inputs], numbered=False)).tolist()[0]
+        return self._answers(self._read([inputs], numbered=False), numbered=False)[0]
 
     def batch(self, examples: Sequence[Mapping[str, object]]) -> list[list[float]]:
         """Gives the outputs for each example; they are as in `Classifier.predict_batch`."""
@@ -234,7 +234,21 @@ class Session:
                 "`examples`: a list of dicts, one for each example, such as "
                 f"[{{'{self.inputs[-1]}': ...}}]. Received: {type(examples).__name__}."
             )
-        return self._runner(self._read(examples)).tolist() if examples else []
+        return self._answers(self._read(examples)) if examples else []
+
+    def _answers(self, tensors, *, numbered: bool = True) -> list[list[float]]:
+        """Runs the model; a ValueError where it gives NaN or infinity, which is no answer."""
+        answers = self._runner(tensors)
+        wrong = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+        if len(wrong):
+            places = ", ".join(f"`examples[{index}]`" for index in wrong[:_LISTED_PROBLEMS])
+            what = f"for {places} ({len(wrong):,} of {len(answers):,})" if numbered else "for it"
+            raise ValueError(
+                "`path`: a model that answers each example with numbers. Received: NaN or infinity "
+                f"{what}. Look at the example's values; if they are ordinary, export the model "
+                "again, or train it anew."
+            )
+        return answers.tolist()
 
     def words(self, inputs: Mapping[str, object]) -> dict[str, list[tuple[str, bool]]]:
         """Gives by text the words that are read of one example, each with whether it is known.

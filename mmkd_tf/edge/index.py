@@ -1,16 +1,18 @@
 """Index: finds what lies nearest to an embedding among those that were added."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mmkd_tf.edge.model_file import UNREADABLE
 from mmkd_tf.whole_file import whole_file
 
-_FIELDS = {"items", "embeddings"}
+_FIELDS = {"text", "ends", "embeddings"}
+_OLD_FIELDS = {"items", "embeddings"}  # texts of one width, which lost a NUL at their end
+_ANY_TEXT = "surrogatepass"  # what names of files may hold
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,9 @@ class Index:
     def save(self, path: str | os.PathLike) -> None:
         """Writes the index to a file `.npz`, whole or not at all.
 
+        It holds `text`, the UTF-8 of all items as uint8, `ends`, int64 `[n]`, where each ends in
+        it, and `embeddings`, float32 `[n, width]`.
+
         Raises:
             ValueError: If the name ends otherwise, or the index is empty.
         """
@@ -136,7 +141,13 @@ class Index:
                 f"'{path}' for {len(self)} items."
             )
         with whole_file(path) as unfinished:
-            np.savez(unfinished, items=np.array(self._items), embeddings=self._embeddings)
+            texts = [item.encode(errors=_ANY_TEXT) for item in self._items]
+            np.savez(
+                unfinished,
+                text=np.frombuffer(b"".join(texts), np.uint8),
+                ends=np.cumsum([len(text) for text in texts], dtype=np.int64),
+                embeddings=self._embeddings,
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Index":
@@ -149,20 +160,36 @@ class Index:
         index = cls()
         try:
             with np.load(path) as arrays:
-                if set(arrays) != _FIELDS:
+                if any(info.compress_type for info in arrays.zip.infolist()):
+                    raise ValueError("its arrays are compressed, so that their size is not known")
+                if set(arrays) not in (_FIELDS, _OLD_FIELDS):
                     raise ValueError(f"it holds {sorted(arrays)}")
-                index.add(arrays["items"].tolist(), arrays["embeddings"])
+                items = arrays["items"].tolist() if "items" in arrays else _texts(arrays)
+                index.add(items, arrays["embeddings"])
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"`path`: a file that Index.save wrote. Received: '{os.fspath(path)}', which is "
                 "not there."
             ) from None
-        except (OSError, EOFError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as e:
+        except (*UNREADABLE, MemoryError) as e:
             raise ValueError(
                 f"`path`: a file that Index.save wrote. Received: '{os.fspath(path)}' ({e}). "
                 "Make the index again."
             ) from None
         return index
+
+
+def _texts(arrays) -> list[str]:
+    """Divides the UTF-8 of all texts where each ends."""
+    text, ends = arrays["text"], arrays["ends"]
+    if (text.dtype, ends.dtype) != (np.uint8, np.int64) or not text.ndim == ends.ndim == 1:
+        raise ValueError("its texts are not of this form")
+    begins = np.concatenate([[0], ends[:-1]])
+    if not len(ends) or ends[-1] != len(text) or np.any(begins > ends):
+        raise ValueError("the places of its texts do not fit")
+    joined = text.tobytes()
+    places = zip(begins.tolist(), ends.tolist(), strict=True)
+    return [joined[begin:end].decode(errors=_ANY_TEXT) for begin, end in places]
 
 
 def _value_problems(embeddings: np.ndarray, name: str) -> list[str]:

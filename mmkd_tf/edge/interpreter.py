@@ -1,6 +1,7 @@
 """Runs the tensors of examples through a TFLite file, with inputs bound by name."""
 
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import numpy as np
 SIGNATURE = "serving_default"
 OUTPUTS = ("probabilities", "values", "embedding")  # what an output may be called
 ANY_SIZE = -1
+MOST_BYTES = 2**30  # that a model may take for its tensors, of one example or its own batch
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def _without_native_lines():
 class TensorRunner:
     """A TFLite model: examples in tensor form to probabilities, values or embeddings.
 
-    One object serves one thread.
+    Several threads may call one object; they wait for each other.
 
     Args:
         content: The whole file.
@@ -52,7 +54,8 @@ class TensorRunner:
 
     Raises:
         ImportError: If no interpreter is installed.
-        ValueError: If the interpreter refuses the file, or it lacks the expected signature.
+        ValueError: If the interpreter refuses the file, it is damaged, asks for more than 1 GiB,
+            or lacks the expected signature.
     """
 
     def __init__(self, content: bytes, *, num_threads: int = 1):
@@ -62,6 +65,8 @@ class TensorRunner:
             raise ImportError(
                 "Running a .tflite file needs the LiteRT interpreter: pip install ai-edge-litert"
             ) from error
+        _check_memory(content)
+        self._lock = threading.Lock()
         try:
             with _without_native_lines():
                 self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
@@ -135,15 +140,17 @@ class TensorRunner:
         return np.concatenate(parts)[:num_examples]
 
     def _run(self, tensors, size):
-        if size != self._allocated:
+        # From the inputs' values to the answer: another thread's would stand between them.
+        with self._lock:
+            if size != self._allocated:
+                for name, index in self._indices.items():
+                    self._interpreter.resize_tensor_input(index, tensors[name].shape)
+                self._interpreter.allocate_tensors()
+                self._allocated = size
             for name, index in self._indices.items():
-                self._interpreter.resize_tensor_input(index, tensors[name].shape)
-            self._interpreter.allocate_tensors()
-            self._allocated = size
-        for name, index in self._indices.items():
-            self._interpreter.set_tensor(index, tensors[name])
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)
+                self._interpreter.set_tensor(index, tensors[name])
+            self._interpreter.invoke()
+            return self._interpreter.get_tensor(self._output)
 
     def _problems(self, tensors):
         problems, sizes = [], set()
@@ -161,6 +168,25 @@ class TensorRunner:
                 f"{ {name: list(tensors[name].shape) for name in self.inputs} }."
             )
         return problems
+
+
+def _check_memory(content: bytes) -> None:
+    """Refuses what asks for more than a model of ours: a file of some bytes can claim billions."""
+    from mmkd_tf.edge.memory import bytes_asked_for
+
+    try:
+        asked = bytes_asked_for(content)
+    except ValueError as error:
+        raise ValueError(
+            f"`content`: a whole TFLite model. Received: one that is cut off or damaged ({error}). "
+            "Copy or export it again."
+        ) from error
+    if asked > MOST_BYTES:
+        raise ValueError(
+            f"`content`: a TFLite model that takes at most {MOST_BYTES:,} bytes at a time. "
+            f"Received: one that asks for {asked:,}. Export it for smaller inputs or a smaller "
+            "batch, and trust no file of unknown origin."
+        )
 
 
 def _signature(detail):

@@ -33,6 +33,7 @@ gave them. `model_crc32` is the zip checksum of the first `model_bytes` bytes, t
 """
 
 import json
+import math
 import os
 import struct
 import zipfile
@@ -58,7 +59,7 @@ _HEAD = 8  # bytes that hold the identifier
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for a gzip file
 _LARGEST_GROWTH = 20  # of a text by unpacking, as a multiple of the whole file
 # What zip and JSON that are damaged, or of another form, lead to.
-_UNREADABLE = (
+UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -129,7 +130,7 @@ def read_model_file(path: str | os.PathLike) -> ModelFile:
         content = _read_tflite(path)
         try:
             return _parse(content)
-        except _UNREADABLE:
+        except UNREADABLE:
             raise _UnfitError(
                 "a TFLite file without readable labels and description: cut off, damaged or from "
                 "another tool",
@@ -168,7 +169,9 @@ def _parse(content: bytes) -> ModelFile:
         rules = entry.get("tokenizer_rules", TOKENIZER_RULES)
         _check_version("tokenizer rules", rules, TOKENIZER_RULES)
     model = content[: description["model_bytes"]]
-    if zlib.crc32(model) != description["model_crc32"]:
+    # All that stands before the archive is the model: the checksum of nothing fits any.
+    begin = min(info.header_offset for info in archive.infolist())
+    if len(model) != begin or zlib.crc32(model) != description["model_crc32"]:
         # An interpreter may crash on a damaged model, and the process with it.
         raise _UnfitError("one whose checksum does not fit: it is damaged", "Copy it again.")
     credits = {key: description.get(key) for key in ("author", "licence")}
@@ -182,7 +185,7 @@ def _parse(content: bytes) -> ModelFile:
         raise KeyError(LABELS_FILE)
     task = str(description.get("task", _FIRST_TASK))
     entry = description["outputs"][output]
-    threshold = entry.get("threshold", _OLD_THRESHOLDS.get(task))
+    threshold = _finite(entry.get("threshold", _OLD_THRESHOLDS.get(task)))
     return ModelFile(
         content=content,
         inputs=inputs,
@@ -190,10 +193,19 @@ def _parse(content: bytes) -> ModelFile:
         class_names=tuple(files.pop(LABELS_FILE).split("\n")) if LABELS_FILE in files else (),
         files=files,
         task=task,
-        threshold=None if threshold is None else float(threshold),
-        temperature=float(entry["temperature"]) if "temperature" in entry else None,
+        threshold=threshold,
+        temperature=_finite(entry.get("temperature")),
         **credits,
     )
+
+
+def _finite(value) -> float | None:
+    """A number that JSON gave, if any; NaN would be above no threshold and below none."""
+    if value is None:
+        return None
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{number} is no number.")
+    return number
 
 
 def _read_text(archive: zipfile.ZipFile, name: str, num_bytes: int) -> str:

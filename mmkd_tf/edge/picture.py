@@ -1,9 +1,11 @@
 """Reads a picture, however it is stored, as the uint8 RGB array that models take."""
 
+import math
 import os
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,6 +14,12 @@ import numpy as np
 MAX_PIXELS = 64_000_000
 # Other decoders of Pillow start outside programs or serve no photographs and drawings.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_REFUSED_MODES = {
+    "I": "its values are of 32 bit or signed, and nothing says which is white",
+    "F": "its values are floating-point, and nothing says which is white",
+    "LAB": "its colours are those of LAB",
+}
+_TIFF_BITS, _TIFF_WHITE = 258, 262  # tags: bits of a value; 0 where zero is white
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -98,7 +106,8 @@ def read_picture(source, *, height: int, width: int, max_pixels: int = MAX_PIXEL
     """Reads a picture as upright RGB, stretched to the size that a model takes.
 
     Transparent parts become white, grey and palette pictures RGB, 16-bit values 8-bit ones; of an
-    animation the first frame counts. The size is changed by bilinear interpolation with
+    animation the first frame counts. Values of 32 bit, signed or floating-point ones are refused:
+    nothing says which of them is white. The size is changed by bilinear interpolation with
     antialiasing; `tf.image.resize(..., antialias=True)` gives the same within two levels.
 
     All zeros is the contract's sign for an absent picture. A file or a Pillow image that is all
@@ -173,11 +182,17 @@ def _decode(image, height: int, width: int, max_pixels: int, *, shrink: bool = F
             f"it is enormous: {image.width:,} x {image.height:,} pixels, "
             f"more than max_pixels={max_pixels:,}; make it smaller"
         )
+    if math.prod(max(side, height, width) for side in image.size) > MAX_PIXELS:
+        raise _Unusable(
+            f"it is a strip of {image.width:,} x {image.height:,} pixels, which has more than "
+            f"{MAX_PIXELS:,} once it is stretched; cut it into pictures"
+        )
+    tags = getattr(image, "tag_v2", {})  # of TIFF; an image that is turned has them no more
     if shrink:
         # A JPEG photograph decoded at 1/2 to 1/8 of its size, yet at least 8 times the size wanted:
         # a third of the time and within a level of the same result. Other formats ignore it.
         image.draft(None, (8 * max(height, width),) * 2)
-    rgb = _to_rgb(_upright(image))
+    rgb = _to_rgb(_upright(image), tags)
     return np.array(rgb.resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -192,22 +207,37 @@ def _upright(image):
         return image
 
 
-def _to_rgb(image):
+def _to_rgb(image, tags: Mapping = MappingProxyType({})):
     """Gives mode RGB: transparency on white, 16-bit values scaled, not clipped as Pillow does."""
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise _Unusable("its values are beyond 16 bit; save it with 8 or 16 bit per pixel")
-        image = Image.fromarray(np.round(values / 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise _Unusable("its values are floating-point; save it with 8 or 16 bit per pixel")
+    if image.mode in _REFUSED_MODES:
+        raise _Unusable(f"{_REFUSED_MODES[image.mode]}; save it as RGB or grey of 8 or 16 bit")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(_of_8_bits(image, tags))
+    elif max(*_transparent_colour(image), 0, 0) > 255:
+        raise _Unusable("it has 16-bit colours, one of them transparent; save it with 8 bit")
     elif image.has_transparency_data:
         canvas = Image.new("RGBA", image.size, "white")
         canvas.alpha_composite(image.convert("RGBA"))
         image = canvas
     return image.convert("RGB")
+
+
+def _transparent_colour(image) -> tuple[int, ...]:
+    colour = image.info.get("transparency")
+    return colour if image.mode == "RGB" and isinstance(colour, tuple) else ()
+
+
+def _of_8_bits(image, tags: Mapping) -> np.ndarray:
+    """Scales grey of 16 bit, or of the 9 to 15 that a TIFF says, and lays it on white: uint8."""
+    values = np.asarray(image)
+    most = 2 ** tags.get(_TIFF_BITS, (16,))[0] - 1
+    if tags.get(_TIFF_WHITE) == 0:  # Pillow turns such pictures over where they have 8 bits alone
+        values = most - values
+    if isinstance(image.info.get("transparency"), int):
+        values = np.where(values == image.info["transparency"], most, values)
+    return np.round(values / (most / 255)).astype(np.uint8)
 
 
 def _explain(error: Exception) -> str:

@@ -33,12 +33,15 @@ def export_saved_model(
     """Writes a model as a SavedModel with everything between raw inputs and class names.
 
     Signature `serving_default` takes a batch of any size, each input as string `[batch]`: of
-    pictures the bytes of JPEG, PNG, WebP, GIF or BMP files, of texts UTF-8; an empty string is an
-    absent one; of sets of pictures string `[batch, views]`. Signature `tensors` takes the tensor
-    form. Both give `probabilities`, float32 `[batch, num_classes]`, `class_names`, string of the
-    same shape and order, the same in each row, and `label`, string `[batch]`, the most probable
-    class. With several labels an example there is no `label`; for regression there are `values` in
-    place of `probabilities`, for retrieval and embedding an `embedding` alone.
+    pictures the bytes of JPEG, PNG or BMP files, see `mmkd_tf.modalities.picture_files`, of texts
+    UTF-8; an empty string is an absent one; of sets of pictures string `[batch, views]`. An example
+    of which all is absent is an InvalidArgumentError, as is a picture of another format, a damaged
+    one or one of more than 64 million pixels. Signature `tensors` takes the tensor form, and
+    answers for zeros as the model does. Both give `probabilities`, float32 `[batch, num_classes]`,
+    `class_names`, string of the same shape and order, the same in each row, and `label`, string
+    `[batch]`, the most probable class. With several labels an example there is no `label`; for
+    regression there are `values` in place of `probabilities`, for retrieval and embedding an
+    `embedding` alone.
 
     Args:
         model: Functional model that gives logits or values.
@@ -140,6 +143,8 @@ def _save(model, path, class_names, modalities, inputs, task) -> None:
     @tf.function(input_signature=[raw_specs], autograph=False)
     def serving_default(batch):
         ready = {name: modalities[name].decode(raw) for name, raw in batch.items()}
+        with tf.control_dependencies([_something_in_each(ready)]):
+            ready = {name: tf.identity(values) for name, values in ready.items()}
         return tensors({name: tf.cast(ready[name], specs[name].dtype) for name in specs})
 
     module = tf.Module()
@@ -159,6 +164,17 @@ def _save(model, path, class_names, modalities, inputs, task) -> None:
         tf.saved_model.save(module, str(path), signatures=signatures)
     finally:
         logger.setLevel(level)
+
+
+def _something_in_each(ready) -> tf.Operation:
+    """Refuses, in a graph, a batch with examples of which all is absent."""
+    there = [
+        tf.reduce_any(values != 0, axis=list(range(1, values.shape.rank)))
+        for values in ready.values()
+    ]
+    lacking = tf.where(~tf.reduce_any(tf.stack(there), axis=0))[:, 0]
+    wanted = f"An example has at least one of {', '.join(ready)}. Received: none, of the examples"
+    return tf.debugging.Assert(tf.size(lacking) == 0, [wanted, lacking])
 
 
 def _compare_raw(model, serving, modalities, inputs, task) -> None:

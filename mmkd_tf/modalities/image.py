@@ -351,11 +351,12 @@ class Image(Modality[np.ndarray, ImageOptions]):
         return cls(tensor.name, height=shape[1], width=shape[2])
 
     def decode(self, content: tf.Tensor) -> tf.Tensor:
-        """Decodes files as `decode_picture` does."""
+        """Decodes files as `decode_picture` does, one after the other, for the sake of memory."""
         return tf.map_fn(
             lambda one: decode_picture(one, height=self.height, width=self.width),
             tf.convert_to_tensor(content),
             fn_output_signature=tf.TensorSpec([self.height, self.width, 3], tf.uint8),
+            parallel_iterations=1,
         )
 
     def encode(self, tensors: np.ndarray) -> list[bytes]:

@@ -243,7 +243,7 @@ def test_max_pixels_is_a_bound():
         (np.zeros((2, 4, 4, 3), np.uint8), r"shape is none of .* give one picture at a time"),
         (np.zeros((4, 4, 2), np.uint8), r"shape is none of \[h, w\]"),
         (Image.new("F", (4, 4)), "its values are floating-point"),
-        (Image.new("I", (4, 4), 70_000), "its values are beyond 16 bit"),
+        (Image.new("I", (4, 4), 70), "its values are of 32 bit or signed"),
     ],
 )
 def test_unusable_pixels_are_errors(source, message):

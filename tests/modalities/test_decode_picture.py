@@ -38,9 +38,7 @@ def encoded(picture, file_format, **options):
     [
         *[(mode, "PNG") for mode in ("RGB", "RGBA", "L", "LA", "P", "1")],
         *[(mode, "JPEG") for mode in ("RGB", "L", "CMYK")],
-        *[(mode, "WEBP") for mode in ("RGB", "RGBA")],
         *[(mode, "BMP") for mode in ("RGB", "RGBA")],
-        *[(mode, "GIF") for mode in ("RGB", "L", "P")],
     ],
 )
 def test_equals_pillow(decode, picture, mode, file_format):
@@ -65,19 +63,6 @@ def test_sixteen_bits(decode):
     content = encoded(Image.fromarray(values), "PNG")
     expected = read_picture(content, height=HEIGHT, width=WIDTH).astype(int)
     assert np.abs(decode(content).numpy() - expected).max() <= 2
-
-
-def test_a_note_on_orientation_is_left_alone(decode, picture):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    rgb = picture.convert("RGB")
-    turned, plain = (encoded(rgb, "JPEG", quality=95, **note) for note in ({"exif": exif}, {}))
-    np.testing.assert_array_equal(decode(turned), decode(plain))
-
-
-def test_a_bitmap_with_a_palette_is_an_error(decode, picture):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        decode(encoded(picture.convert("P"), "BMP"))
 
 
 def test_absent_is_zeros_and_black_is_not(decode):

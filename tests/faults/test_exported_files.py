@@ -1,0 +1,276 @@
+"""Faults of exported files and indexes: each is a clear error, or the right answer."""
+
+import gzip
+import json
+import math
+import struct
+import threading
+import zipfile
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from mmkd_tf.edge import Classifier, Index
+from mmkd_tf.export.tflite_tables import read_tables, write_tables
+
+WHOLE = (Path(__file__).parents[1] / "golden/models/concatenation.tflite").read_bytes()
+with zipfile.ZipFile(BytesIO(WHOLE)) as archive:
+    FILES = {name: archive.read(name) for name in archive.namelist()}
+DESCRIPTION = json.loads(FILES["mmkd.json"])
+MODEL = WHOLE[: DESCRIPTION["model_bytes"]]
+
+
+def packed(model=MODEL, files=FILES, method=zipfile.ZIP_STORED, **changes):
+    """A file whose checksums fit, with another model, other texts or another description."""
+    size = {"model_bytes": len(model), "model_crc32": zlib.crc32(model)}
+    description = json.dumps(DESCRIPTION | size | changes).encode()
+    stream = BytesIO(model)
+    stream.seek(0, 2)
+    with zipfile.ZipFile(stream, "a", method) as archive:
+        for name, text in files.items():
+            same = name == "mmkd.json" and text == FILES[name]
+            archive.writestr(name, description if same else text)
+    return stream.getvalue()
+
+
+def with_file(name, text):
+    """The file with another text inside."""
+    return packed(files=FILES | {name: text})
+
+
+def without_file(name):
+    return packed(files={key: text for key, text in FILES.items() if key != name})
+
+
+def crafted(change):
+    """The file with a change in its model's tables."""
+    model = read_tables(MODEL)
+    change(model, model.subgraphs[0])
+    return packed(write_tables(model))
+
+
+def shaped(which, *shape):
+    """The file with another shape of its first input or output."""
+
+    def change(model, graph):
+        tensor = graph.tensors[getattr(graph, which)[0]]
+        tensor.shape, tensor.shapeSignature = list(shape), None
+
+    return crafted(change)
+
+
+def inside(model, graph):
+    """A tensor between two operators, which claims more than any machine has."""
+    made = {int(tensor) for operator in graph.operators for tensor in operator.outputs}
+    graph.tensors[min(made - set(map(int, graph.outputs)))].shape = [1, 40_000, 40_000]
+
+
+def many(model, graph):
+    """An operator that reads two million tensors, by one number over and over."""
+    graph.operators[0].inputs = np.zeros(2_000_000, np.int32)
+
+
+def nan_weights(model, graph):
+    for tensor in graph.tensors:
+        buffer = model.buffers[tensor.buffer]
+        is_float = tensor.type == schema.TensorType.FLOAT32
+        if is_float and buffer.data is not None and len(buffer.data) > 64:  # small ones are shared
+            buffer.data = np.full(len(buffer.data) // 4, np.nan, np.float32).view(np.uint8)
+
+
+DAMAGED = "cut off, damaged or from another tool"
+REFUSES = "one that this interpreter refuses"
+CHECKSUM = "checksum does not fit"
+NO_MODEL = "bytes of something else"
+
+MANY = {"vocab.txt.gz": gzip.compress(bytes(10**7))}
+GZIP = json.dumps(DESCRIPTION | {"format": 3, "files": ["labels.txt", "vocab.txt.gz"]}).encode()
+
+# What is opened, and a piece of the error.
+REFUSED = {
+    "nothing": (b"", NO_MODEL),
+    "seven bytes": (WHOLE[:7], NO_MODEL),
+    "a text": (b"This is no model at all.", NO_MODEL),
+    "an archive alone": (WHOLE[len(MODEL) :], NO_MODEL),
+    "its first bytes": (WHOLE[:8], DAMAGED),
+    "half of the model": (MODEL[: len(MODEL) // 2], DAMAGED),
+    "the model alone": (MODEL, DAMAGED),
+    "without its last byte": (WHOLE[:-1], DAMAGED),
+    "a model's bit turned": (WHOLE[:9000] + bytes([WHOLE[9000] ^ 1]) + WHOLE[9001:], CHECKSUM),
+    "a checksum of nothing": (packed(model_bytes=0, model_crc32=0), CHECKSUM),
+    "a checksum of a part": (packed(model_bytes=8, model_crc32=zlib.crc32(MODEL[:8])), CHECKSUM),
+    "a length from the end": (packed(model_bytes=-9, model_crc32=0), CHECKSUM),
+    "a checksum that is a text": (packed(model_crc32=str(zlib.crc32(MODEL))), CHECKSUM),
+    "a length that is a text": (packed(model_bytes="all"), DAMAGED),
+    "no description": (without_file("mmkd.json"), "its archive lacks mmkd.json"),
+    "a description of zeros": (with_file("mmkd.json", bytes(50)), DAMAGED),
+    "a list as description": (with_file("mmkd.json", b"[]"), DAMAGED),
+    "a nested description": (with_file("mmkd.json", 100_000 * b"["), DAMAGED),
+    "a newer format": (packed(format=99), "newer than this"),
+    "newer rules": (packed(inputs={"text": {"tokenizer_rules": 9}}), "newer than this"),
+    "no inputs": (packed(inputs=3), DAMAGED),
+    "an input of another kind": (packed(inputs={"text": {"kind": "smell"}}), "of kind 'smell'"),
+    "two outputs": (packed(outputs={"probabilities": {}, "values": {}}), DAMAGED),
+    "another output": (packed(outputs={"values": {}}), "mmkd_tf.edge.Regressor"),
+    "a threshold of NaN": (packed(outputs={"probabilities": {"threshold": math.nan}}), DAMAGED),
+    "an endless temperature": (packed(outputs={"probabilities": {"temperature": 1e999}}), DAMAGED),
+    "an author who is a number": (packed(author=7), DAMAGED),
+    "a file that is not there": (without_file("vocab.txt"), DAMAGED),
+    "labels that are no UTF-8": (with_file("labels.txt", b"\xff\xfe"), DAMAGED),
+    "a label too few": (with_file("labels.txt", b"a\nb"), "2 labels"),
+    "two labels alike": (with_file("labels.txt", b"a\na\nb"), "3 labels, 2 of them distinct"),
+    "a vocabulary of zeros": (with_file("vocab.txt", b"\0"), "vocabulary"),
+    "compressed files": (packed(method=zipfile.ZIP_DEFLATED), DAMAGED),
+    "a text that unpacks to ten times the file": (
+        packed(files=FILES | MANY | {"mmkd.json": GZIP}),
+        DAMAGED,
+    ),
+    "an input of 2.7 GB": (shaped("inputs", 1, 30_000, 30_000), "asks for"),
+    "an output of 8 GB": (shaped("outputs", 1, 2**31 - 1), "asks for"),
+    "something of 6 GB inside": (crafted(inside), "asks for"),
+    "operators without end": (crafted(many), "entries"),
+    "tables of noise": (packed(MODEL[:8] + 30 * bytes(range(256))), "damaged"),
+    "tables of ones": (packed(MODEL[:8] + 900 * b"\xff"), "damaged"),
+    "tables of zeros": (packed(struct.pack("<I", 16) + MODEL[4:8] + bytes(900)), REFUSES),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_is_not_whole_is_refused(name, tmp_path):
+    content, message = REFUSED[name]
+    path = tmp_path / "student.tflite"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        Classifier(path)
+    assert str(path) in str(caught.value)
+
+
+def test_no_file_and_a_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        Classifier(tmp_path / "nowhere.tflite")
+    with pytest.raises(ValueError, match="a folder or device"):
+        Classifier(tmp_path)
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    path = tmp_path / "student.tflite"
+    path.write_bytes(packed())
+    return Classifier(path)
+
+
+def examples(number):
+    rng = np.random.default_rng(0)
+    words = ["red", "big blue", "small white", "grey", "over black"]
+    return [
+        {"image": rng.integers(0, 256, (16, 16, 3)).astype("uint8"), "text": words[i % len(words)]}
+        for i in range(number)
+    ]
+
+
+def test_threads_share_a_reader(classifier):
+    given = examples(8)
+    expected = [classifier.predict(**example) for example in given]
+    assert len({answer.probability for answer in expected}) == len(given)
+    wrong = []
+
+    def ask(index):
+        try:
+            for _ in range(100):
+                if classifier.predict(**given[index]) != expected[index]:
+                    wrong.append(index)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_an_answer_that_is_no_number_is_refused(tmp_path):
+    path = tmp_path / "student.tflite"
+    path.write_bytes(crafted(nan_weights))
+    classifier = Classifier(path)
+    with pytest.raises(ValueError, match="Received: NaN or infinity for it"):
+        classifier.predict(text="red")
+    with pytest.raises(ValueError, match=r"`examples\[1\]` \(2 of 2\)"):
+        classifier.predict_batch(examples(2))
+
+
+TEXTS = ["red cup", "", "nul\0", "\0", "line\nbreak", "茶", "\ud800", "a" * 100_000]
+
+
+def test_an_index_holds_any_text(tmp_path):
+    path, rng = tmp_path / "texts.npz", np.random.default_rng(0)
+    texts = TEXTS + [f"item {number}" for number in range(500)]
+    index = Index()
+    index.add(texts, rng.normal(size=(len(texts), 4)))
+    index.save(path)
+    assert path.stat().st_size < 200_000
+    again = Index.load(path)
+    assert again.items == tuple(texts)
+    np.testing.assert_allclose(again.embeddings, index.embeddings, atol=1e-6)
+
+
+def test_an_index_of_an_earlier_version_is_read(tmp_path):
+    embeddings = np.array([[0.6, 0.8], [1, 0]], np.float32)
+    np.savez(tmp_path / "texts.npz", items=np.array(["red", "茶"]), embeddings=embeddings)
+    index = Index.load(tmp_path / "texts.npz")
+    assert index.items == ("red", "茶")
+    assert [match.item for match in index.search([0.0, 1.0])] == ["red", "茶"]
+
+
+ONE = {
+    "text": np.frombuffer(b"redblue", np.uint8),
+    "ends": np.array([3, 7]),
+    "embeddings": np.eye(2, dtype=np.float32),
+}
+FOUR = np.array([4, 7])
+INDEXES = {
+    "a place beyond the end": {"ends": np.array([3, 9])},
+    "a place before the last": {"ends": np.array([8, 7])},
+    "a negative place": {"ends": np.array([-3, 7])},
+    "a text too few": {"ends": np.array([7])},
+    "no texts": {"ends": np.array([], int)},
+    "places that are no numbers": {"ends": np.array(["a", "b"])},
+    "places in a table": {"ends": np.array([[3, 7]])},
+    "one place": {"ends": np.array(7)},
+    "half a letter": {
+        "text": np.frombuffer(b"red\xe8\x8c\xb6!", np.uint8),
+        "ends": np.array([4, 7]),
+    },
+    "embeddings of NaN": {"embeddings": np.full([2, 2], np.nan, np.float32)},
+    "embeddings of zeros": {"embeddings": np.zeros([2, 2], np.float32)},
+    "embeddings that are texts": {"embeddings": np.array([["a", "b"], ["c", "d"]])},
+    "objects": {"ends": np.array([3, None], object)},
+    "something more": {"more": np.zeros(3)},
+}
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_an_index_of_another_form_is_refused(name, tmp_path):
+    np.savez(tmp_path / "texts.npz", **ONE)
+    assert Index.load(tmp_path / "texts.npz").items == ("red", "blue")
+    np.savez(tmp_path / "texts.npz", **(ONE | INDEXES[name]))
+    with pytest.raises(ValueError, match="a file that Index.save wrote"):
+        Index.load(tmp_path / "texts.npz")
+
+
+def test_a_damaged_index_is_refused(tmp_path):
+    path, stream = tmp_path / "texts.npz", BytesIO()
+    np.savez(stream, **ONE)
+    whole = stream.getvalue()
+    bomb = whole.replace(b"(2,)", b"(2000000000000000,)")
+    packed_arrays = BytesIO()
+    np.savez_compressed(packed_arrays, **ONE)
+    for content in (b"", whole[:100], whole[:-1], whole[9:], bomb, packed_arrays.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="a file that Index.save wrote"):
+            Index.load(path)
