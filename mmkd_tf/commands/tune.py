@@ -64,6 +64,8 @@ def tune_command(
         except Exception:
             folder.give_up()
             raise
+        finally:
+            folder.release()
     if as_json:
         typer.echo(json.dumps(found))
         return
