@@ -35,6 +35,7 @@ _NUMBERS = (
 )
 # A tiny model may by chance give a few values that all look like probabilities.
 _MANY = 64
+_ROUNDING = 4e-3  # of sums of probabilities in half precision
 
 
 def finite(values, name: str):
@@ -80,11 +81,12 @@ def check_no_probabilities(logits: Mapping, loss: keras.losses.Loss, step) -> No
 def _sum_up(values: tf.Tensor) -> tf.Tensor:
     sums = tf.reduce_sum(values, axis=1)
     mean = tf.math.divide_no_nan(tf.reduce_sum(sums), tf.cast(tf.size(sums), tf.float32))
-    near = 4e-3 * mean  # half precision rounds so
-    even = tf.reduce_all(values >= 0) & (mean > 0) & tf.reduce_all(tf.abs(sums - mean) <= near)
-    # All rows alike, as those of a model that was never trained, say nothing.
-    differ = tf.reduce_any(tf.abs(values - values[:1]) > 1e-4 * mean)
-    return even & (differ | (tf.abs(mean - 1) <= 4e-3))
+    even = (mean > 0) & tf.reduce_all(tf.abs(sums - mean) <= _ROUNDING * mean)
+    # All rows alike, as those of a model that was never trained, say nothing; nor do zeros, which
+    # logits made of labels have and a softmax hardly.
+    scaled = tf.reduce_all(values > 0) & tf.reduce_any(tf.abs(values - values[:1]) > 1e-4 * mean)
+    plain = tf.reduce_all(values >= 0) & (tf.abs(mean - 1) <= _ROUNDING)
+    return even & (scaled | plain)
 
 
 def _assert(condition, kind: str, name: str, values) -> None:
