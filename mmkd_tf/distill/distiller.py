@@ -225,7 +225,7 @@ class Distiller(keras.Model):
                 parts = [ops.zeros(())]
             else:
                 check_labels(y, outputs[LOGITS], self.hard_label_loss)
-                check_label_values(y, outputs[LOGITS], self.hard_label_loss)
+                y = check_label_values(y, outputs[LOGITS], self.hard_label_loss)
                 of_labels = x.get(LABEL_WEIGHT) if isinstance(x, Mapping) else None
                 counts = _product(sample_weight, of_labels)
                 parts = [self.hard_label_loss(y, outputs[LOGITS], counts)]
@@ -290,7 +290,7 @@ class Distiller(keras.Model):
             raise ValueError("`y`: labels, on which a student is evaluated. Received: none.")
         logits = self(x, training=False)
         check_labels(y, logits, self.hard_label_loss)
-        check_label_values(y, logits, self.hard_label_loss)
+        y = check_label_values(y, logits, self.hard_label_loss)
         loss = self.hard_label_loss(y, logits, sample_weight) + self._regularisation()
         self._track([self.loss_tracker], [loss], logits)
         results = self.compute_metrics(x, y, logits, sample_weight)

@@ -10,8 +10,8 @@ import tensorflow as tf
 from mmkd_tf.tasks import task_of_loss
 
 _NOT_FINITE = "A teacher gives values that are not finite"
-# What an assertion of ours says: of what kind, of which model, and the least and greatest value.
-_FOUND = re.compile(r"assertion failed: \[mmkd_tf (\w+) ([^\]]*)\] \[([^\]]*)\] \[([^\]]*)\]")
+# What an assertion of ours says, in brackets or lines: its kind, of what, least and greatest value.
+_FOUND = re.compile(r"mmkd_tf (\w+) ([^\]\n]*)[\]\s\[]+([^\]\s]+)[\]\s\[]+([^\]\s]+)")
 _WORDS = {
     "classes": "`y`: whole numbers from 0 to {name}, the numbers of the student's outputs. "
     "Received: labels from {least} to {greatest}. Number the classes from 0 on, or build the "
@@ -43,20 +43,24 @@ def finite(values, name: str):
     return tf.debugging.check_numerics(values, f"{_NOT_FINITE}: '{name}'")
 
 
-def check_label_values(y, logits, loss: keras.losses.Loss) -> None:
-    """Refuses labels that are none of the student's outputs; where XLA compiles it sees nothing."""
-    y = tf.cast(y, tf.float64)
+def check_label_values(y, logits, loss: keras.losses.Loss):
+    """Gives labels back; refuses such as are none of the student's outputs; not under XLA."""
+    values, name, labels = tf.cast(y, tf.float64), type(loss).__name__, tf.convert_to_tensor(y)
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         classes = logits.shape[-1]
-        fits = (y >= 0) & (y < classes) & (y == tf.floor(y))
+        fits = (values >= 0) & (values < classes) & (values == tf.floor(values))
         if (ignored := getattr(loss, "ignore_class", None)) is not None:
-            fits |= y == float(ignored)
-        _assert(tf.reduce_all(fits), "classes", str(classes - 1), y)
+            fits |= values == float(ignored)
+        found = _assert(tf.reduce_all(fits), "classes", str(classes - 1), values)
     elif isinstance(loss, (*_OVER_LABELS, _OVER_CLASSES)):
-        _assert(tf.reduce_all((y >= 0) & (y <= 1)), "shares", type(loss).__name__, y)
+        found = _assert(tf.reduce_all((values >= 0) & (values <= 1)), "shares", name, values)
     elif isinstance(loss, _NUMBERS):
-        fits = tf.abs(y) <= 1e18  # float32 holds squares of such
-        _assert(tf.reduce_all(fits), "numbers", type(loss).__name__, y)
+        fits = tf.abs(values) <= 1e18  # float32 holds squares of such
+        found = _assert(tf.reduce_all(fits), "numbers", name, values)
+    else:
+        return y
+    with tf.control_dependencies([found]):  # nothing is learned from them
+        return tf.identity(labels)
 
 
 def check_no_probabilities(logits: Mapping, loss: keras.losses.Loss, step) -> None:
@@ -89,9 +93,9 @@ def _sum_up(values: tf.Tensor) -> tf.Tensor:
     return even & (scaled | plain)
 
 
-def _assert(condition, kind: str, name: str, values) -> None:
-    least, greatest = (tf.reduce_min(values), tf.reduce_max(values))
-    tf.debugging.Assert(condition, [f"mmkd_tf {kind} {name}", least, greatest])
+def _assert(condition, kind: str, name: str, values):
+    least, greatest = tf.reduce_min(values), tf.reduce_max(values)
+    return tf.debugging.Assert(condition, [f"mmkd_tf {kind} {name}", least, greatest])
 
 
 @contextmanager
@@ -101,7 +105,8 @@ def in_words() -> Iterator[None]:
         yield
     except tf.errors.InvalidArgumentError as error:
         if found := _FOUND.search(str(error)):
-            kind, name, least, greatest = found.groups()
+            kind, name, *ends = found.groups()
+            least, greatest = (f"{float(number):g}" for number in ends)
             words = _WORDS[kind].format(name=name, least=least, greatest=greatest)
             raise ValueError(words) from None
         found = re.search(f"{_NOT_FINITE}: ('.*?')", str(error))
