@@ -144,7 +144,7 @@ class FolderLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.seek(0)
-            who = self._file.read(20).strip() or "unknown"
+            who = self._file.readline(20).strip() or "unknown"
             self._file.close()
             raise ValueError(
                 f"`--output`: a folder in which no other run is at work. Received: {folder}, where "

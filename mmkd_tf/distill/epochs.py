@@ -16,8 +16,8 @@ import numpy as np
 from mmkd_tf.whole_file import whole_file
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, LookupError, ValueError, TypeError)
-# A loss so many times that of the first steps comes back no more.
-_FAR_ABOVE = 1e4
+# The mean loss of an epoch is never so many times that of the first steps, but where weights run off.
+_FAR_ABOVE = 100
 
 
 class DivergedError(ValueError):
@@ -139,8 +139,8 @@ class StopDiverging(keras.callbacks.Callback):
     """Ends a training by a `DivergedError` as soon as a loss is no number.
 
     Args:
-        far_above: Whether a loss far above that of the first steps ends it too. Not where weights
-            of the loss's parts rise from 0 by a schedule.
+        far_above: Whether an epoch's loss a hundred times that of the first steps ends it too. Not
+            where weights of the loss's parts rise from 0 by a schedule.
     """
 
     def __init__(self, *, far_above: bool = False):
@@ -151,18 +151,19 @@ class StopDiverging(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self._check(logs, "loss")
+        self._check(logs, "loss", most=math.inf)
 
     def on_epoch_end(self, epoch, logs=None):
         """Looks at validation too, which sees what the last step has made of the weights."""
-        self._check(logs, "loss", "val_loss")
+        most = _FAR_ABOVE * max(1.0, self.first) if self.far_above else math.inf
+        self._check(logs, "loss", "val_loss", most=most)
 
-    def _check(self, logs, *names: str) -> None:
+    def _check(self, logs, *names: str, most: float) -> None:
         for name in set(names) & set(logs or {}):
             loss = float(logs[name])
             if name == "loss" and math.isinf(self.first):
                 self.first = loss
-            rose = self.far_above and loss > _FAR_ABOVE * max(1.0, self.first)
+            rose = name == "loss" and loss > most
             if math.isfinite(loss) and not rose:
                 continue
             parts = [n for n in logs if n.endswith("_loss") and not math.isfinite(float(logs[n]))]

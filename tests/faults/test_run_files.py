@@ -348,7 +348,7 @@ def test_a_second_run_in_a_folder_is_refused_and_a_dead_ones_lock_is_none(run):
         [
             sys.executable,
             "-c",
-            "import fcntl, sys, time; f = open(sys.argv[1], 'a+'); fcntl.flock(f, fcntl.LOCK_EX);"
+            "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
             "f.write('4711'); f.flush(); print('held', flush=True); time.sleep(60)",
             str(run / ".lock"),
         ],
