@@ -1,7 +1,8 @@
 """Distiller: trains a student on hard labels and on what teachers say of the same batch."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import keras
@@ -270,19 +271,28 @@ class Distiller(keras.Model):
             callbacks.append(stop)
         else:
             given["callbacks"] = [stop, *keras.tree.flatten(callbacks or [])]
-        with in_words():
+        with self._traced_whole(), in_words():
             return super().fit(**given)
 
     def train_on_batch(self, *args, **kwargs):
         """Makes one step, as `keras.Model.train_on_batch`; raises as `fit`."""
         check_trainable(self.student)
-        with in_words():
+        with self._traced_whole(), in_words():
             return super().train_on_batch(*args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """Measures the student, as `keras.Model.evaluate`; raises as `fit` of labels."""
-        with in_words():
+        with self._traced_whole(), in_words():
             return super().evaluate(*args, **kwargs)
+
+    @contextmanager
+    def _traced_whole(self) -> Iterator[None]:
+        """Forgets the step that was refused: TensorFlow does not trace one on that made variables."""
+        try:
+            yield
+        except Exception:
+            self.train_function = self.test_function = None
+            raise
 
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

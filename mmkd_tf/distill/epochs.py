@@ -16,7 +16,7 @@ import numpy as np
 from mmkd_tf.whole_file import whole_file
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, LookupError, ValueError, TypeError)
-# The mean loss of an epoch is never so many times that of the first steps, but where weights run off.
+# An epoch has a loss so many times that of the first steps only where weights run off.
 _FAR_ABOVE = 100
 
 

@@ -107,7 +107,7 @@ def in_words() -> Iterator[None]:
         if found := _FOUND.search(str(error)):
             kind, name, *ends = found.groups()
             least, greatest = (f"{float(number):g}" for number in ends)
-            words = _WORDS[kind].format(name=name, least=least, greatest=greatest)
+            words = _WORDS[kind].format(name=name.strip("'"), least=least, greatest=greatest)
             raise ValueError(words) from None
         found = re.search(f"{_NOT_FINITE}: ('.*?')", str(error))
         if not found:
