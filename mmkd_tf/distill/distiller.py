@@ -287,7 +287,7 @@ class Distiller(keras.Model):
 
     @contextmanager
     def _traced_whole(self) -> Iterator[None]:
-        """Forgets the step that was refused: TensorFlow does not trace one on that made variables."""
+        """Forgets a step that was refused: TensorFlow does not trace on one that made variables."""
         try:
             yield
         except Exception:
