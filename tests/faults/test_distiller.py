@@ -213,15 +213,16 @@ def test_an_ignored_class_is_no_label_out_of_range():
     assert np.isfinite(logs["loss"])
 
 
-@pytest.mark.parametrize("wrong", [Y + 4, ONE_HOT, Y[:7]])
-def test_fit_works_after_a_refused_fit(wrong):
-    model, fresh = distiller(run_eagerly=False), distiller(run_eagerly=False)
-    fresh.student.set_weights(model.student.get_weights())
+@pytest.mark.parametrize(("wrong", "eager"), [(Y + 4, True), (ONE_HOT, False), (Y[:7], True)])
+def test_fit_works_after_a_refused_fit(wrong, eager):
+    model = distiller(run_eagerly=eager)
+    before = model.student.get_weights()
     with pytest.raises(ValueError):
         model.fit(X, wrong, batch_size=8, shuffle=False, verbose=0)
-    model.student.set_weights(fresh.student.get_weights())
-    history = model.fit(X, Y, batch_size=8, shuffle=False, verbose=0).history
-    assert history == fresh.fit(X, Y, batch_size=8, shuffle=False, verbose=0).history
+    for old, now in zip(before, model.student.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+    history = model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    assert history["loss"][1] < history["loss"][0]
 
 
 def test_a_frozen_student_is_said():
