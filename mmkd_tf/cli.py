@@ -166,10 +166,12 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
         reporter.say(f"Interrupted. {go_on}")
         raise typer.Exit(130) from None
     except Exception as error:
-        folder.give_up()
         if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
+        folder.give_up()
         raise
+    finally:
+        folder.release()
     shown = f"{summary(results)}\nFiles: {folder.path}"
     echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
 

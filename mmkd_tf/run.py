@@ -37,7 +37,7 @@ from mmkd_tf.roles import (
 )
 from mmkd_tf.run_callbacks import check_callbacks, named_callbacks
 from mmkd_tf.run_data import load_dataset, read_dataset, with_features
-from mmkd_tf.run_folder import STATE_FOLDER, RunFolder, versions
+from mmkd_tf.run_folder import TRANSFER_FILE, RunFolder, versions
 from mmkd_tf.run_report import keep_test_outputs, write_report, write_results
 from mmkd_tf.run_training import (
     choose_teacher,
@@ -51,7 +51,6 @@ from mmkd_tf.run_training import (
 from mmkd_tf.settings import ExportSettings
 
 LABELS_FILE = "labels.txt"
-TRANSFER_FILE = f"{STATE_FOLDER}/transfer.json"
 TITLES = {
     "student_alone": "Training the student alone ({}), for comparison",
     "student_scratch": "Training the student from scratch ({}), for comparison",
@@ -85,7 +84,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     tuned, finetuning = (), None
     if config.teacher.finetune != "none":
         with stage("finetuning", "Training the teacher's encoders on"):
-            encoders, found = finetuned_encoders(config, raw, folder.state, [reporter.epochs()])
+            encoders, found = finetuned_encoders(config, raw, folder, [reporter.epochs()])
             if found.kept:
                 tuned = (encoders, folder.state / "features")
                 dataset = with_features(raw, config, *tuned)
@@ -101,7 +100,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             helping = compare_teacher(models, dataset)
             known = {"task": task.name, "config": given.model_dump(), "can_help": helping}
             reporter.say(say.can_help(known))
-        trained = folder.load_model(name)
+        trained = folder.load_model(name, like=models[name])
         if trained is not None:
             models[name] = trained
             continue
@@ -119,13 +118,14 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                 teaching[TRANSFER] = rows
                 if rows is not None:
                     counts = {n: dataset.transfer_counts.get(n, 0) for n in (REPEATS, OF_TRAINING)}
-                    folder.write_text(TRANSFER_FILE, json.dumps({**rows.describe(), **counts}))
+                    with folder.artefact(TRANSFER_FILE) as unfinished:
+                        unfinished.write_text(json.dumps({**rows.describe(), **counts}))
             train_model(
                 name,
                 models | teaching,
                 dataset,
                 config,
-                backup=folder.state / name,
+                backup=folder.backup(name),
                 callbacks=[
                     reporter.epochs(config.training.epochs),
                     history.callback(name),

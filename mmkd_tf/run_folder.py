@@ -3,6 +3,9 @@
 import json
 import platform
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +13,11 @@ import keras
 import numpy as np
 
 from mmkd_tf.config import RunConfig, make_config
+from mmkd_tf.distill.checks import broken_weight_problems
+from mmkd_tf.distill.epochs import Backup
+from mmkd_tf.losses.checks import refuse
+from mmkd_tf.report.history import History
+from mmkd_tf.run_manifest import LOCK_FILE, MANIFEST_FILE, FolderLock, Manifest, read_model
 from mmkd_tf.setting_names import differences, full_names, grouped, read_yaml
 from mmkd_tf.whole_file import whole_file
 
@@ -18,6 +26,9 @@ RESULTS_FILE = "results.json"
 STATE_FOLDER = ".state"
 COMPARISON_FILE = f"{STATE_FOLDER}/teacher_comparison.json"
 FINGERPRINT_FILE = "data.sha256"
+# Beside the models, files of a run's state that the manifest lists.
+TRANSFER_FILE, TUNED_FILE = f"{STATE_FOLDER}/transfer.json", f"{STATE_FOLDER}/tuned.npz"
+KEPT = (COMPARISON_FILE, TRANSFER_FILE, TUNED_FILE)
 OLDER = {"teacher.encoders": "scratch", "student.inherit": "none"}
 
 
@@ -27,46 +38,97 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = Path(path)
         self.state = self.path / STATE_FOLDER
-        self.made = False
+        self.begun, self.made = False, False
+        self._lock: FolderLock | None = None
+        self._manifest: Manifest | None = None
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Tells the run's own files; None where the folder has no manifest."""
+        if self._manifest is None:
+            self._manifest = Manifest.read(self.path)
+        return self._manifest
 
     def begin(self, config: RunConfig) -> None:
         """Makes the folder, or takes an empty one, and notes the settings."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"`--output`: a folder. Received: the file {self.path}.")
-        if found := sorted(entry.name for entry in self.path.glob("*")):
-            held = f"{len(found)} other files ({', '.join(found[:5])}). Choose another folder."
-            if RESULTS_FILE in found:
-                held = "a finished run. Choose another folder, or remove this one."
-            elif CONFIG_FILE in found:
-                held = "a run that was interrupted. Go on with --resume, or choose another folder."
-            raise ValueError(
-                f"`--output`: a new or empty folder. Received: {self.path}, which holds {held}"
-            )
+        self._check_empty()
         self.made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.write_text(CONFIG_FILE, config.to_yaml())
+            with self._locked():
+                self._check_empty()  # another run may have begun and ended meanwhile
+                self._manifest = Manifest(self.path, config.model_dump(), None, {})
+                self.write_text(CONFIG_FILE, config.to_yaml())
+                self._manifest.write()
         except OSError as error:
             raise ValueError(
                 f"`--output`: a folder that can be written. Received: {self.path} "
                 f"({error.strerror}). Choose another folder."
             ) from None
+        self.begun = True
+
+    def _check_empty(self) -> None:
+        found = sorted(e.name for e in self.path.glob("*") if e.name != LOCK_FILE)
+        if not found:
+            return
+        held = f"{len(found)} other files ({', '.join(found[:5])}). Choose another folder."
+        if RESULTS_FILE in found:
+            held = "a finished run. Choose another folder, or remove this one."
+        elif CONFIG_FILE in found:
+            held = "a run that was interrupted. Go on with --resume, or choose another folder."
+        raise ValueError(
+            f"`--output`: a new or empty folder. Received: {self.path}, which holds {held}"
+        )
 
     def resume(self, given: dict) -> RunConfig:
-        """Reads the settings of an interrupted run; those given again must be as they were."""
-        config = self.read_config()
+        """Reads the settings of an interrupted run; those given again must be as they were.
+
+        Raises:
+            ValueError: If another process is at work in the folder, or settings or files are not
+                those of the run; all of them are listed.
+        """
         if (self.path / RESULTS_FILE).is_file():
             raise ValueError(
                 f"`--resume`: a run that was interrupted. Received: {self.path}, which is finished."
             )
-        saved = config.model_dump()
-        if changed := differences(saved, make_config(grouped(saved, given)).model_dump()):
-            raise ValueError(
-                "`--resume`: the settings that the run began with. Received other ones:\n"
-                + "\n".join(f"- {line}" for line in changed)
-                + "\nLeave them out, or begin a new run in another folder."
-            )
+        if self.manifest is not None and not (self.path / CONFIG_FILE).is_file():
+            kept = make_config(grouped(self.manifest.settings))
+            self.write_text(CONFIG_FILE, kept.to_yaml())
+        config = self.read_config()
+        with self._locked():
+            saved = config.model_dump()
+            if changed := differences(saved, make_config(grouped(saved, given)).model_dump()):
+                raise ValueError(
+                    "`--resume`: the settings that the run began with. Received other ones:\n"
+                    + "\n".join(f"- {line}" for line in changed)
+                    + "\nLeave them out, or begin a new run in another folder."
+                )
+            manifest = self.manifest
+            if manifest is None:  # begun before there were manifests: all files are its own
+                self._manifest = manifest = Manifest(self.path, saved, None, {})
+                for name in self._made():
+                    manifest.note(name, self.path / name)
+                manifest.write()
+            refuse(_strange(manifest, saved, self._made()))
         return config
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keeps other processes out of the folder from now on, or until this fails."""
+        self._lock = self._lock or FolderLock(self.path)
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
+
+    def _made(self) -> list[str]:
+        """Files that later stages read, by path from the folder, of those that are there."""
+        files = [*self.path.glob("*.keras"), *self.state.glob("*.keras")]
+        files += [self.path / name for name in KEPT]
+        return [str(file.relative_to(self.path)) for file in files if file.is_file()]
 
     def read_config(self) -> RunConfig:
         """Reads the settings of the run in this folder."""
@@ -83,19 +145,37 @@ class RunFolder:
         return make_config(older, file)
 
     def give_up(self) -> None:
-        """Removes what `begin` made, if nothing came of the run; a folder that was there stays."""
-        if {entry.name for entry in self.path.iterdir()} <= {CONFIG_FILE, STATE_FOLDER}:
+        """Removes what `begin` made, if nothing came of the run; a folder that was there stays.
+
+        So does a run that was resumed: what keeps it from going on may pass.
+        """
+        ours = {CONFIG_FILE, MANIFEST_FILE, LOCK_FILE, STATE_FOLDER}
+        if self.begun and {entry.name for entry in self.path.iterdir()} <= ours:
             shutil.rmtree(self.state, ignore_errors=True)
-            (self.path / CONFIG_FILE).unlink(missing_ok=True)
+            for name in (CONFIG_FILE, MANIFEST_FILE, LOCK_FILE):
+                (self.path / name).unlink(missing_ok=True)
             if self.made:
                 self.path.rmdir()
+        self.release()
+
+    def release(self) -> None:
+        """Lets other processes work in the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def check_same_data(self, fingerprint: str) -> None:
         """Notes the `Dataset.fingerprint` of the run, or compares it with what was noted."""
-        file = self.path / FINGERPRINT_FILE
-        if not file.is_file():
-            self.write_text(FINGERPRINT_FILE, fingerprint + "\n")
-        elif file.read_text(encoding="utf-8").strip() != fingerprint:
+        file, noted = self.path / FINGERPRINT_FILE, self.manifest and self.manifest.data
+        if noted is None and file.is_file():
+            noted = file.read_text(encoding="utf-8", errors="replace").strip()
+        if noted in (None, fingerprint):
+            if not file.is_file():
+                self.write_text(FINGERPRINT_FILE, fingerprint + "\n")
+            if self._manifest is not None and self._manifest.data is None:
+                self._manifest.data = fingerprint
+                self._manifest.write()
+        else:
             raise ValueError(
                 f"`{self.path}`: the data that the run began with. Received: data whose rows, "
                 "classes, split or vocabulary have changed since. Restore them, or begin a new run."
@@ -115,38 +195,81 @@ class RunFolder:
         with whole_file(self.path / name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
+    @contextmanager
+    def artefact(self, name: str) -> Iterator[Path]:
+        """As `whole_file`, of a file that later stages rest on: the manifest gets its checksum."""
+        with whole_file(self.path / name) as unfinished:
+            yield unfinished
+            if self._manifest is not None:
+                (self.path / name).unlink(missing_ok=True)  # else a kill leaves it with a new sum
+                self._manifest.note(name, unfinished)
+
+    def backup(self, role: str) -> Backup:
+        """Where the training of a role keeps its state, and by what it is known."""
+        return Backup(self.state / role, self._manifest.key(role) if self._manifest else "")
+
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Writes NumPy arrays by name as one compressed file."""
         with whole_file(self.path / name) as unfinished:
             np.savez_compressed(unfinished, allow_pickle=False, **arrays)
 
     def save_model(self, name: str, model: keras.Model) -> None:
-        """Writes `<name>.keras`."""
-        with whole_file(self.path / f"{name}.keras") as unfinished:
+        """Writes `<name>.keras`; a ValueError if the model has diverged."""
+        refuse(broken_weight_problems(model, argument=name))
+        with self.artefact(f"{name}.keras") as unfinished:
             model.save(unfinished)
 
-    def load_model(self, name: str) -> keras.Model | None:
-        """Reads `<name>.keras`; None if it is not there yet."""
+    def load_model(self, name: str, like: keras.Model | None = None) -> keras.Model | None:
+        """Reads `<name>.keras`; None if it is not there yet.
+
+        Args:
+            name: The role, or its path from the folder.
+            like: A model of the same inputs and outputs, not trained.
+
+        Raises:
+            ValueError: If it is not the run's own, is damaged, is of another kind or holds NaN.
+        """
         file = self.path / f"{name}.keras"
-        return keras.saving.load_model(file, compile=False) if file.is_file() else None
+        if not file.is_file():
+            return None
+        if self.manifest is not None:
+            refuse(self.manifest.problems([f"{name}.keras"]))
+        return read_model(file, like)
 
     def write_comparison(self, comparison: dict) -> None:
         """Notes which teacher was chosen, by what."""
-        self.write_text(COMPARISON_FILE, json.dumps(comparison))
+        with self.artefact(COMPARISON_FILE) as unfinished:
+            unfinished.write_text(json.dumps(comparison), encoding="utf-8")
 
     def read_comparison(self) -> dict | None:
-        """What `write_comparison` noted, also of a finished run; None if nothing was chosen yet."""
+        """What `write_comparison` noted, also of a finished run; None if nothing was chosen yet.
+
+        One that is damaged is made again of the candidates, which are there.
+        """
         file, results = self.path / COMPARISON_FILE, self.path / RESULTS_FILE
         if file.is_file():
-            return json.loads(file.read_text(encoding="utf-8"))
+            try:
+                found = json.loads(file.read_text(encoding="utf-8"))
+                if {"chosen", "candidates", "num_examples"} <= set(found):
+                    return found
+            except (OSError, ValueError, TypeError, RecursionError):
+                pass
+            warnings.warn(f"{file} is damaged: the teacher is chosen again.", stacklevel=2)
+            return None
         if results.is_file():
             return json.loads(results.read_text(encoding="utf-8")).get("teacher_comparison")
         return None
 
     def seconds(self) -> dict[str, float]:
-        """Seconds that each stage has taken so far, interrupted runs included."""
-        file = self.state / "seconds.json"
-        return json.loads(file.read_text()) if file.is_file() else {}
+        """Seconds that each stage has taken so far, interrupted runs included.
+
+        What can't be read counts for nothing: no run stops for its times.
+        """
+        try:
+            found = json.loads((self.state / "seconds.json").read_text(encoding="utf-8"))
+            return {str(name): float(seconds) for name, seconds in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return {}
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Notes time spent on a stage."""
@@ -157,12 +280,54 @@ class RunFolder:
 
     def finish(self) -> None:
         """Removes what only an interrupted run needs, and what a kill left half-written."""
+        self.release()
+        if self._manifest is not None:
+            for name in [name for name in self._manifest.files if "/" in name]:
+                del self._manifest.files[name]
+            self._manifest.write()
         shutil.rmtree(self.state, ignore_errors=True)
         for leftover in self.path.glob(".*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def _strange(manifest: Manifest, settings: dict, made: list[str]) -> list[str]:
+    """Says which settings and files of a run's folder are not the run's own, or are missing."""
+    folder, problems = manifest.folder, []
+    changed = [
+        line
+        for line in differences(make_config(grouped(manifest.settings)).model_dump(), settings)
+        if not line.startswith("data.source:")  # a table that was moved is known by its rows
+    ]
+    if changed:
+        problems.append(
+            f"`{folder / CONFIG_FILE}`: the settings that the run began with. Received other "
+            "ones:\n" + "\n".join(f"- {line}" for line in changed) + "\nPut them back, or begin a "
+            "new run in another folder."
+        )
+    try:
+        History(folder).read()
+    except ValueError as error:
+        problems.append(str(error))
+    problems += manifest.problems(dict.fromkeys([*manifest.files, *made]))
+    states = folder / STATE_FOLDER
+    learned = [*folder.glob("student.keras"), *states.glob("student/epoch-*")]
+    return problems + [
+        f"`{folder / name}`: what {learned[0]} has learned from. Received: none. Put it back, or "
+        f"remove {' and '.join(map(str, learned))} too: all is then made again."
+        for name in manifest.files
+        if learned and _teaches(name) and not (folder / name).is_file()
+        # A training that has its last state gives the same model.
+        if not any((states / name.removesuffix(".keras")).glob("epoch-*"))
+    ]
+
+
+def _teaches(name: str) -> bool:
+    """Whether a student rests on a file: on models other than students, and on further rows."""
+    model = name.endswith(".keras") and "/" not in name and not name.startswith("student")
+    return model or name == TRANSFER_FILE
 
 
 def default_folder(name: str) -> Path:

@@ -17,6 +17,7 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.distill.calibration import calibrated_loss
 from mmkd_tf.distill.cross_fitting import train_heads
+from mmkd_tf.distill.epochs import Backup
 from mmkd_tf.distill.finetuning import (
     FINETUNING_RECIPE,
     Finetuning,
@@ -45,11 +46,10 @@ from mmkd_tf.roles import (
 )
 from mmkd_tf.run_callbacks import named_callbacks
 from mmkd_tf.run_data import with_features
-from mmkd_tf.run_folder import STATE_FOLDER, RunFolder
+from mmkd_tf.run_folder import STATE_FOLDER, TUNED_FILE, RunFolder
 
 # What the views of one teacher may take on disk where the settings leave their number open.
 MOST_BYTES_OF_VIEWS = 2**30
-TUNED_FILE = "tuned.npz"
 
 
 def train_model(
@@ -58,7 +58,7 @@ def train_model(
     dataset: Dataset,
     config: RunConfig,
     *,
-    backup: Path | None = None,
+    backup: Path | Backup | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Trains the model of a role in place; `student` is distilled from the teacher and the experts.
@@ -179,7 +179,7 @@ def transfer_rows(
 def finetuned_encoders(
     config: RunConfig,
     dataset: Dataset,
-    state: Path,
+    folder: RunFolder,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[dict[str, list[Encoder]], Finetuning]:
     """Trains the teacher's encoders on, as `teacher.finetune` says, or reads what came of it.
@@ -187,13 +187,13 @@ def finetuned_encoders(
     Args:
         config: The settings.
         dataset: What `read_dataset` gave.
-        state: The folder of a run's state, where the tuned weights are kept.
+        folder: The run's folder, in whose state the tuned weights are kept.
         callbacks: Keras callbacks of the trainings.
 
     Returns:
         By input, encoders of the teacher's own, and what became of their fine-tuning.
     """
-    part, file = config.teacher.finetune, state / TUNED_FILE
+    part, file = config.teacher.finetune, folder.path / TUNED_FILE
     # Not those of `roles.encoder`: from these the students inherit.
     encoders = {
         name: [find_backbone(backbone).load() for backbone in backbones]
@@ -205,8 +205,9 @@ def finetuned_encoders(
         given: dict[str, Any] = {"recipe": recipe, "seed": config.seed, "folder": features_folder()}
         given["callbacks"] = callbacks
         found = finetune(dataset.labelled, encoders, part=part, **given)
-        state.mkdir(exist_ok=True)
-        write_tuned(file, found, encoders, part=part)
+        folder.state.mkdir(exist_ok=True)
+        with folder.artefact(TUNED_FILE) as unfinished:
+            write_tuned(unfinished, found, encoders, part=part)
     return encoders, found
 
 
@@ -236,9 +237,10 @@ def choose_teacher(
         title = f"Training a teacher with encoders: {kind}, to choose from"
         with reporter.stage(title, functools.partial(folder.add_seconds, name)):
             seen = with_features(dataset, own)
-            model = folder.load_model(f"{STATE_FOLDER}/{name}")
+            begun = untrained_teacher(own, seen)
+            model = folder.load_model(f"{STATE_FOLDER}/{name}", like=begun)
             if model is None:
-                model = untrained_teacher(own, seen)
+                model = begun
                 callbacks = [reporter.epochs(config.training.epochs), history.callback(name)]
                 if not heads_of(model):
                     callbacks += named_callbacks(config, name, seen, folder.path)
@@ -247,7 +249,7 @@ def choose_teacher(
                     {"teacher": model},
                     seen,
                     own,
-                    backup=folder.state / name,
+                    backup=folder.backup(name),
                     callbacks=callbacks,
                 )
                 folder.save_model(f"{STATE_FOLDER}/{name}", model)

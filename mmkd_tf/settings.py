@@ -5,7 +5,14 @@ What tasks there are is asked where a value names one: to import them takes Tens
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from mmkd_tf.tasks.task import Task
@@ -35,9 +42,17 @@ def _share_or_table(value):
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[Fraction | str, BeforeValidator(_share_or_table)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _weight(value: float) -> float:
+    if value and not 1e-9 <= value <= 1e9:
+        raise ValueError("0, or 1e-9 to 1e9: float32 turns others into 0 or infinity")
+    return value
+
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_weight)]
 Rate = Annotated[float, Field(ge=0, le=100)]
-LearningRate = Annotated[float, Field(gt=0, lt=10)]
+LearningRate = Annotated[float, Field(ge=1e-9, lt=10)]
 Rates = Annotated[float | dict[str, float], BeforeValidator(_rates)]
 FusionName = Literal[
     "concatenation",
@@ -185,7 +200,7 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
     )
     temperature: float | None = Field(
         None,
-        gt=0,
+        ge=1e-3,
         le=1000,
         description="Softening of the teacher; by default 2 of one class, of pairs 1, else 4.",
     )
@@ -295,7 +310,7 @@ class TrainingSettings(BaseModel, extra="forbid", frozen=True):
     augment: bool = Field(True, description="Change inputs at random in training.")
     augment_strength: float = Field(
         1.0,
-        gt=0,
+        ge=1e-3,
         le=3,
         description="How far inputs are changed: factor of how far pictures are turned, scaled and "
         "shifted, and of how many words are left out.",

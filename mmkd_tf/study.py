@@ -170,7 +170,7 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                 models[TRANSFER] = teaching[key]
         start = time.monotonic()
         try:
-            train_model(role, models, dataset, config, backup=files.state / name)
+            train_model(role, models, dataset, config, backup=files.backup(name))
         finally:
             files.add_seconds(name, time.monotonic() - start)
     outcome = _outcome(

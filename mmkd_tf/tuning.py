@@ -137,13 +137,13 @@ def _teaching(config, dataset: Dataset, folder: RunFolder, reporter: Reporter) -
     """The teachers' answers and the rows without labels, made once or read."""
     models = {n: m for n, m in untrained(config, dataset).items() if n not in STUDENTS}
     for name in models:
-        trained = folder.load_model(name)
+        trained = folder.load_model(name, like=models[name])
         if trained is not None:
             models[name] = trained
             continue
         with reporter.stage(f"Training the {name.replace('_', ' ')}", lambda seconds: None):
             callbacks = [reporter.epochs(config.training.epochs)]
-            backup = folder.state / name
+            backup = folder.backup(name)
             train_model(name, models, dataset, config, backup=backup, callbacks=callbacks)
             folder.save_model(name, models[name])
     with reporter.stage("Asking the teacher", lambda seconds: None):

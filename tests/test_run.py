@@ -58,6 +58,7 @@ def test_leaves_what_it_promises(finished):
         "examples.json",
         "history.csv",
         "labels.txt",
+        "manifest.json",
         "model_card.md",
         "report.html",
         "results.json",

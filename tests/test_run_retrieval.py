@@ -61,6 +61,7 @@ def test_leaves_two_encoders_of_each_kind_and_the_texts(finished):
         "data.sha256",
         "examples.json",
         "history.csv",
+        "manifest.json",
         "model_card.md",
         "report.html",
         "results.json",

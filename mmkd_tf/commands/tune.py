@@ -65,6 +65,8 @@ def tune_command(
         except Exception:
             folder.give_up()
             raise
+        finally:
+            folder.release()
     if as_json:
         echo(json.dumps(found))
         return

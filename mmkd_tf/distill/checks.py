@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import keras
 
+from mmkd_tf import losses
+from mmkd_tf.distill.feature_terms import Relation
 from mmkd_tf.distill.schedules import greatest_value, schedule_problems
 from mmkd_tf.distill.terms import SoftTargets, arguments_of
 from mmkd_tf.losses.checks import refuse, weight_problems
@@ -146,6 +148,43 @@ def check_soft_targets(terms, loss: keras.losses.Loss) -> None:
 def _is_term(term) -> bool:
     attributes = ("name", "weight", "teacher", "teacher_layers", "student_layers", "projection")
     return callable(term) and all(hasattr(term, attribute) for attribute in attributes)
+
+
+def check_trainable(student: keras.Model) -> None:
+    """Refuses a student in which nothing learns."""
+    if not student.trainable_weights:
+        raise ValueError(
+            "`student`: a model with weights that learn. Received: student "
+            f"'{student.name}', {'which is frozen' if student.weights else 'without weights'}. "
+            "Set student.trainable = True before compile, or trainable of the layers that are to "
+            "learn."
+        )
+
+
+def check_replicas(terms, loss: keras.losses.Loss, num_replicas: int) -> None:
+    """Refuses losses between the examples of a batch where each replica sees a part of it alone."""
+    if num_replicas < 2:
+        return
+    between = [f"term '{term.name}' with {term.loss.__name__}" for term in terms if _between(term)]
+    if getattr(loss, "between_examples", False):
+        between.append(f"loss {type(loss).__name__}")
+    if between:
+        raise ValueError(
+            "`terms`, `loss`: under a tf.distribute strategy of several replicas losses of each "
+            "example alone, because those between the examples of a batch would see a replica's "
+            f"part of it and become other ones. Received: {', '.join(between)}, {num_replicas} "
+            "replicas. Train on one device, or with soft_target_loss and hints."
+        )
+
+
+def _between(term) -> bool:
+    """Whether a term's loss compares the examples of a batch with each other."""
+    loss, options = getattr(term, "loss", None), getattr(term, "loss_options", {})
+    if loss is losses.dist_loss:
+        return options.get("intra_class_weight", 1.0) > 0
+    if loss is losses.embedding_loss:
+        return options.get("relation_weight", 1.0) > 0
+    return isinstance(term, Relation) or loss in (losses.affinity_loss, losses.contrastive_loss)
 
 
 def check_keras_arguments(arguments: Mapping) -> None:

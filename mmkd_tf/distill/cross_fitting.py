@@ -11,6 +11,7 @@ import tensorflow as tf
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.data.pretrained import FeatureVector
 from mmkd_tf.distill.calibration import answers, calibrate
+from mmkd_tf.distill.epochs import check_finite
 from mmkd_tf.distill.training import Recipe, cosine
 from mmkd_tf.modalities.modality import teacher_form
 from mmkd_tf.models.cross_fitted import FOLD, fold_weights, heads_of
@@ -162,6 +163,7 @@ def train_together(
     title = "epochs of heads on pretrained features"
     for epoch in each(range(recipe.epochs), title, recipe.epochs):
         one_epoch(tf.constant(epoch, tf.int32))
+        check_finite(variables, f"weights of heads after epoch {epoch + 1}")
 
 
 def _part(order: tf.Tensor, step: tf.Tensor, steps: int) -> tf.Tensor:

@@ -1,6 +1,8 @@
 """Distiller: trains a student on hard labels and on what teachers say of the same batch."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import keras
@@ -13,17 +15,20 @@ from mmkd_tf.distill.checks import (
     check_labels,
     check_loss,
     check_models,
+    check_replicas,
     check_soft_targets,
     check_teacher_options,
     check_terms,
+    check_trainable,
     check_unlabelled,
 )
+from mmkd_tf.distill.epochs import StopDiverging
 from mmkd_tf.distill.schedules import value_at
+from mmkd_tf.distill.step_checks import check_label_values, check_no_probabilities, in_words
 from mmkd_tf.distill.teacher_signals import TeacherSignals, projection_name, teachers_of
 from mmkd_tf.distill.teachers import (
     LOGITS,
     Teachers,
-    finite_teachers,
     multi_output,
     output_shapes,
 )
@@ -32,6 +37,7 @@ from mmkd_tf.models.inputs import route
 from mmkd_tf.tasks import task_of_loss
 
 TASK_METRICS = "auto"
+_FIT = inspect.signature(keras.Model.fit)
 
 
 @keras.saving.register_keras_serializable("mmkd_tf")
@@ -154,6 +160,7 @@ class Distiller(keras.Model):
         check_terms(terms, hard_label_weight)
         check_soft_targets(terms, loss)
         check_teacher_options(teacher_weights, on_wrong_teacher, self._held.named, terms, loss)
+        check_replicas(terms, loss, self._num_replicas())
         terms = list(terms)
         kwargs = {"jit_compile": False, **kwargs}
         # Variables belong to all replicas also where `compile` is called outside their scope.
@@ -211,11 +218,15 @@ class Distiller(keras.Model):
         student = self._held.student_outputs
         with tf.GradientTape() as tape:
             outputs = student(route(student, x), training=True)
+            logits = {name: found[LOGITS] for name, found in teacher_outputs.items()}
+            logits["student"] = outputs[LOGITS]
+            check_no_probabilities(logits, self.hard_label_loss, step)
             if y is None:
                 check_unlabelled(self._held.arguments)
                 parts = [ops.zeros(())]
             else:
                 check_labels(y, outputs[LOGITS], self.hard_label_loss)
+                y = check_label_values(y, outputs[LOGITS], self.hard_label_loss)
                 of_labels = x.get(LABEL_WEIGHT) if isinstance(x, Mapping) else None
                 counts = _product(sample_weight, of_labels)
                 parts = [self.hard_label_loss(y, outputs[LOGITS], counts)]
@@ -247,22 +258,49 @@ class Distiller(keras.Model):
         Raises:
             ValueError: If batches have no labels and something asks for them: a weight of the loss
                 on labels, a term's loss, `on_wrong_teacher` or `teacher_weights`.
-            ValueError: If a teacher gives NaN or infinity for an example. Under
-                `jit_compile=True` it shows as a loss of NaN, because XLA leaves checks out.
+            ValueError: If a teacher gives NaN or infinity for an example, labels are none of the
+                student's outputs, or the first batch shows that a model gives probabilities.
+                Under `jit_compile=True` these are not seen, because XLA leaves checks out.
+            DivergedError: A ValueError: as soon as the loss is no number.
         """
-        with finite_teachers():
-            return super().fit(*args, **kwargs)
+        check_trainable(self.student)
+        given = _FIT.bind(self, *args, **kwargs).arguments
+        given.pop("self")
+        stop, callbacks = StopDiverging(), given.get("callbacks")
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(stop)
+        else:
+            given["callbacks"] = [stop, *keras.tree.flatten(callbacks or [])]
+        with self._traced_whole(), in_words():
+            return super().fit(**given)
 
     def train_on_batch(self, *args, **kwargs):
         """Makes one step, as `keras.Model.train_on_batch`; raises as `fit`."""
-        with finite_teachers():
+        check_trainable(self.student)
+        with self._traced_whole(), in_words():
             return super().train_on_batch(*args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """Measures the student, as `keras.Model.evaluate`; raises as `fit` of labels."""
+        with self._traced_whole(), in_words():
+            return super().evaluate(*args, **kwargs)
+
+    @contextmanager
+    def _traced_whole(self) -> Iterator[None]:
+        """Forgets a step that was refused: TensorFlow does not trace on one that made variables."""
+        try:
+            yield
+        except Exception:
+            self.train_function = self.test_function = None
+            raise
 
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if y is None:
             raise ValueError("`y`: labels, on which a student is evaluated. Received: none.")
         logits = self(x, training=False)
+        check_labels(y, logits, self.hard_label_loss)
+        y = check_label_values(y, logits, self.hard_label_loss)
         loss = self.hard_label_loss(y, logits, sample_weight) + self._regularisation()
         self._track([self.loss_tracker], [loss], logits)
         results = self.compute_metrics(x, y, logits, sample_weight)

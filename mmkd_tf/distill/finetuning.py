@@ -1,5 +1,7 @@
 """Fine-tuning: pretrained encoders are trained on with a head, where validation gains by it."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.data.dataset import Dataset, Examples
 from mmkd_tf.data.pretrained import FeatureVector, form_of_teacher, with_pretrained
 from mmkd_tf.distill.cross_fitting import head_recipe
+from mmkd_tf.distill.epochs import DivergedError
 from mmkd_tf.distill.training import Recipe, train
 from mmkd_tf.modalities.picture_files import resized
 from mmkd_tf.models.builder import build_teacher
@@ -92,11 +95,16 @@ def finetune(
     before = {key: [variable.numpy() for variable in found] for key, found in chosen.items()}
     frozen_loss = _validation_loss(whole, data)
     _train_alone(encoders, chosen)
-    train(whole, data, replace(recipe, seed=seed), callbacks=callbacks)
+    try:
+        train(whole, data, replace(recipe, seed=seed), callbacks=callbacks)
+    except DivergedError:
+        tuned_loss = np.inf
+    else:
+        tuned_loss = _validation_loss(whole, data)
     for of_input in encoders.values():
         for encoder in of_input:
             encoder.model.trainable = False
-    found = Finetuning(frozen_loss, _validation_loss(whole, data))
+    found = Finetuning(frozen_loss, tuned_loss)
     for (name, number), variables in chosen.items():
         if found.kept:
             encoders[name][number].tune(part, [variable.numpy() for variable in variables])
@@ -145,11 +153,29 @@ def read_tuned(
     """
     if not file.is_file():
         return None
-    with np.load(file) as kept:
-        found = Finetuning(*map(float, kept["losses"]))
-        for (name, number), variables in _chosen(encoders, part).items() if found.kept else ():
-            values = [kept[f"{_key(name, number)}_{at}"] for at in range(len(variables))]
-            encoders[name][number].tune(part, values)
+    chosen = _chosen(encoders, part)
+    try:
+        with np.load(file) as kept:
+            found = Finetuning(*map(float, kept["losses"]))
+            tuned = {
+                key: [kept[f"{_key(*key)}_{at}"] for at in range(len(variables))]
+                for key, variables in chosen.items()
+                if found.kept
+            }
+        fits = all(
+            value.shape == tuple(variable.shape)
+            for key, values in tuned.items()
+            for value, variable in zip(values, chosen[key], strict=True)
+        )
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, LookupError, ValueError, TypeError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"`{file}`: what became of the fine-tuning of these encoders. Received: a file that is "
+            "damaged or of others. Remove it: they are then tuned again."
+        )
+    for (name, number), values in tuned.items():
+        encoders[name][number].tune(part, values)
     return found
 
 

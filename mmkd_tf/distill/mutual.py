@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from mmkd_tf.distill.distiller import Distiller
+from mmkd_tf.distill.epochs import check_finite
 from mmkd_tf.distill.schedules import count_problems
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.losses.checks import refuse
@@ -126,6 +127,7 @@ def _train_epoch(distillers, batches) -> dict[str, dict[str, float]]:
         num_examples += len(y)
         for name, distiller in distillers.items():
             logs = distiller.train_on_batch(x, y, sample_weight, return_dict=True)
+            check_finite([logs["loss"]], f"the losses of '{name}'")
             for key, value in logs.items():
                 totals[name][key] = totals[name].get(key, 0.0) + len(y) * float(value)
     if not num_examples:

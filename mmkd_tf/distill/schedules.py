@@ -11,7 +11,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from mmkd_tf.losses.checks import refuse
+from mmkd_tf.losses.checks import LEAST, beyond, is_weight, refuse
 
 # Other schedules don't tell their range: it is read off at step 0 and at powers of two.
 _SAMPLED_STEPS = (0, *(2**power for power in range(21)))
@@ -179,10 +179,13 @@ def schedule_problems(value, *, argument: str, above_zero: bool) -> list[str]:
         return [_expected(argument, value, f"a finite number {wanted}, or a schedule")]
     least, greatest = _extremes(value)
     # Comparisons with NaN are false, so NaN is refused too.
-    if (0 < least if above_zero else 0 <= least) and greatest < math.inf:
+    if (LEAST <= least if above_zero else 0 <= least) and is_weight(greatest):
         return []
     if _is_number(value):
-        return [f"`{argument}`: a finite number, {wanted}. Received: {argument}={value!r}."]
+        return [
+            f"`{argument}`: a finite number, {wanted}. Received: {argument}={value!r}."
+            + beyond(value)
+        ]
     return [
         f"`{argument}`: a schedule of finite values, {wanted}. Received: {argument}={value!r}, "
         f"whose values go from {least:g} to {greatest:g}. Change where it starts or ends."
@@ -212,9 +215,9 @@ def _is_number(value) -> bool:
 
 def _number_problems(**values) -> list[str]:
     return [
-        f"`{name}`: a finite number, 0 or more. Received: {name}={value!r}."
+        f"`{name}`: a finite number, 0 or more. Received: {name}={value!r}.{beyond(value)}"
         for name, value in values.items()
-        if not (_is_number(value) and 0 <= value < math.inf)
+        if not (_is_number(value) and is_weight(value))
     ]
 
 

@@ -1,19 +1,16 @@
 """Teachers: what one or several of them say of a batch, in one forward pass of each."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from mmkd_tf.data.batches import output_key
+from mmkd_tf.distill.step_checks import finite
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.inputs import input_structure, route
 
 LOGITS = "logits"
-_NOT_FINITE = "A teacher gives values that are not finite"
 
 
 class Teachers:
@@ -70,26 +67,9 @@ class Teachers:
             for layer, values in outputs.items():
                 values = ops.stop_gradient(values)
                 if keras.backend.is_float_dtype(values.dtype):
-                    message = f"{_NOT_FINITE}: '{name}/{layer}'"
-                    values = tf.debugging.check_numerics(values, message)
+                    values = finite(values, f"{name}/{layer}")
                 by_teacher[name][layer] = values
         return by_teacher
-
-
-@contextmanager
-def finite_teachers() -> Iterator[None]:
-    """Says in words of ours what the graph found in a teacher's outputs."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(f"{_NOT_FINITE}: ('.*?')", str(error))
-        if not found:
-            raise
-        raise ValueError(
-            "`teacher`: finite values for every example. Received: NaN or infinity in a batch of "
-            f"{found[1]} (teacher/layer). Look for NaN in the data and in what the teacher "
-            "predicts."
-        ) from None
 
 
 def _read(name: str, cache, layers, x) -> dict:

@@ -15,8 +15,15 @@ from mmkd_tf import losses
 from mmkd_tf.config import DistillationSettings
 from mmkd_tf.data.batches import LABEL_WEIGHT, batches, named_teachers, num_steps, training_batches
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.distill.checks import check_replicas
 from mmkd_tf.distill.distiller import Distiller
-from mmkd_tf.distill.epochs import BestEpoch, Checkpoint
+from mmkd_tf.distill.epochs import (
+    Backup,
+    BestEpoch,
+    Checkpoint,
+    StopDiverging,
+    check_finite,
+)
 from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
 from mmkd_tf.distill.held import held_model, rows_with_held, with_held
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
@@ -81,20 +88,22 @@ def train(
     dataset: Dataset,
     recipe: Recipe,
     *,
-    backup: Path | None = None,
+    backup: Path | Backup | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Trains a model in place on the labels, by the loss of the dataset's task.
 
-    Only the training and validation splits are read. In the folder `backup` each epoch leaves
-    its state; a training that finds a state there goes on from it with the batches that it would
-    have seen.
+    A loss that is no number, or far above that of the first steps, is a `DivergedError`, a
+    ValueError. Only the training and validation splits are read. In the folder `backup` each
+    epoch leaves its state; a training that finds a state there goes on from it with the batches
+    that it would have seen.
     """
     task, more = dataset.task, None
     part, dataset, _ = _learning_part(model, dataset.only(input_names(model)), recipe)
     part, loss = task.trained_with(part, dataset.splits["train"].labels, seed=recipe.seed)
     if (weights := class_weights(dataset, recipe.class_weight)) is not None:
         more = functools.partial(_weighed_by_class, weights=weights)
+    check_replicas([], loss, part.distribute_strategy.num_replicas_in_sync)
     with computing_in(part, recipe.precision):
         part.compile(
             loss=loss,
@@ -113,7 +122,7 @@ def distill(
     teacher,
     dataset: Dataset,
     recipe: Recipe,
-    backup: Path | None = None,
+    backup: Path | Backup | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     transfer: TransferRows | None = None,
     transfer_share: float = 0.0,
@@ -268,14 +277,19 @@ def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
 
 def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=None):
     first_epoch, callbacks, best = 0, list(callbacks), None
+    if isinstance(backup, Path):
+        backup = Backup(backup)
     if recipe.restore == "best" or recipe.early_stopping is not None:
         best = BestEpoch(backup, patience=recipe.early_stopping)
+        best.read(model)
         callbacks.insert(0, best)
     if backup is not None:
         checkpoint = Checkpoint(backup)
         first_epoch = checkpoint.restore(model)
         # Behind the best epoch's: what is found there is at least as new.
         callbacks.insert(0 if best is None else 1, checkpoint)
+    # Before what keeps an epoch.
+    callbacks.insert(0, StopDiverging(far_above=True))
     shown = training_batches(
         dataset,
         epochs=recipe.epochs,
@@ -301,6 +315,7 @@ def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=N
         )
     if recipe.restore == "best":
         best.restore(model)
+    check_finite(model.weights, "weights")
 
 
 def _create_variables(model, dataset):

@@ -1,8 +1,9 @@
 """Checks of what a loss is given; problems are collected, so that one error lists them all."""
 
-import math
-
 from keras import ops
+
+# Beyond these float32 turns a number, its square or its product with a loss into 0 or infinity.
+LEAST, GREATEST = 1e-9, 1e9
 
 
 def refuse(problems: list[str]) -> None:
@@ -15,11 +16,11 @@ def temperature_problems(temperature) -> list[str]:
     """A temperature that is no positive finite number; a schedule's tensor can't be read here."""
     if ops.is_tensor(temperature):
         return []
-    if isinstance(temperature, int | float) and 0 < temperature < math.inf:
+    if isinstance(temperature, int | float) and LEAST <= temperature <= GREATEST:
         return []
     return [
         "`temperature`: a finite number above 0 (1 leaves the probabilities as they are, "
-        f"2 to 8 soften them). Received: temperature={temperature!r}."
+        f"2 to 8 soften them). Received: temperature={temperature!r}.{beyond(temperature)}"
     ]
 
 
@@ -27,14 +28,26 @@ def weight_problems(**weights) -> list[str]:
     """Weights that are negative, not finite, or all zero; tensors can't be read here."""
     numbers = {name: value for name, value in weights.items() if not ops.is_tensor(value)}
     problems = [
-        f"`{name}`: a finite number, 0 or more. Received: {name}={value!r}."
+        f"`{name}`: a finite number, 0 or more. Received: {name}={value!r}.{beyond(value)}"
         for name, value in numbers.items()
-        if not (isinstance(value, int | float) and 0 <= value < math.inf)
+        if not is_weight(value)
     ]
     if len(numbers) == len(weights) and not any(weights.values()):
         names = ", ".join(f"`{name}`" for name in weights)
         problems.append(f"{names}: at least one above 0. Received: all 0.")
     return problems
+
+
+def is_weight(value) -> bool:
+    """Whether a value is 0, or a positive number that float32 can reckon with."""
+    return isinstance(value, int | float) and (value == 0 or LEAST <= value <= GREATEST)
+
+
+def beyond(value) -> str:
+    """What to say of a positive number that float32 can't reckon with."""
+    if not isinstance(value, int | float) or not value > 0:
+        return ""
+    return f" Take {LEAST:g} to {GREATEST:g}: float32 turns others into 0 or infinity."
 
 
 def logits_problems(teacher_logits, student_logits, *, one_logit: bool = False) -> list[str]:

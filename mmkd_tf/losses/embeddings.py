@@ -4,7 +4,14 @@ import math
 
 from keras import ops
 
-from mmkd_tf.losses.checks import differ, logits_problems, refuse, weight_problems
+from mmkd_tf.losses.checks import (
+    beyond,
+    differ,
+    is_weight,
+    logits_problems,
+    refuse,
+    weight_problems,
+)
 from mmkd_tf.losses.features import cosine_hint_loss, directions
 from mmkd_tf.losses.relations import relational_angle_loss, relational_distance_loss
 
@@ -160,8 +167,10 @@ def margin_problems(margin: float, scale: float) -> list[str]:
     problems = []
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < math.pi:
         problems.append(f"`margin`: radians, 0 up to pi. Received: margin={margin!r}.")
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
-        problems.append(f"`scale`: a finite number above 0. Received: scale={scale!r}.")
+    if isinstance(scale, bool) or not (is_weight(scale) and scale):
+        problems.append(
+            f"`scale`: a finite number above 0. Received: scale={scale!r}.{beyond(scale)}"
+        )
     return problems
 
 

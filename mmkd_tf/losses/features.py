@@ -8,7 +8,7 @@ import math
 
 from keras import ops
 
-from mmkd_tf.losses.checks import differ, feature_problems, refuse
+from mmkd_tf.losses.checks import GREATEST, LEAST, beyond, differ, feature_problems, refuse
 
 _LOG_LEAST_VARIANCE = math.log(1e-5)
 # Below this length a vector counts as zero. A direction's gradient grows as 1 / length: from
@@ -275,9 +275,12 @@ def contrastive_loss(
 def _scale_problems(logit_scale) -> list[str]:
     if ops.is_tensor(logit_scale):
         return []
-    if isinstance(logit_scale, int | float) and 0 < logit_scale < math.inf:
+    if isinstance(logit_scale, int | float) and LEAST <= logit_scale <= GREATEST:
         return []
-    return [f"`logit_scale`: a finite number above 0. Received: logit_scale={logit_scale!r}."]
+    return [
+        f"`logit_scale`: a finite number above 0. Received: logit_scale={logit_scale!r}."
+        + beyond(logit_scale)
+    ]
 
 
 def _queue_problems(queue, teacher_features) -> list[str]:

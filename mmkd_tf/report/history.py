@@ -49,15 +49,21 @@ class History:
     def _rows(self) -> dict[tuple[str, int], dict[str, float]]:
         if not self.file.is_file():
             return {}
-        with self.file.open(encoding="utf-8", newline="") as file:
-            return {
-                (row.pop("model"), int(row.pop("epoch"))): {
-                    name: float(value)
-                    for name, value in row.items()
-                    if value and math.isfinite(float(value))
+        try:
+            with self.file.open(encoding="utf-8", newline="") as file:
+                return {
+                    (row.pop("model"), int(row.pop("epoch"))): {
+                        name: float(value)
+                        for name, value in row.items()
+                        if value and math.isfinite(float(value))
+                    }
+                    for row in csv.DictReader(file)
                 }
-                for row in csv.DictReader(file)
-            }
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ValueError(
+                f"`{self.file}`: the figures of each epoch. Received: a damaged table ({error}). "
+                "Put it back, or remove it: the report then lacks the epochs so far."
+            ) from None
 
     def _write(self, rows: Mapping[tuple[str, int], Mapping[str, float]]) -> None:
         names = list(dict.fromkeys(name for figures in rows.values() for name in figures))

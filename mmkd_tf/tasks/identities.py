@@ -45,6 +45,11 @@ class AngularMargin(keras.losses.Loss):
             raise ValueError("\n".join(problems))
         self.margin, self.scale, self.identities = margin, scale, identities
 
+    @property
+    def between_examples(self) -> bool:
+        """Whether a batch's examples are told from each other, see `Distiller.compile`."""
+        return self.identities is None
+
     def call(self, y_true, y_pred):
         """float32 `[batch]` in nats, of int `[batch]` and float `[batch, width]`."""
         numbers = ops.cast(ops.reshape(y_true, [-1]), "int32")

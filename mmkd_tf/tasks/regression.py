@@ -18,7 +18,8 @@ from mmkd_tf.tasks.outputs import (
 from mmkd_tf.tasks.splits import numbered, quantile_bins, stratified_split
 from mmkd_tf.tasks.task import MISSING, Answers, SoftTargetDefaults, Task, Words
 
-_LARGEST = float(np.finfo(np.float32).max)
+# float32 holds squares of such, and their sum; of smaller ones a square is nothing.
+_LARGEST, _SMALLEST = 1e18, 1e-18
 # Below this share of the greatest value, float32 does not tell the values apart well enough.
 _SMALLEST_SPREAD = 1e-6
 # A value counts as Keras' if it is nearer than this many standard deviations.
@@ -255,18 +256,27 @@ def _number(cell, name: str) -> float:
             "unit or a separator of thousands"
         )
     if abs(value := float(text)) > _LARGEST:
-        raise ValueError(f"{name} {quote(text)}: too large for float32; take its logarithm")
+        raise ValueError(
+            f"{name} {quote(text)}: too large for float32; take its logarithm, or another unit"
+        )
     return value
 
 
 def _check_spread(source: str, labels: Sequence, names: Sequence[str]) -> list[str]:
     """Says which targets are the same, or nearly so, in all rows, so that they can't be learned."""
-    return [
-        f"{source}: {name} is {values[0]:g} in all rows or nearly so; there is nothing to learn. "
-        "Subtract what all have in common, or add rows."
-        for name, values in zip(names, np.array(labels, np.float64).T, strict=True)
-        if values.std() <= _SMALLEST_SPREAD * np.abs(values).max()
-    ]
+    problems = []
+    for name, values in zip(names, np.array(labels, np.float64).T, strict=True):
+        if values.std() <= _SMALLEST_SPREAD * np.abs(values).max():
+            problems.append(
+                f"{source}: {name} is {values[0]:g} in all rows or nearly so; there is nothing to "
+                "learn. Subtract what all have in common, or add rows."
+            )
+        elif values.std() < _SMALLEST:
+            problems.append(
+                f"{source}: {name} has a standard deviation of {values.std():.3g}, too small for "
+                "float32. Give it in another unit."
+            )
+    return problems
 
 
 def _listed(values: np.ndarray, names: Sequence[str]) -> str:

@@ -275,9 +275,11 @@ class Retrieval(Task):
 class MatchingLoss(keras.losses.Loss):
     """`mmkd_tf.losses.pairs.matching_loss` as a Keras loss.
 
-    What a pair is told from is the batch, under a distribution strategy that of one replica.
-
+    What a pair is told from is the batch, so that it is refused under a distribution strategy of
+    several replicas.
     """
+
+    between_examples = True
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str = "matching"):
         super().__init__(reduction=reduction, name=name)
