@@ -268,12 +268,22 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
             for name in next(iter(by_seed.values())).without[split]
         }
         models[model] = {**measured, "mean": means, "without": without}
-    first = next(iter(outcomes["student_alone"].values()))
+    labels = next(iter(outcomes["student_alone"].values())).labels[split]
+    most_frequent = np.bincount(labels).max() / len(labels) if task.has_one_class else None
+    verdicts = {
+        name: study_verdict(
+            each,
+            task,
+            student=models[f"recipe-{name}"]["mean"][task.headline],
+            most_frequent=most_frequent,
+        )
+        for name, each in comparisons.items()
+    }
     return {
-        "examples": len(first.labels[split]),
+        "examples": len(labels),
         "models": models,
         "comparisons": {
-            name: {**asdict(each), "verdict": study_verdict(each, task)}
+            name: {**asdict(each), "verdict": verdicts[name]}
             for name, each in comparisons.items()
         },
     }
