@@ -283,8 +283,7 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
         "examples": len(labels),
         "models": models,
         "comparisons": {
-            name: {**asdict(each), "verdict": verdicts[name]}
-            for name, each in comparisons.items()
+            name: {**asdict(each), "verdict": verdicts[name]} for name, each in comparisons.items()
         },
     }
 

@@ -18,6 +18,7 @@ from mmkd_tf.tasks.labels import (
     one_line,
     read_each,
     split_labels,
+    tidy,
 )
 from mmkd_tf.tasks.outputs import (
     CLASS_COLUMNS,
@@ -286,7 +287,7 @@ def _given_f1(one: np.ndarray, other: np.ndarray) -> float:
 
 def _label_set(cell, separator: str) -> tuple[str, ...]:
     if is_list(cell):
-        parts = tuple(dict.fromkeys(map(cell_text, cell)))
+        parts = tuple(dict.fromkeys(tidy(cell_text(each)) for each in cell))
         if "" in parts:
             raise ValueError(f"label {quote(cell)}: one of the list is missing")
     else:

@@ -79,7 +79,11 @@ def test_what_decides(changes, ship, words):
 @pytest.mark.parametrize(
     ("changes", "epochs", "words"),
     [
-        ({"student": 0.1}, 1, "Its training was probably too short (1 epoch): try more, such as --"),
+        (
+            {"student": 0.1},
+            1,
+            "Its training was probably too short (1 epoch): try more, such as --",
+        ),
         ({"student": 0.22}, 2, "probably too short (2 epochs): try more, such as --epochs 32."),
         ({"student": 0.1}, 50, "perhaps too short (50 epochs): try more, such as --epochs 100."),
         ({"student": 0.1, "size": 12}, 2, "probably too short (2 epochs)"),
