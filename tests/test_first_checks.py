@@ -66,6 +66,16 @@ def test_all_that_is_missing_is_listed(table):
     assert "`--unlabelled`: more.csv: no such file" in text
 
 
+def test_cells_without_columns_are_asked_for(table):
+    with pytest.raises(TableError) as caught:
+        check(data=str(table), inputs={"cells": {"kind": "tabular"}})
+    text = for_command_line(str(caught.value))
+    assert "the input 'cells' of kind tabular names no `columns`" in text
+    assert "Its columns are 'image', 'title', 'label'" in text
+    assert text.endswith("--set inputs.cells.columns='[image, title]'.") and "--text" not in text
+    check(data=str(table), inputs={"title": {"kind": "tabular"}})  # one column of its name
+
+
 def test_a_table_of_another_kind_is_named(tmp_path):
     (tmp_path / "items.csv").write_bytes(b"PK\x03\x04 and more")
     with pytest.raises(TableError, match="a spreadsheet or zip file"):

@@ -34,7 +34,8 @@ def check_data(settings: Mapping[str, Any]) -> None:
         return
     problems = []
     if is_table(source):
-        columns = _columns(settings.get("inputs"), data)
+        inputs = settings.get("inputs")
+        columns, unnamed = _columns(inputs, data), _without_columns(inputs)
         held_out = {name: data.get(name) for name in ("validation", "test")}
         tables = {"DATA": source} | {
             f"--{name}": value
@@ -43,7 +44,7 @@ def check_data(settings: Mapping[str, Any]) -> None:
         }
         for flag, path in tables.items():
             try:
-                check_columns(path, columns)
+                check_columns(path, columns, unnamed=unnamed)
             except TableError as error:
                 problems.append(f"`{flag}`: {error}")
     elif not is_folder(source) and source not in BUILT_IN and _is_path(source):
@@ -72,6 +73,18 @@ def _columns(inputs, data: Mapping) -> list[str]:
     labels = [labels] if isinstance(labels, str) else labels
     columns: Sequence = [*named, *labels] if isinstance(labels, list) else named
     return list(dict.fromkeys(str(column) for column in columns))
+
+
+def _without_columns(inputs) -> list[str]:
+    """Names of the inputs of kind tabular that name no column."""
+    inputs = inputs if isinstance(inputs, Mapping) else {}
+    return [
+        str(name)
+        for name, options in inputs.items()
+        if isinstance(options, Mapping)
+        and options.get("kind") == "tabular"
+        and not (options.get("columns") or options.get("column"))
+    ]
 
 
 def _is_number(text: str) -> bool:

@@ -451,3 +451,8 @@ def test_class_names_to_look_at_are_among_the_notes():
     dataset = from_table(pd.DataFrame(rows), image=None)
     assert dataset.class_names == ["Food", "caf\u00e9", "food"]
     assert "'Food' and 'food'" in "".join(dataset.notes)
+
+
+def test_an_input_of_cells_needs_columns():
+    with pytest.raises(TableError, match="'cells' of kind tabular names no `columns`.*'columns':"):
+        from_table(pd.DataFrame({"a": [1], "label": ["x"]}), inputs={"cells": {"kind": "tabular"}})
