@@ -259,7 +259,7 @@ def _compare(models: Outcomes, seeds: Iterable[int], split: str, task: Task) -> 
 
 
 def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: Task) -> dict:
-    models = {}
+    models: dict[str, dict[str, Any]] = {}
     for model, by_seed in outcomes.items():
         measured = scores([outcome.predictions(split, task) for outcome in by_seed.values()])
         means = {key: float(np.mean(values)) for key, values in measured.items()}

@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mmkd_tf.commands.errors import for_command_line
-from mmkd_tf.commands.first_checks import check_data
+from mmkd_tf.commands.first_checks import check_data, check_resume, check_run_folders
 from mmkd_tf.setting_names import layered
 from mmkd_tf.table_files import TableError
 
+MODEL = Path(__file__).parents[1] / "saved_models/emoji/student_small.tflite"
 WITHOUT_TENSORFLOW = """
 import sys
 
@@ -80,6 +82,69 @@ def test_a_table_of_another_kind_is_named(tmp_path):
     (tmp_path / "items.csv").write_bytes(b"PK\x03\x04 and more")
     with pytest.raises(TableError, match="a spreadsheet or zip file"):
         check(data=str(tmp_path / "items.csv"))
+
+
+@pytest.fixture
+def unfinished(table):
+    """The folder of a run of a table that was interrupted."""
+    folder = table.parent / "begun"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(
+        f"data: {{source: '{table}', label: label, validation: 0.2}}\ninputs: {{image: {{kind: "
+        "image}, title: {kind: text}}\ntraining: {epochs: 3}\n"
+    )
+    return folder
+
+
+def test_a_run_that_can_go_on_passes(unfinished, table):
+    check_resume(unfinished, {"data": str(table), "validation": "0.2", "epochs": 4})
+    check_resume(unfinished, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        (None, {}, "`--resume`: needs --output"),
+        ("bgun", {}, "`.*bgun`: .*no such folder. Did you mean '.*begun'"),
+        (".", {}, "one without config.yaml and results.json"),
+        ("begun", {"data": "other.csv", "label": "kind"}, "(?s)data.source: was .*data.label: was"),
+    ],
+)
+def test_why_a_run_can_not_go_on(unfinished, name, given, said):
+    folder = None if name is None else unfinished.parent / name
+    with pytest.raises(ValueError, match=said):
+        check_resume(folder, given)
+
+
+def test_a_run_does_not_go_on_without_its_table(unfinished, table):
+    table.unlink()
+    with pytest.raises(TableError, match="(?s)items.csv: no such file.*put it back, then go on"):
+        check_resume(unfinished, {})
+    (unfinished / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match="which is finished"):
+        check_resume(unfinished, {})
+
+
+def test_all_folders_that_are_no_runs_are_listed(unfinished):
+    with pytest.raises(ValueError, match="(?s)`a`.*`b`"):
+        check_run_folders(Path("a"), unfinished, Path("b"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--output", "none", "--resume"], "no such folder"),
+        (["report", "none"], "no such folder"),
+        (["export", "none", "--output", "new"], "no such folder"),
+        (["evaluate", str(MODEL), "itms.csv"], "`TABLE`: itms.csv: no such file. Did you mean"),
+    ],
+)
+def test_other_mistakes_are_said_before_tensorflow_is_there(table, arguments, said):
+    code = WITHOUT_TENSORFLOW.format(arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=table.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(
