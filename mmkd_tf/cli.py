@@ -11,7 +11,7 @@ import typer
 from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
-from mmkd_tf.commands.errors import errors_for_people, is_full_disk
+from mmkd_tf.commands.errors import ends_on_sigterm, errors_for_people, is_full_disk, stopped
 from mmkd_tf.commands.export import export, report
 from mmkd_tf.commands.first_checks import check_data, check_resume
 from mmkd_tf.commands.settings_list import settings_command
@@ -157,10 +157,12 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
     reporter.say(f"Results go to {folder.path}")
     go_on = f"Go on with: mmkd-tf run --output {folder.path} --resume"
     try:
-        results = run_job(config, folder, reporter)
-    except KeyboardInterrupt:
-        reporter.say(f"Interrupted. {go_on}")
-        raise typer.Exit(130) from None
+        with ends_on_sigterm():
+            results = run_job(config, folder, reporter)
+    except KeyboardInterrupt as end:
+        said, code = stopped(end)
+        reporter.say(f"{said} {go_on}")
+        raise typer.Exit(code) from None
     except Exception as error:
         folder.give_up()
         if is_full_disk(error):
@@ -218,10 +220,12 @@ def study(
         try:
             reporter = Reporter(progress_console(quiet=quiet))
             made = make_study(given, config)
-            results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
-        except KeyboardInterrupt:
-            typer.echo("Interrupted. Go on with the same command.", err=True)
-            raise typer.Exit(130) from None
+            with ends_on_sigterm():
+                results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
+        except KeyboardInterrupt as end:
+            said, code = stopped(end)
+            typer.echo(f"{said} Go on with the same command.", err=True)
+            raise typer.Exit(code) from None
     shown = f"{study_text(results)}\nFiles: {output}"
     typer.echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
     if results["failed"]:

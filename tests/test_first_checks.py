@@ -1,12 +1,13 @@
 """What the command line says at once, and in the words of its flags."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mmkd_tf.commands.errors import for_command_line
+from mmkd_tf.commands.errors import ends_on_sigterm, for_command_line, stopped
 from mmkd_tf.commands.first_checks import check_data, check_resume, check_run_folders
 from mmkd_tf.setting_names import layered
 from mmkd_tf.table_files import TableError
@@ -177,3 +178,15 @@ def test_a_missing_table_or_column_is_said_before_tensorflow_is_there(table, arg
 )
 def test_errors_speak_of_flags(message, expected):
     assert for_command_line(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "code"),
+    [(signal.SIGTERM, "Stopped by SIGTERM.", 143), (signal.SIGINT, "Interrupted.", 130)],
+)
+def test_a_signal_that_ends_a_command_is_said(number, said, code):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as caught, ends_on_sigterm():
+        signal.raise_signal(number)
+    assert stopped(caught.value) == (said, code)
+    assert signal.getsignal(signal.SIGTERM) == before

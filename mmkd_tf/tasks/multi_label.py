@@ -234,7 +234,7 @@ class MultiLabel(Task):
         return f", each with any of {num_outputs:,} labels"
 
     def agreement_sentence(self, agreement):
-        return f"Its labels are those of its teacher with an F1 of {agreement:.3f}."
+        return f"On the test examples its labels are its teacher's with an F1 of {agreement:.3f}."
 
 
 def average_precisions(*, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
