@@ -101,7 +101,7 @@ def _label(axes: Axes, points: Sequence[Point], lines: Mapping[str, float]) -> N
         to_right = left > x
         wide = _WIDTH_OF_LETTER * len(label)
         arrow = {**line, "relpos": (0 if to_right else 1, 0.5)}
-        axes.annotate(
+        text = axes.annotate(
             label,
             xy=(x, y),
             xytext=(left if to_right else left + wide, height),
@@ -112,6 +112,7 @@ def _label(axes: Axes, points: Sequence[Point], lines: Mapping[str, float]) -> N
             arrowprops=arrow if abs(height - y) > _MARK else None,
             **_WORDS,
         )
+        text.set_in_layout(False)  # it lies within the panel, unless no panel could hold it
 
 
 def _around(start: float, end: float, height: float) -> tuple[float, float, float, float]:
