@@ -86,17 +86,23 @@ def cost_figure(
 def _label(axes: Axes, points: Sequence[Point], lines: Mapping[str, float]) -> None:
     """Writes names beside points, none over another, a mark or a line."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    places = [tuple(map(float, to_axes.transform((p.cost, p.score)))) for p in points]
+
+    def place(cost: float, score: float) -> tuple[float, float]:
+        x, y = to_axes.transform((cost, score))
+        return float(x), float(y)
+
+    places = [place(p.cost, p.score) for p in points]
     taken = [_around(x, x, y) for x, y in places]
     for point, (_, y) in zip(points, places, strict=True):
-        ends = [float(to_axes.transform((end, point.score))[0]) for end in point.spread or ()]
-        taken += [_around(*ends, y)] if ends else []
+        if point.spread:
+            start, end = (place(cost, point.score)[0] for cost in point.spread)
+            taken.append(_around(start, end, y))
     for name, height in lines.items():
-        y = float(to_axes.transform((points[0].cost, height))[1])
+        y = place(points[0].cost, height)[1]
         wide = _WIDTH_OF_LETTER * len(name)
         taken += [_around(0, 1, y), (1 - wide, y - _HEIGHT_OF_LABEL, 1, y + _HEIGHT_OF_LABEL)]
     line = {"arrowstyle": "-", "color": PAGE_COLOURS["line"], "shrinkA": 0, "shrinkB": 4}
-    named = [(place, point.label) for place, point in zip(places, points, strict=True)]
+    named = [(at, point.label) for at, point in zip(places, points, strict=True)]
     for (x, y), label, (left, height) in label_places(named, taken):
         to_right = left > x
         wide = _WIDTH_OF_LETTER * len(label)
