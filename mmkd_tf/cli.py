@@ -11,9 +11,9 @@ import typer
 from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
-from mmkd_tf.commands.errors import errors_for_people, is_full_disk
+from mmkd_tf.commands.errors import ends_on_sigterm, errors_for_people, is_full_disk, stopped
 from mmkd_tf.commands.export import export, report
-from mmkd_tf.commands.first_checks import check_data
+from mmkd_tf.commands.first_checks import check_data, check_resume
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
 from mmkd_tf.quiet import quiet_tensorflow
@@ -126,22 +126,19 @@ def run(
         from mmkd_tf.setting_names import layered, parse_settings, read_yaml
 
         given |= parse_settings(settings or [])
-        if not resume:
+        if compare not in (None, "scratch"):
+            raise ValueError(f"`--compare`: scratch, or nothing. Received: {compare}.")
+        given |= {} if compare is None else {"student.compare_scratch": True}
+        if resume:
+            check_resume(output, given, config=config)
+        else:
             check_data(layered(read_yaml(config), given))
         quiet_tensorflow()
         from mmkd_tf.config import make_config
         from mmkd_tf.data.table import table_name
         from mmkd_tf.run_folder import RunFolder, default_folder
 
-        if compare not in (None, "scratch"):
-            raise ValueError(f"`--compare`: scratch, or nothing. Received: {compare}.")
-        given |= {} if compare is None else {"student.compare_scratch": True}
-        if resume:
-            if output is None or config is not None:
-                raise ValueError(
-                    "`--resume`: needs --output, the folder of the run, which holds its settings; "
-                    "--config is not read."
-                )
+        if resume and output is not None:
             folder = RunFolder(output)
             made = folder.resume(given)
         else:
@@ -161,10 +158,12 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
     reporter.say(f"Results go to {folder.path}")
     go_on = f"Go on with: mmkd-tf run --output {folder.path} --resume"
     try:
-        results = run_job(config, folder, reporter)
-    except KeyboardInterrupt:
-        reporter.say(f"Interrupted. {go_on}")
-        raise typer.Exit(130) from None
+        with ends_on_sigterm():
+            results = run_job(config, folder, reporter)
+    except KeyboardInterrupt as end:
+        said, code = stopped(end)
+        reporter.say(f"{said} {go_on}")
+        raise typer.Exit(code) from None
     except Exception as error:
         if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
@@ -224,10 +223,12 @@ def study(
         try:
             reporter = Reporter(progress_console(quiet=quiet))
             made = make_study(given, config)
-            results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
-        except KeyboardInterrupt:
-            echo("Interrupted. Go on with the same command.", err=True)
-            raise typer.Exit(130) from None
+            with ends_on_sigterm():
+                results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
+        except KeyboardInterrupt as end:
+            said, code = stopped(end)
+            echo(f"{said} Go on with the same command.", err=True)
+            raise typer.Exit(code) from None
     shown = f"{study_text(results)}\nFiles: {output}"
     echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
     if results["failed"]:
@@ -262,6 +263,9 @@ def predict(
     output: Annotated[
         Path | None, Flag(help="With a table, a CSV file for its rows and their answers.")
     ] = None,
+    overwrite: Annotated[
+        bool, Flag("--overwrite", help="Replace the file of --output if it is there.")
+    ] = False,
     skip_bad_rows: Annotated[
         bool, Flag("--skip-bad-rows", help="With a table, leave rows that can't be read empty.")
     ] = False,
@@ -270,11 +274,14 @@ def predict(
     with errors_for_people():
         if table is not None:
             columns = named_columns(str(image) if image else None, text, inputs)
-            asked: dict[str, Any] = {"output": output, "skip_bad_rows": skip_bad_rows}
+            asked: dict[str, Any] = {"output": output, "overwrite": overwrite}
+            asked |= {"skip_bad_rows": skip_bad_rows}
             predict_table(model, table, columns, **asked, as_json=as_json)
             return
-        if output is not None or skip_bad_rows:
-            raise ValueError("`--output`, `--skip-bad-rows`: only with a table behind the model.")
+        if output is not None or skip_bad_rows or overwrite:
+            raise ValueError(
+                "`--output`, `--overwrite`, `--skip-bad-rows`: only with a table behind the model."
+            )
         from mmkd_tf.edge import Classifier, Regressor, Retriever
         from mmkd_tf.edge.encoder import find_towers
         from mmkd_tf.edge.model_file import find_file, read_model_file

@@ -1,6 +1,8 @@
 """RunConfig: all that a run can be told, in groups, by flags or a YAML file, checked at once."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.backbone import DEFAULTS
 from mmkd_tf.modalities import KINDS, input_options
 from mmkd_tf.modalities.modality import InputOptions
-from mmkd_tf.setting_names import SHORT_FORM, close_setting, layered, read_yaml
+from mmkd_tf.setting_names import SHORT_FORM, close_group, close_setting, flat, layered, read_yaml
 from mmkd_tf.setting_words import commented_yaml
 from mmkd_tf.settings import (
     AUTO,
@@ -95,8 +97,7 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
                 chosen = input_options(options)
                 made[name] = chosen.model_copy(update={"column": chosen.column or name})
             except ValidationError as error:
-                lines = (_explain(p, ".".join(map(str, p["loc"]))) for p in error.errors())
-                problems += [f"`inputs.{name}.{line[1:]}" for line in lines]
+                problems += _problems_of_options(name, options["kind"], error)
             except (ValueError, TypeError) as error:
                 problems.append(f"`inputs.{name}`: " + " ".join(str(error).splitlines()))
         if problems:
@@ -372,18 +373,40 @@ def problems_of(error: ValidationError) -> list[str]:
     """Says what is wrong with settings, a line for each, which begins with its name."""
     lines: dict[str, str] = {}
     for problem in error.errors():  # a union complains of each of its members
-        name = ".".join(map(str, problem["loc"][:2]))
-        lines.setdefault(name, _explain(problem, name))
+        name, value = ".".join(map(str, problem["loc"][:2])), problem["input"]
+        group = problem["type"] == "extra_forbidden" and isinstance(value, Mapping)
+        if group and value and close_group(name):
+            for full, each in flat({name: value}):
+                lines.setdefault(full, _explain({**problem, "input": each}, full))
+        else:
+            lines.setdefault(name, _explain(problem, name))
     return [line for text in lines.values() for line in text.splitlines()]
 
 
-def _explain(problem: Mapping, name: str) -> str:
+def _problems_of_options(name: str, kind: str, error: ValidationError) -> list[str]:
+    """The same of the options of one input, whose kind is known."""
+    fields = dict(KINDS[kind].Options.model_fields)
+    student = fields["student"].annotation
+    if isinstance(student, type) and issubclass(student, BaseModel):
+        fields |= {f"student.{field}": each for field, each in student.model_fields.items()}
+
+    def close(option: str) -> str | None:
+        near = get_close_matches(option, fields, n=1)
+        return f"inputs.{name}.{near[0]}" if near else None
+
+    explained = (_explain(p, ".".join(map(str, p["loc"])), close) for p in error.errors())
+    return [f"`inputs.{name}.{line[1:]}" for line in explained]
+
+
+def _explain(problem: Mapping, name: str, close: Callable = close_setting) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if message.startswith("`"):  # it says itself what it is about and what came
         return message
-    message, hint = message.rstrip("."), ""
+    message, near = message.rstrip("."), None
     if problem["type"] == "extra_forbidden":
-        message = "there is no such setting"
-        close = close_setting(name)
-        hint = f" Did you mean {close}?" if close else ""
+        message, near = "there is no such setting", close(name)
+    elif problem["type"] == "literal_error":
+        choices = re.findall("'([^']+)'", message)
+        near = next(iter(get_close_matches(str(problem["input"]), choices, n=1)), None)
+    hint = f" Did you mean {near}?" if near else ""
     return f"`{name}`: {message}. Received: {problem['input']!r}.{hint}"

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -56,16 +57,22 @@ def run_groups(
             group are taken one after the other.
         work: What to do with a unit, a function of a module.
         jobs: How many groups at once.
-        say: Told about each failure, as it is in what is returned: by unit, the reason.
+        say: Told about each failure, as it is in what is returned: by unit, the reason; and once
+            about each warning of the work.
     """
-    failed = {}
+    failed, noted = {}, set[str]()
     before = multiprocessing.active_children()
     told = steps("groups of models that share a teacher", len(groups))
     with ThreadPoolExecutor(jobs) as executor, told as advance:
         futures = [executor.submit(_run_group, group, work) for group in groups]
         try:
             for future in as_completed(futures):
-                for unit, problem in future.result().items():
+                problems, notes = future.result()
+                for note in dict.fromkeys(notes):
+                    if note not in noted:
+                        say(f"Note: {note}")
+                noted |= set(notes)
+                for unit, problem in problems.items():
                     failed[unit] = problem
                     say(f"{unit} failed: {problem}")
                 advance(1)
@@ -78,13 +85,14 @@ def run_groups(
     return failed
 
 
-def _run_group(units: Sequence, work: Callable) -> dict[str, str]:
-    """Works on units in turn; gives by unit what went wrong."""
-    problems = {str(unit): _run_apart(unit, work) for unit in units}
-    return {unit: problem for unit, problem in problems.items() if problem is not None}
+def _run_group(units: Sequence, work: Callable) -> tuple[dict[str, str], list[str]]:
+    """Works on units in turn; gives by unit what went wrong, and the warnings."""
+    found = {str(unit): _run_apart(unit, work) for unit in units}
+    problems = {unit: problem for unit, (problem, _) in found.items() if problem is not None}
+    return problems, [note for _, notes in found.values() for note in notes]
 
 
-def _run_apart(unit, work: Callable) -> str | None:
+def _run_apart(unit, work: Callable) -> tuple[str | None, list[str]]:
     """Works on a unit in a process of its own, for TensorFlow does not give memory back."""
     context = multiprocessing.get_context("spawn")
     try:
@@ -94,7 +102,7 @@ def _run_apart(unit, work: Callable) -> str | None:
         return (
             "its process was killed, perhaps for want of memory. Run the same command again, with "
             "fewer --jobs."
-        )
+        ), []
 
 
 def _begin() -> None:
@@ -110,12 +118,14 @@ def _begin() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(2)
 
 
-def _try(work: Callable, unit) -> str | None:
-    """Gives what went wrong as text, because not every exception can go between processes."""
-    try:
-        work(unit)
-    except (ValueError, OSError) as error:
-        return str(error)
-    except Exception:
-        return traceback.format_exc()
-    return None
+def _try(work: Callable, unit) -> tuple[str | None, list[str]]:
+    """Gives what went wrong, and warnings, as text: not every exception goes between processes."""
+    problem = None
+    with warnings.catch_warnings(record=True) as caught:
+        try:
+            work(unit)
+        except (ValueError, OSError) as error:
+            problem = str(error)
+        except Exception:
+            problem = traceback.format_exc()
+    return problem, [" ".join(str(each.message).split()) for each in caught]

@@ -206,9 +206,18 @@ def parse_settings(pairs: list[str]) -> dict:
 
 def close_setting(name: str) -> str | None:
     """The full name of the setting that is most likely meant; None if none is like it."""
-    known = SHORT_NAMES | {full: full for full in setting_names()}
-    close = get_close_matches(name, known) or get_close_matches(name.rpartition(".")[2], known)
-    return known[close[0]] if close else None
+    start, _, end = name.rpartition(".")
+    # The end is compared with those of its group alone, since a long group makes all of it alike.
+    group = close_group(start)
+    if group and (near := get_close_matches(end, GROUPS[group].model_fields, n=1)):
+        return f"{group}.{near[0]}"
+    known = SHORT_NAMES | {other: other for other in OTHERS}
+    return known[near[0]] if (near := get_close_matches(end, known, n=1)) else close_group(name)
+
+
+def close_group(name: str) -> str | None:
+    """The group of settings that is called nearly so; None if none is."""
+    return next(iter(get_close_matches(name, GROUPS, n=1, cutoff=0.8)), None)
 
 
 def differences(was: Mapping, now: Mapping) -> list[str]:

@@ -259,7 +259,7 @@ def _compare(models: Outcomes, seeds: Iterable[int], split: str, task: Task) -> 
 
 
 def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: Task) -> dict:
-    models = {}
+    models: dict[str, dict[str, Any]] = {}
     for model, by_seed in outcomes.items():
         measured = scores([outcome.predictions(split, task) for outcome in by_seed.values()])
         means = {key: float(np.mean(values)) for key, values in measured.items()}
@@ -268,13 +268,22 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
             for name in next(iter(by_seed.values())).without[split]
         }
         models[model] = {**measured, "mean": means, "without": without}
-    first = next(iter(outcomes["student_alone"].values()))
+    labels = next(iter(outcomes["student_alone"].values())).labels[split]
+    most_frequent = np.bincount(labels).max() / len(labels) if task.has_one_class else None
+    verdicts = {
+        name: study_verdict(
+            each,
+            task,
+            student=models[f"recipe-{name}"]["mean"][task.headline],
+            most_frequent=most_frequent,
+        )
+        for name, each in comparisons.items()
+    }
     return {
-        "examples": len(first.labels[split]),
+        "examples": len(labels),
         "models": models,
         "comparisons": {
-            name: {**asdict(each), "verdict": study_verdict(each, task)}
-            for name, each in comparisons.items()
+            name: {**asdict(each), "verdict": verdicts[name]} for name, each in comparisons.items()
         },
     }
 

@@ -13,7 +13,7 @@ import sys
 import zipfile
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -79,17 +79,23 @@ class Table:
 
 
 def read_table(
-    table, columns: Sequence[str], *, folder: str | Path | None = None, some: bool = False
+    table,
+    columns: Sequence[str],
+    *,
+    folder: str | Path | None = None,
+    some: bool = False,
+    unnamed: Collection[str] = (),
 ) -> Table:
     """Reads some columns of a table; see `from_table` for what it may be.
 
-    With `some` it may lack columns, but not all of them.
+    With `some` it may lack columns, but not all of them. Of `columns`, those in `unnamed` are names
+    of inputs of several columns, which nobody has named: the error says so.
 
     Raises:
         TableError: A `ValueError`, if the table can't be read, is empty or lacks a column.
         TypeError: If `table` is something else.
     """
-    find = functools.partial(_find_columns, columns, some=some)
+    find = functools.partial(_find_columns, columns, some=some, unnamed=unnamed)
     if isinstance(table, Table):
         names = list(find(list(table.header), table.source))
         return replace(table, columns={name: table.columns[name] for name in names})
@@ -122,15 +128,19 @@ def read_table(
     return _from_csv(decode(content, path), find, path, folder)
 
 
-def check_columns(path: str | Path, columns: Sequence[str]) -> None:
+def check_columns(
+    path: str | Path, columns: Sequence[str], *, unnamed: Collection[str] = ()
+) -> None:
     """Compares the names of a table's columns with those that it needs; rows are not read.
+
+    `unnamed` as for `read_table`.
 
     Raises:
         TableError: As `read_table`, in what can be seen of a file without reading its rows.
     """
     names = read_header(path)
     if names is not None:
-        _find_columns(columns, names, str(path), some=False)
+        _find_columns(columns, names, str(path), some=False, unnamed=unnamed)
 
 
 def read_header(path: str | Path) -> list[str] | None:
@@ -264,15 +274,23 @@ def _from_csv(text: str, find: Callable, path: Path, folder: Path) -> Table:
 
 
 def _find_columns(
-    columns: Sequence[str], header: Sequence[str], source: str, *, some: bool
+    columns: Sequence[str],
+    header: Sequence[str],
+    source: str,
+    *,
+    some: bool,
+    unnamed: Collection[str] = (),
 ) -> dict[str, int]:
     """Gives the position of each column, or of those that are there."""
     lower = {name.lower(): name for name in header}
     wrong = []
     if some and set(columns) & set(header):
         columns = [column for column in columns if column in header]
+    open_ones = [name for name in unnamed if name in columns and name not in header]
     for column in columns:
-        if header.count(column) > 1:
+        if column in open_ones:
+            wrong.append(f"the input '{column}' of kind tabular names no `columns`")
+        elif header.count(column) > 1:
             wrong.append(f"column '{column}' is there {header.count(column)} times")
         elif column not in header:
             close = get_close_matches(column.lower(), lower, n=1)
@@ -286,6 +304,14 @@ def _find_columns(
             raise TableError(
                 f"{source}: {'; '.join(wrong)}. It needs one of them at least. Its columns are "
                 f"{there}."
+            )
+        if open_ones:
+            others = [name for name in header if name not in columns][:2] or header[:2]
+            raise TableError(
+                f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name those that are read "
+                f"together, such as --set inputs.{open_ones[0]}.columns='[{', '.join(others)}]'. "
+                f"(In Python: inputs={{'{open_ones[0]}': {{'kind': 'tabular', 'columns': "
+                f"{others}}}}}.)"
             )
         raise TableError(
             f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name yours with --image, "

@@ -53,6 +53,21 @@ def test_each_row_has_its_answer(table, tmp_path):
     assert "no column 'image'" in done.output
 
 
+def test_a_file_that_is_there_is_replaced_only_when_told(table, tmp_path):
+    answers = tmp_path / "answers.csv"
+    answers.write_text("mine")
+    done = invoke("predict", MODEL, table, "--output", answers)
+    assert done.exit_code == 2 and "replace it with --overwrite" in done.output
+    assert answers.read_text() == "mine"
+    done = invoke("predict", MODEL, table, "--output", answers, "--overwrite")
+    assert done.exit_code == 0 and len(read(answers)) == 3
+    before = table.read_bytes()
+    done = invoke("predict", MODEL, table, "--output", table, "--overwrite")
+    assert done.exit_code == 2 and "another file than the table" in done.output
+    assert table.read_bytes() == before
+    assert "only with --output" in invoke("predict", MODEL, table, "--overwrite").output
+
+
 def test_without_a_file_answers_are_printed(table):
     done = invoke("predict", MODEL, table, "--json")
     assert [row["number"] for row in json.loads(done.stdout)] == ["1", "2", "3"]

@@ -253,6 +253,15 @@ def test_all_problems_are_listed_at_once():
         ({"inputs": ["image"]}, "`inputs`: at least one"),
         ({"training": 3}, "`training`: "),
         ({"training.epoch": 3}, "`training.epoch`: there is no .*Did you mean training.epochs"),
+        ({"trainng.batch_size": 4}, "`trainng.batch_size`: .*mean training.batch_size"),
+        ({"teacher.fusion": "gatd"}, "Did you mean gated"),
+        ({"inputs.text.lenght": 5}, "`inputs.text.lenght`: .*mean inputs.text.length"),
+        ({"inputs": {"a": {"kind": "audio", "secnds": 2}}}, "Did you mean inputs.a.seconds"),
+        (
+            {"inputs": {"a": {"kind": "audio", "student": {"secnds": 2}}}},
+            "Did you mean inputs.a.student.seconds",
+        ),
+        ({"inputs": {"a": {"kind": "audoi"}}}, "Did you mean audio"),
         ({"image": 3}, "`inputs.image.column`: "),
     ],
 )

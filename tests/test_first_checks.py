@@ -1,15 +1,18 @@
 """What the command line says at once, and in the words of its flags."""
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from mmkd_tf.commands.errors import for_command_line
-from mmkd_tf.commands.first_checks import check_data
+from mmkd_tf.commands.errors import ends_on_sigterm, for_command_line, stopped
+from mmkd_tf.commands.first_checks import check_data, check_resume, check_run_folders
 from mmkd_tf.setting_names import layered
 from mmkd_tf.table_files import TableError
 
+MODEL = Path(__file__).parents[1] / "saved_models/emoji/student_small.tflite"
 WITHOUT_TENSORFLOW = """
 import sys
 
@@ -66,10 +69,83 @@ def test_all_that_is_missing_is_listed(table):
     assert "`--unlabelled`: more.csv: no such file" in text
 
 
+def test_cells_without_columns_are_asked_for(table):
+    with pytest.raises(TableError) as caught:
+        check(data=str(table), inputs={"cells": {"kind": "tabular"}})
+    text = for_command_line(str(caught.value))
+    assert "the input 'cells' of kind tabular names no `columns`" in text
+    assert "Its columns are 'image', 'title', 'label'" in text
+    assert text.endswith("--set inputs.cells.columns='[image, title]'.") and "--text" not in text
+    check(data=str(table), inputs={"title": {"kind": "tabular"}})  # one column of its name
+
+
 def test_a_table_of_another_kind_is_named(tmp_path):
     (tmp_path / "items.csv").write_bytes(b"PK\x03\x04 and more")
     with pytest.raises(TableError, match="a spreadsheet or zip file"):
         check(data=str(tmp_path / "items.csv"))
+
+
+@pytest.fixture
+def unfinished(table):
+    """The folder of a run of a table that was interrupted."""
+    folder = table.parent / "begun"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(
+        f"data: {{source: '{table}', label: label, validation: 0.2}}\ninputs: {{image: {{kind: "
+        "image}, title: {kind: text}}\ntraining: {epochs: 3}\n"
+    )
+    return folder
+
+
+def test_a_run_that_can_go_on_passes(unfinished, table):
+    check_resume(unfinished, {"data": str(table), "validation": "0.2", "epochs": 4})
+    check_resume(unfinished, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        (None, {}, "`--resume`: needs --output"),
+        ("bgun", {}, "`.*bgun`: .*no such folder. Did you mean '.*begun'"),
+        (".", {}, "one without config.yaml and results.json"),
+        ("begun", {"data": "other.csv", "label": "kind"}, "(?s)data.source: was .*data.label: was"),
+    ],
+)
+def test_why_a_run_can_not_go_on(unfinished, name, given, said):
+    folder = None if name is None else unfinished.parent / name
+    with pytest.raises(ValueError, match=said):
+        check_resume(folder, given)
+
+
+def test_a_run_does_not_go_on_without_its_table(unfinished, table):
+    table.unlink()
+    with pytest.raises(TableError, match="(?s)items.csv: no such file.*put it back, then go on"):
+        check_resume(unfinished, {})
+    (unfinished / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match="which is finished"):
+        check_resume(unfinished, {})
+
+
+def test_all_folders_that_are_no_runs_are_listed(unfinished):
+    with pytest.raises(ValueError, match="(?s)`a`.*`b`"):
+        check_run_folders(Path("a"), unfinished, Path("b"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--output", "none", "--resume"], "no such folder"),
+        (["report", "none"], "no such folder"),
+        (["export", "none", "--output", "new"], "no such folder"),
+        (["evaluate", str(MODEL), "itms.csv"], "`TABLE`: itms.csv: no such file. Did you mean"),
+    ],
+)
+def test_other_mistakes_are_said_before_tensorflow_is_there(table, arguments, said):
+    code = WITHOUT_TENSORFLOW.format(arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=table.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -102,3 +178,15 @@ def test_a_missing_table_or_column_is_said_before_tensorflow_is_there(table, arg
 )
 def test_errors_speak_of_flags(message, expected):
     assert for_command_line(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "code"),
+    [(signal.SIGTERM, "Stopped by SIGTERM.", 143), (signal.SIGINT, "Interrupted.", 130)],
+)
+def test_a_signal_that_ends_a_command_is_said(number, said, code):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as caught, ends_on_sigterm():
+        signal.raise_signal(number)
+    assert stopped(caught.value) == (said, code)
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,11 +1,14 @@
 import os
 import time
+import warnings
 from dataclasses import dataclass
 
 import pytest
 
 from mmkd_tf import processes
 from mmkd_tf.processes import available_memory, default_jobs, num_processors, run_groups
+
+_NOTES = ("few rows", "of 0", "of 1")
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,20 @@ def test_at_most_so_many_at_once_and_what_went_wrong_comes_back(monkeypatch):
         most.append(len(running))
         time.sleep(0.05)
         running.remove(unit)
-        return "no teacher" if unit == 3 else None
+        return "no teacher" if unit == 3 else None, ["few rows", f"of {unit % 2}"]
 
     monkeypatch.setattr(processes, "_run_apart", run_apart)
     said = []
     groups = [[0], [1], [2, 3], [4], [5]]
     assert run_groups(groups, print, jobs=2, say=said.append) == {"3": "no teacher"}
     assert max(most) == 2
-    assert said == ["3 failed: no teacher"]
+    assert sorted(said) == ["3 failed: no teacher", *(f"Note: {n}" for n in _NOTES)]
+
+
+def test_warnings_of_the_work_come_back_as_text():
+    def work(unit):
+        for _ in range(2):
+            warnings.warn(f"{unit}: few\n  rows", stacklevel=1)
+        raise ValueError("no teacher")
+
+    assert processes._try(work, "a") == ("no teacher", ["a: few rows"])

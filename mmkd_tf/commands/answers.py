@@ -128,12 +128,18 @@ def predict_table(
     columns: Mapping[str, str],
     *,
     output: Path | None,
+    overwrite: bool,
     skip_bad_rows: bool,
     as_json: bool,
 ) -> None:
-    """Answers each row of a table, and writes a CSV file, whole, or to standard output."""
-    if output is not None and (output.suffix.lower() != ".csv" or output.is_dir()):
-        raise ValueError(f"`--output`: a CSV file, such as answers.csv. Received: {output}.")
+    """Answers each row of a table, and writes a CSV file, whole, or to standard output.
+
+    A file that is there is replaced only with `overwrite`, and the table itself never.
+    """
+    if output is not None:
+        _check_output(output, table, overwrite=overwrite)
+    elif overwrite:
+        raise ValueError("`--overwrite`: only with --output, the file that may be replaced.")
     answers = answer_table(model, table, columns)
     answers.check(skip_bad_rows=skip_bad_rows)
     header, rows = answers.rows()
@@ -152,6 +158,20 @@ def predict_table(
         csv.writer(to).writerows([header, *rows])
     skipped = f", {len(answers.problems):,} without an answer" if answers.problems else ""
     echo(f"Answers for {len(rows) - len(answers.problems):,} rows{skipped}: {output}", err=True)
+
+
+def _check_output(output: Path, table: Path, *, overwrite: bool) -> None:
+    if output.suffix.lower() != ".csv" or output.is_dir():
+        raise ValueError(f"`--output`: a CSV file, such as answers.csv. Received: {output}.")
+    if not output.exists():
+        return
+    if table.exists() and output.samefile(table):
+        raise ValueError(f"`--output`: another file than the table. Received: {output}.")
+    if not overwrite:
+        raise ValueError(
+            f"`--output`: a file that is not there yet. Received: {output}, which is. Choose "
+            "another name, or replace it with --overwrite."
+        )
 
 
 def answer_table(
@@ -187,7 +207,10 @@ def answer_table(
             f"`--{unknown[0]}`: a column of an input that the model has, "
             f"{', '.join(file.inputs)}. Received: {columns[unknown[0]]}. Leave it out."
         )
-    usual, header = _columns_of_run(model), read_header(table)
+    try:
+        usual, header = _columns_of_run(model), read_header(table)
+    except TableError as error:
+        raise TableError(f"`TABLE`: {error}") from None
     given = {name: _named(column, header or ()) for name, column in columns.items()}
     # A file says the columns that an input is read from where they are several.
     wanted = {

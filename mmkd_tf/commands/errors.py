@@ -4,6 +4,8 @@ import errno
 import importlib.util
 import os
 import re
+import signal
+import threading
 import warnings
 from contextlib import contextmanager
 
@@ -58,6 +60,33 @@ def for_command_line(message: str) -> str:
     for pattern, words in _WORDS:
         message = pattern.sub(words, message)
     return _ARGUMENTS.sub(renamed, message)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which `kill` and schedulers send; what Ctrl-C ends properly, it ends too."""
+
+
+@contextmanager
+def ends_on_sigterm():
+    """Makes SIGTERM raise `Terminated`; a second one kills."""
+
+    def end(*_args):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stopped(end: KeyboardInterrupt) -> tuple[str, int]:
+    """What is said of a command that was stopped, and its exit code, 128 and the signal."""
+    return ("Stopped by SIGTERM.", 143) if isinstance(end, Terminated) else ("Interrupted.", 130)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mmkd_tf.commands.errors import errors_for_people
+from mmkd_tf.commands.first_checks import check_run_folders
 from mmkd_tf.quiet import quiet_tensorflow
 from mmkd_tf.terminal import echo
 
@@ -30,8 +31,9 @@ def export(
     ] = 1,
 ) -> None:
     """Export a model of a run again: SavedModel, TFLite, a small TFLite."""
-    quiet_tensorflow()
     with errors_for_people():
+        check_run_folders(folder)
+        quiet_tensorflow()
         _check_export_flags(output, quantize, batch_size)
         from mmkd_tf.config import make_config
         from mmkd_tf.export.export_all import export_all
@@ -63,12 +65,13 @@ def report(
     ] = None,
 ) -> None:
     """Make the report of a run again, or a page that compares runs."""
-    quiet_tensorflow()
     with errors_for_people():
-        from mmkd_tf.run_report import RUNS_FILE, report_again, report_runs
-
         if len(folders) == 1 and output is not None:
             raise ValueError("`--output`: only of several runs; one run's page is in its folder.")
+        check_run_folders(*folders)
+        quiet_tensorflow()
+        from mmkd_tf.run_report import RUNS_FILE, report_again, report_runs
+
         if len(folders) == 1:
             page = report_again(folders[0])
         else:

@@ -1,10 +1,11 @@
-"""What can be said of a command's data before TensorFlow is there: paths and names of columns."""
+"""What can be said of a command's data before TensorFlow is there: paths, columns, run folders."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from mmkd_tf.setting_names import full_names, grouped, read_yaml
 from mmkd_tf.table_files import (
     BUILT_IN,
     TableError,
@@ -13,6 +14,77 @@ from mmkd_tf.table_files import (
     is_table,
     why_no_file,
 )
+
+# What a run leaves in its folder sooner or later, one of which shows that it is one.
+_OF_RUNS = ("config.yaml", "results.json", "manifest.json")
+# Settings of the data that are names, which are compared as they are written.
+_NAMES = ("data.source", "data.label", "data.task", "data.unlabelled")
+_TABLES = ("data.validation", "data.test")  # or shares of the rows
+
+
+def check_run_folders(*folders: Path) -> None:
+    """Looks whether folders are those of runs; a ValueError says of each that is not what it is."""
+    if problems := [problem for folder in folders if (problem := _no_run(folder))]:
+        raise ValueError("\n".join(problems))
+
+
+def _no_run(folder: Path) -> str:
+    wanted = f"`{folder}`: the folder of a run. Received: "
+    if not folder.exists():
+        return wanted + why_no_file(folder).replace("no such file", "no such folder")
+    if not folder.is_dir():
+        return f"{wanted}a file."
+    if any((folder / name).is_file() for name in _OF_RUNS):
+        return ""
+    return f"{wanted}one without {' and '.join(_OF_RUNS[:2])}. Begin a run with mmkd-tf run."
+
+
+def check_resume(
+    folder: Path | None, settings: Mapping[str, Any], *, config: Path | None = None
+) -> None:
+    """Looks whether there is a run to go on with, on data that are there and are its own.
+
+    Args:
+        folder: That of `--output`.
+        settings: By the names of `mmkd_tf.setting_names.full_names`, what was given again.
+        config: The file of `--config`, which is not read.
+
+    Raises:
+        ValueError: If there is none, or the data are others.
+    """
+    if folder is None or config is not None:
+        raise ValueError(
+            "`--resume`: needs --output, the folder of the run, which holds its settings; "
+            "--config is not read."
+        )
+    check_run_folders(folder)
+    if (folder / "results.json").is_file():
+        raise ValueError(
+            f"`--resume`: a run that was interrupted. Received: {folder}, which is finished."
+        )
+    if not (folder / "config.yaml").is_file():
+        return  # what else is there may do
+    saved, given = full_names(read_yaml(folder / "config.yaml")), full_names(settings)
+    changed = [
+        f"- {name}: was {saved.get(name)!r}, now {given[name]!r}"
+        for name in (*_NAMES, *_TABLES)
+        if isinstance(given.get(name), str)
+        and isinstance(saved.get(name), str)
+        and given[name] != saved[name]
+        and not (name in _TABLES and _is_number(given[name]) and _is_number(saved[name]))
+    ]
+    if changed:
+        raise ValueError(
+            "`--resume`: the data that the run began with. Received other settings of them:\n"
+            + "\n".join(changed)
+            + "\nLeave them out, or begin a new run in another folder."
+        )
+    try:
+        check_data(grouped(saved))
+    except TableError as error:
+        raise TableError(
+            f"{error}\nThe run in {folder} began with it: put it back, then go on."
+        ) from None
 
 
 def check_data(settings: Mapping[str, Any]) -> None:
@@ -34,7 +106,8 @@ def check_data(settings: Mapping[str, Any]) -> None:
         return
     problems = []
     if is_table(source):
-        columns = _columns(settings.get("inputs"), data)
+        inputs = settings.get("inputs")
+        columns, unnamed = _columns(inputs, data), _without_columns(inputs)
         held_out = {name: data.get(name) for name in ("validation", "test")}
         tables = {"DATA": source} | {
             f"--{name}": value
@@ -43,7 +116,7 @@ def check_data(settings: Mapping[str, Any]) -> None:
         }
         for flag, path in tables.items():
             try:
-                check_columns(path, columns)
+                check_columns(path, columns, unnamed=unnamed)
             except TableError as error:
                 problems.append(f"`{flag}`: {error}")
     elif not is_folder(source) and source not in BUILT_IN and _is_path(source):
@@ -72,6 +145,18 @@ def _columns(inputs, data: Mapping) -> list[str]:
     labels = [labels] if isinstance(labels, str) else labels
     columns: Sequence = [*named, *labels] if isinstance(labels, list) else named
     return list(dict.fromkeys(str(column) for column in columns))
+
+
+def _without_columns(inputs) -> list[str]:
+    """Names of the inputs of kind tabular that name no column."""
+    inputs = inputs if isinstance(inputs, Mapping) else {}
+    return [
+        str(name)
+        for name, options in inputs.items()
+        if isinstance(options, Mapping)
+        and options.get("kind") == "tabular"
+        and not (options.get("columns") or options.get("column"))
+    ]
 
 
 def _is_number(text: str) -> bool:

@@ -12,7 +12,7 @@ from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.unlabelled import split_off, transfer_rows
 from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, in_tensor_form
 from mmkd_tf.tasks import find_task
-from mmkd_tf.tasks.labels import unfit_names
+from mmkd_tf.tasks.labels import notes_on_classes, unfit_names
 from mmkd_tf.tasks.task import Task
 from mmkd_tf.terminal import plain
 
@@ -58,6 +58,8 @@ def assemble(
         raise data_error(name, {"train": train}, problems)
     labels = {split: task.label_array(rows.labels, class_names) for split, rows in splits.items()}
     notes = [*notes, *incomplete, *left_out, *_repeated_rows(splits)]
+    if task.counts_outputs:
+        notes += notes_on_classes(class_names, one_class=task.has_one_class)
     notes += _missing_outputs(task, labels, class_names)
     transfer, counts, about = transfer_rows(more, splits)
     notes += about

@@ -85,7 +85,8 @@ def from_table(
         split: held_out[split] for split in ("validation", "test") if split not in fractions
     }
     columns = [*(c for name, one in inputs.items() for c in one.columns_of(name)), *labels]
-    tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder)
+    unnamed = [n for n, one in inputs.items() if one.kind == "tabular" and one.columns_of(n) == [n]]
+    tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder, unnamed)
     for one in tables.values():
         decode_labels(one, labels)
     cells = tables["train"].columns[labels[0]] if labels else ()
@@ -111,13 +112,13 @@ def from_table(
     )
 
 
-def _read_all(sources: dict, columns: Sequence[str], folder) -> dict[str, Table]:
+def _read_all(sources: dict, columns: Sequence[str], folder, unnamed) -> dict[str, Table]:
     """Reads the tables of all splits, and lists what is wrong with any of them."""
     tables, wrong = {}, []
     for split, source in sources.items():
         argument = "table" if split == "train" else split
         try:
-            tables[split] = read_table(source, columns, folder=folder)
+            tables[split] = read_table(source, columns, folder=folder, unnamed=unnamed)
             if isinstance(source, pd.DataFrame) and len(sources) > 1:
                 tables[split].source = f"the DataFrame for {split}"
         except TableError as error:

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import wave
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmkd_tf.table_files import quote
 
 STEP = 2.0**-15  # of 16-bit samples; what a sample of a silent sound is
 RATES = (1_000, 768_000)
+_START = 2**12  # bytes, in which a WAV file's samples begin
 
 
 class SoundReader:
@@ -90,7 +92,15 @@ def _decoded(source, seconds: float) -> tuple[np.ndarray, int]:
             stream.seek(0)
             try:
                 return _pcm(stream, seconds)
-            except (wave.Error, EOFError):  # no WAV, or WAV of another form
+            except (wave.Error, EOFError) as error:  # no WAV, or WAV of another form
+                stream.seek(0)
+                start = stream.read(_START)
+                breaks_off = isinstance(error, EOFError) or b"data" not in start
+                if start.startswith(b"RIFF") and breaks_off:
+                    raise ValueError(
+                        "it is a WAV file that breaks off before its samples, or a damaged one; "
+                        "save or copy it again"
+                    ) from None
                 stream.seek(0)
             import soundfile
 
@@ -105,7 +115,8 @@ def _decoded(source, seconds: float) -> tuple[np.ndarray, int]:
             "pip install 'mmkd-tf[sound]', or soundfile beside mmkd-tf-edge"
         ) from None
     except Exception as error:  # decoders meet damage with errors of many types
-        reason = f"it is none of WAV, FLAC, OGG, MP3, or damaged or cut off ({error})"
+        said = re.sub("^Error opening <.*?>: ", "", str(error)) or type(error).__name__
+        reason = f"it is none of WAV, FLAC, OGG, MP3, or damaged or cut off ({said.rstrip('.')})"
         raise ValueError(f"{reason}; save or copy it again") from error
 
 

@@ -11,6 +11,11 @@ import numpy as np
 
 from mmkd_tf.table_files import quote, read_header, read_table
 
+_SUFFIX = re.compile(r"\.[A-Za-z]\w*$")
+# Lists, or numbers with commas between them.
+_NUMBERS = re.compile(r"\[.*\]|[-+.\d][-+.\deE]*\s*,[-+.,\s\deE]*")
+_AROUND = 12  # characters shown on each side of a mistake
+
 
 class SeriesReader:
     """Reads series for one input of a model, see `mmkd_tf.edge.examples.Reader`."""
@@ -37,8 +42,9 @@ class SeriesReader:
 
 
 def is_json(text: str) -> bool:
-    """Whether a text holds lists of numbers rather than a path."""
-    return text.strip().startswith("[") and text.strip().endswith("]")
+    """Whether a text holds lists of numbers, maybe damaged ones, rather than a path."""
+    text = text.strip()
+    return bool((text.startswith("[") and not _SUFFIX.search(text)) or (_NUMBERS.fullmatch(text)))
 
 
 def read_series(
@@ -67,11 +73,29 @@ def read_series(
         else:
             return from_columns(read_columns(path, channels, time), time)
     if isinstance(source, bytes):
-        source = np.load(io.BytesIO(source)) if source[:1] == b"\x93" else json.loads(source)
+        source = np.load(io.BytesIO(source)) if source[:1] == b"\x93" else _from_json(source)
     if isinstance(source, np.ndarray) and source.dtype == object:  # of arrays, as in Parquet
         source = list(source)
-    values = np.asarray(source, np.float64)
+    try:
+        values = np.asarray(source, np.float64)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError("its steps have unequal numbers of channels") from None
     return _evenly_spaced(values[:, np.newaxis] if values.ndim == 1 else values)
+
+
+def _from_json(content: bytes):
+    text = content.decode().strip()
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        near = quote(text[max(0, error.pos - _AROUND) : error.pos + _AROUND])
+        where = f"at its end, {near}" if error.pos >= len(text) else f"near {near}"
+        raise ValueError(
+            "no lists of numbers as JSON has them, such as [[0.1, 2], [0.3, 4]] or [1, 2]; the "
+            f"mistake is {where} ({error.msg})"
+        ) from None
 
 
 def read_columns(path: Path, channels: Sequence[str] | None, *others: str | None) -> dict:

@@ -3,6 +3,7 @@
 import keyword
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from mmkd_tf.modalities.audio import Audio
 from mmkd_tf.modalities.image import Image
@@ -62,9 +63,11 @@ def input_options(value: Mapping | InputOptions) -> InputOptions:
         return value
     kind = value.get("kind") if isinstance(value, Mapping) else None
     if not isinstance(kind, str) or kind not in KINDS:
+        near = get_close_matches(str(kind), KINDS, n=1)
+        advice = "Write something like {'kind': 'image', 'column': 'photo'}."
         raise ValueError(
             f"options of an input with its `kind`, one of {', '.join(KINDS)}. Received: {value!r}. "
-            "Write something like {'kind': 'image', 'column': 'photo'}."
+            + (f"Did you mean {near[0]}?" if near else advice)
         )
     return KINDS[kind].Options(**value)
 

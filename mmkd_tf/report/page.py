@@ -1,10 +1,11 @@
 """The page of a run: one HTML file that needs nothing else."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mmkd_tf.report import page_parts as parts
 from mmkd_tf.report import run_tables as tables
@@ -39,8 +40,13 @@ def render(template: str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"capitalized": capitalized, "md": escape_markdown}
+    environment.filters |= {"capitalized": capitalized, "md": escape_markdown, "name": _breakable}
     return environment.get_template(template).render(tables=tables, say=say, judge=judge, **values)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a narrow column may break behind `_` and `/`."""
+    return Markup("<wbr>").join(escape(part) for part in re.split("(?<=[_/])", name) if part)
 
 
 def style() -> Markup:

@@ -10,7 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from mmkd_tf.report.figures import CURVES, PAGE_COLOURS, page_axes
 
-_HEIGHT_OF_LABEL = 0.08  # of the panel
+# Of the panel: height of a label, width of one of its letters, what it is away from its mark.
+_HEIGHT_OF_LABEL, _WIDTH_OF_LETTER, _AWAY = 0.08, 0.0175, 0.035
+_MARK = 0.02  # half of a mark's or a line's height
 _MOST_LINEAR = 15  # the greatest cost divided by the least, beyond which the scale is logarithmic
 _WORDS: dict[str, Any] = {"fontsize": 8, "color": PAGE_COLOURS["ink"]}
 
@@ -73,7 +75,7 @@ def cost_figure(
             "ha": "right",
         }
         axes.annotate(name, **place, xytext=(0, up), textcoords="offset points", **_WORDS)
-    _label(axes, points)
+    _label(axes, points, lines)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(cost)
@@ -81,32 +83,85 @@ def cost_figure(
     return figure
 
 
-def _label(axes: Axes, points: Sequence[Point]) -> None:
-    """Writes names beside points, on the side where there is room, none over another."""
+def _label(axes: Axes, points: Sequence[Point], lines: Mapping[str, float]) -> None:
+    """Writes names beside points, none over another, a mark or a line."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    sides: dict[str, list] = {"left": [], "right": []}
-    for point in points:
-        place = tuple(to_axes.transform((point.cost, point.score)))
-        sides["left" if place[0] < 0.5 else "right"].append((place, point.label))
+
+    def place(cost: float, score: float) -> tuple[float, float]:
+        x, y = to_axes.transform((cost, score))
+        return float(x), float(y)
+
+    places = [place(p.cost, p.score) for p in points]
+    taken = [_around(x, x, y) for x, y in places]
+    for point, (_, y) in zip(points, places, strict=True):
+        if point.spread:
+            start, end = (place(cost, point.score)[0] for cost in point.spread)
+            taken.append(_around(start, end, y))
+    for name, height in lines.items():
+        y = place(points[0].cost, height)[1]
+        wide = _WIDTH_OF_LETTER * len(name)
+        taken += [_around(0, 1, y), (1 - wide, y - _HEIGHT_OF_LABEL, 1, y + _HEIGHT_OF_LABEL)]
     line = {"arrowstyle": "-", "color": PAGE_COLOURS["line"], "shrinkA": 0, "shrinkB": 4}
-    for side, named in sides.items():
-        named.sort(key=lambda each: (each[0][1], -each[0][0]))
-        heights: list[float] = []
-        for (_, height), _ in named:
-            heights.append(max([height, *(h + _HEIGHT_OF_LABEL for h in heights[-1:])]))
-        lower = max([0.0, *(height - 1 for height in heights[-1:])])
-        for (place, label), height in zip(named, heights, strict=True):
-            axes.annotate(
-                label,
-                xy=place,
-                xytext=(place[0] + (0.035 if side == "left" else -0.035), height - lower),
-                xycoords="axes fraction",
-                textcoords="axes fraction",
-                ha=side,
-                va="center",
-                arrowprops=line if abs(height - lower - place[1]) > 0.02 else None,
-                **_WORDS,
-            )
+    named = [(at, point.label) for at, point in zip(places, points, strict=True)]
+    for (x, y), label, (left, height) in label_places(named, taken):
+        to_right = left > x
+        wide = _WIDTH_OF_LETTER * len(label)
+        arrow = {**line, "relpos": (0 if to_right else 1, 0.5)}
+        text = axes.annotate(
+            label,
+            xy=(x, y),
+            xytext=(left if to_right else left + wide, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            ha="left" if to_right else "right",
+            va="center",
+            arrowprops=arrow if abs(height - y) > _MARK else None,
+            **_WORDS,
+        )
+        text.set_in_layout(False)  # it lies within the panel, unless no panel could hold it
+
+
+def _around(start: float, end: float, height: float) -> tuple[float, float, float, float]:
+    return start - _MARK, height - _MARK, end + _MARK, height + _MARK
+
+
+def label_places(
+    named: Sequence[tuple[tuple[float, float], str]],
+    taken: Sequence[tuple[float, float, float, float]],
+) -> list[tuple[tuple[float, float], str, tuple[float, float]]]:
+    """Finds a free place for each label, as near to its point as there is one.
+
+    Args:
+        named: Points and their labels; all places are shares, 0 to 1, of a panel.
+        taken: Left, lower, right and upper ends of what no label may cover.
+
+    Returns:
+        By height, each point and label with the label's left end and the height of its middle.
+    """
+    found, full = [], list(taken)
+    for (x, y), label in sorted(named, key=lambda each: (each[0][1], -each[0][0])):
+        wide, half = _WIDTH_OF_LETTER * len(label), _HEIGHT_OF_LABEL / 2
+        sides = [x + _AWAY, x - _AWAY - wide]
+        sides = [left for left in sides if left >= 0 and left + wide <= 1] or sides[x >= 0.5 :][:1]
+        steps = [step / 50 for step in range(2, 49)]
+        beside = min(max(y, half), 1 - half)
+        heights = sorted(
+            dict.fromkeys([beside, *steps]), key=lambda height: (abs(height - y), -height)
+        )
+        boxes = [
+            (left, height - half, left + wide, height + half)
+            for height in heights
+            for left in sides
+        ]
+        free = (box for box in boxes if not any(_overlap(box, other) for other in full))
+        box = next(free, boxes[0])
+        full.append(box)
+        found.append(((x, y), label, (box[0], box[1] + half)))
+    return found
+
+
+def _overlap(box: Sequence[float], other: Sequence[float]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def learning_figure(curves: Mapping[str, tuple[Sequence, Sequence]], *, score: str) -> Figure:

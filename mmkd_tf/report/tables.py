@@ -20,6 +20,8 @@ _MARKUP = re.compile(
     r"[\\|*`\[\]~$]|(?<![^\W_])_|_(?![^\W_])|^>|^#(?=[#\s])|^[+-](?=\s)|(?<=^\d)[.)](?=\s)"
 )
 _MOST_COLUMNS = 100  # longer lines of prose are hard to read
+# What of a name stays together: student_, small, .tflite.
+_PIECES = re.compile(r"[-_/\\]*\.*[^-_./\\]+[-_/\\]*|[-_./\\]+")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Table:
     def to_text(self, width: int | None = None) -> str:
         """Writes it as plain text, the title as a line above, as wide as the terminal by default.
 
-        Where it is narrow, titles take several lines first, then words, figures last.
+        Where it is narrow, titles take several lines first, then words, then names, which are
+        broken behind `_`, `-` and `/` and before `.`; figures last.
         """
         width = width or terminal_width()
         table = [[" ".join(cell.split()) for cell in row] for row in (self.columns, *self.rows)]
@@ -81,7 +84,11 @@ class Table:
                 justify: Any = "left" if self.holds_words(place) else "right"
                 grid.add_column(justify=justify, width=size, vertical=side, overflow="fold")
             for row in rows:
-                grid.add_row(*map(Text, row))
+                cells = [
+                    _folded(cell, widths[place]) if self.holds_words(place) else cell
+                    for place, cell in enumerate(row)
+                ]
+                grid.add_row(*map(Text, cells))
             if rows:
                 console.print(grid)
         lines = [line.rstrip() for line in file.getvalue().splitlines()]
@@ -99,12 +106,37 @@ class Table:
             words if self.holds_words(place) else cells
             for place, (words, cells) in enumerate(zip(in_words, in_cells, strict=True))
         ]
+        pieces = [
+            max((cell_len(piece) for cell in column for piece in _PIECES.findall(cell)), default=0)
+            if self.holds_words(place)
+            else least[place]
+            for place, column in enumerate(map(_words, columns))
+        ]
         gap = 2 if sum(least) + 2 * (len(least) - 1) <= width else 1
-        for needed in (in_cells, least, [1] * len(least)):
+        for needed in (in_cells, least, pieces, [1] * len(least)):
             while sum(wanted) + gap * (len(wanted) - 1) > width and wanted != needed:
                 spare = [want - need for want, need in zip(wanted, needed, strict=True)]
                 wanted[spare.index(max(spare))] -= 1
         return wanted, gap
+
+
+def _words(cells: Sequence[str]) -> list[str]:
+    return [word for cell in cells for word in cell.split()]
+
+
+def _folded(text: str, width: int) -> str:
+    """Breaks a cell into lines between words, and words that are too long between their pieces."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and cell_len(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for piece in [word] if cell_len(word) <= width else _PIECES.findall(word):
+            if lines[-1] and cell_len(lines[-1] + piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(filter(None, lines))
 
 
 def terminal_width() -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from mmkd_tf.evaluate.run_comparison import DIFFERENCES
 from mmkd_tf.evaluate.statistics import Comparison, wilson_interval
-from mmkd_tf.report.sentences import task_of
+from mmkd_tf.report.sentences import setting, task_of
+from mmkd_tf.settings import TrainingSettings
 from mmkd_tf.tasks.task import Task
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"
@@ -20,6 +21,7 @@ LEAST_SEEDS = 5
 # A student that is worse than its teacher beyond chance is shipped where it keeps this share of
 # what the teacher has over an answer that looks at no input.
 KEPT = 0.75
+_USUAL_EPOCHS: int = TrainingSettings.model_fields["epochs"].default
 
 RULE = (
     "The rule: the distilled student is to be shipped where it is better than an answer that looks "
@@ -55,11 +57,26 @@ def verdict(results: Mapping) -> Verdict:
     ship, start = _decide(compared)
     parts = [f"{start}: {_figures(results, compared)}"]
     parts += filter(None, (_inheritance(results, compared), _teaching(results, compared)))
-    return Verdict(ship, "; ".join(parts) + ".")
+    return Verdict(ship, " ".join(["; ".join(parts) + ".", *_more_training(results, compared)]))
 
 
-def study_verdict(comparison: Comparison, task: Task) -> str:
-    """Says whether distillation helped over the seeds of a study."""
+def study_verdict(comparison: Comparison, task: Task, *, student=None, most_frequent=None) -> str:
+    """Says whether distillation helped over the seeds of a study.
+
+    `student` is the mean accuracy, 0 to 1, of the distilled students, and `most_frequent` the share
+    of the most frequent class of the same examples; None where it is not known.
+    """
+    text = _over_seeds(comparison, task)
+    if student is None or most_frequent is None or student > most_frequent:
+        return text
+    return (
+        f"{text} The distilled students reach {student:.1%}, no more than always naming the most "
+        f"frequent class ({most_frequent:.1%}): they were probably trained too briefly. Give them "
+        "more epochs (--set training.epochs=N)."
+    )
+
+
+def _over_seeds(comparison: Comparison, task: Task) -> str:
     seeds, interval = len(comparison.differences), comparison.interval
     points = f"{100 * comparison.mean_difference:+.1f} points of {task.words.headline}"
     if interval is None:
@@ -179,6 +196,23 @@ def _beyond(found: Mapping | None, sign: int) -> bool:
         return False
     low, high = found["interval"]
     return low > 0 if sign > 0 else high < 0
+
+
+def _more_training(results: Mapping, compared: Mapping) -> list[str]:
+    """What to do about a student that knows no more than an answer that looks at no input."""
+    over, epochs = compared["differences"].get("over_naive"), setting(results, "training.epochs")
+    enough = compared["num_examples"] >= LEAST_EXAMPLES
+    if over is None or not isinstance(epochs, int):
+        return []
+    unsure = enough and over["interval"] is not None and over["interval"][0] <= 0
+    if over["difference"] > 0 and not unsure:
+        return []
+    number = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
+    probably = "probably" if epochs < _USUAL_EPOCHS else "perhaps"
+    return [
+        f"Its training was {probably} too short ({number}): try more, such as --epochs "
+        f"{max(2 * epochs, _USUAL_EPOCHS)}."
+    ]
 
 
 def _figures(results: Mapping, compared: Mapping) -> str:

@@ -254,7 +254,10 @@ class Embedding(Task):
         return ", of identities that no two splits share"
 
     def agreement_sentence(self, agreement):
-        return f"The example that it puts nearest is its teacher's nearest for {agreement:.1%}."
+        return (
+            f"The example that it puts nearest is its teacher's nearest for {agreement:.1%} of the "
+            "test examples."
+        )
 
     def describe(self, labels, names):
         counts = ", ".join(f"{n:,} in {split}" for split, n in counts_of(labels).items())

@@ -1,6 +1,7 @@
 """Label cells of a table: as text, as names of classes, and what all tasks check about rows."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -11,12 +12,27 @@ from mmkd_tf.tasks.task import MISSING
 
 DEFAULT_SEPARATOR = "|"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# A whole number as pandas writes it in a column with gaps.
+_WHOLE = re.compile(r"([+-]?(?:0|[1-9]\d*))\.0", re.ASCII)
+# Zero-width space, word joiner and byte order mark, which mean nothing in a name; joiners stay,
+# since emoji and some scripts are written with them.
+_UNSEEN = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
+_SHOWN = 5
 
 
 def label_text(cell) -> str:
-    """Gives a label cell as text; empty if there is none, which the word "nan" says too."""
-    text = cell_text(cell)
+    """Gives a label cell as text; empty if there is none, which the word "nan" says too.
+
+    In one Unicode form (NFC), so that an accent is the same however it was typed.
+    """
+    text = tidy(cell_text(cell))
     return "" if text.lower() == "nan" else text
+
+
+def tidy(text: str) -> str:
+    """A label in Unicode's form NFC, without characters that nobody can see."""
+    return unicodedata.normalize("NFC", text.translate(_UNSEEN)).strip()
 
 
 def is_list(cell) -> bool:
@@ -88,16 +104,59 @@ def name_classes(
     """The class name of each label that isn't empty, and the class names in order.
 
     If all labels are numbers, 3 and 3.0 are the same class and the order is theirs; otherwise the
-    order is alphabetical. Names that are known beforehand stay as they are.
+    order is alphabetical. Other ways to write a number are codes, which stay apart: 01 and 1, 1E5
+    and 100000. Names that are known beforehand stay as they are.
     """
     if names is not None:
-        return {name: name for name in names}, list(names)
+        return {tidy(name): name for name in names} | {name: name for name in names}, list(names)
     distinct = set(labels) - {""}
     if not all(NUMBER.fullmatch(label) for label in distinct):
         return {label: label for label in distinct}, sorted(distinct)
-    numbers = {label: _number(label) for label in distinct}
-    order = [str(number) for number in sorted(set(numbers.values()))]
-    return {label: str(number) for label, number in numbers.items()}, order
+    class_of = {
+        label: whole[1] if (whole := _WHOLE.fullmatch(label)) else label for label in distinct
+    }
+    return class_of, sorted(set(class_of.values()), key=lambda name: (float(name), name))
+
+
+def notes_on_classes(names: Sequence[str], *, one_class: bool) -> list[str]:
+    """Says which names of classes may be meant as one, and which look like measurements.
+
+    `one_class` says whether an example has one class, in whose place there could be a number.
+    """
+    alike: dict[str | float, list[str]] = {}
+    for name in names:
+        alike.setdefault(_likeness(name), []).append(name)
+    groups = [" and ".join(map(quote, group)) for group in alike.values() if len(group) > 1]
+    notes = []
+    if groups:
+        shown = "; ".join(groups[:_SHOWN]) + ("; ..." if len(groups) > _SHOWN else "")
+        notes.append(
+            f"classes whose names are nearly the same: {shown}. Write them alike where one class "
+            "is meant."
+        )
+    fractions = [name for name in names if _is_fraction(name)]
+    if one_class and fractions and all(NUMBER.fullmatch(name) for name in names):
+        shown = ", ".join(fractions[:_SHOWN]) + (", ..." if len(fractions) > _SHOWN else "")
+        notes.append(
+            f"labels are numbers with fractions ({shown}), each of which is a class here. To learn "
+            "them as numbers, with their order and distance, take the task regression (--task "
+            "regression)."
+        )
+    return notes
+
+
+def _likeness(name: str) -> str | float:
+    """What names that look alike have in common: letter case, spaces and signs left out."""
+    if NUMBER.fullmatch(name):
+        return float(name)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    # Beside marks of format, variation selectors, which say how an emoji is drawn.
+    seen = (c for c in text if unicodedata.category(c) != "Cf" and not "\ufe00" <= c <= "\ufe0f")
+    return " ".join(_BETWEEN_LETTERS.sub("", "".join(seen)).split())
+
+
+def _is_fraction(name: str) -> bool:
+    return bool(NUMBER.fullmatch(name)) and 0 < float(name) % 1 < 1
 
 
 def look_like_no_classes(class_names: list[str], num_rows: int) -> str:
@@ -106,7 +165,7 @@ def look_like_no_classes(class_names: list[str], num_rows: int) -> str:
         return ""
     found = f"{len(class_names):,} different values in {num_rows:,} rows"
     numbers = all(NUMBER.fullmatch(name) for name in class_names)
-    fractions = numbers and any(isinstance(_number(name), float) for name in class_names)
+    fractions = numbers and any(map(_is_fraction, class_names))
     if numbers and len(class_names) > num_rows / (10 if fractions else 2):
         return (
             f"{found}, such as {class_names[0]}: measurements, not classes; learn them as numbers "
@@ -116,13 +175,6 @@ def look_like_no_classes(class_names: list[str], num_rows: int) -> str:
     if len(class_names) > num_rows / 2:
         return f"{found}, such as '{class_names[0]}': too many for classes; name the right column"
     return ""
-
-
-def _number(text: str) -> int | float:
-    number = float(text)
-    return (
-        int(text) if text.lstrip("+-").isdigit() else int(number) if number.is_integer() else number
-    )
 
 
 def check_rows_left(tables: Mapping) -> list[str]:

@@ -18,6 +18,7 @@ from mmkd_tf.tasks.labels import (
     one_line,
     read_each,
     split_labels,
+    tidy,
 )
 from mmkd_tf.tasks.outputs import (
     CLASS_COLUMNS,
@@ -233,7 +234,7 @@ class MultiLabel(Task):
         return f", each with any of {num_outputs:,} labels"
 
     def agreement_sentence(self, agreement):
-        return f"Its labels are those of its teacher with an F1 of {agreement:.3f}."
+        return f"On the test examples its labels are its teacher's with an F1 of {agreement:.3f}."
 
 
 def average_precisions(*, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -286,7 +287,7 @@ def _given_f1(one: np.ndarray, other: np.ndarray) -> float:
 
 def _label_set(cell, separator: str) -> tuple[str, ...]:
     if is_list(cell):
-        parts = tuple(dict.fromkeys(map(cell_text, cell)))
+        parts = tuple(dict.fromkeys(tidy(cell_text(each)) for each in cell))
         if "" in parts:
             raise ValueError(f"label {quote(cell)}: one of the list is missing")
     else:

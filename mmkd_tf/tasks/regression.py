@@ -198,7 +198,9 @@ class Regression(Task):
         return f", each with {_numbers(num_outputs)}"
 
     def agreement_sentence(self, agreement):
-        return f"Its values explain those of its teacher with an R2 of {agreement:.3f}."
+        return (
+            f"On the test examples its values explain its teacher's with an R2 of {agreement:.3f}."
+        )
 
     def describe(self, labels, names):
         train = labels["train"]

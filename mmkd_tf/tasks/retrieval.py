@@ -265,7 +265,10 @@ class Retrieval(Task):
         return ", each a pair that belongs together"
 
     def agreement_sentence(self, agreement):
-        return f"The candidate that it puts first is its teacher's first for {agreement:.1%}."
+        return (
+            f"The candidate that it puts first is its teacher's first for {agreement:.1%} of the "
+            "test examples."
+        )
 
     def describe(self, labels: Mapping[str, np.ndarray], names):
         return [f"{len(set(np.concatenate([*labels.values()]))):,} items"]

@@ -257,7 +257,7 @@ class SingleLabel(Task):
         return f" in {num_outputs:,} classes"
 
     def agreement_sentence(self, agreement):
-        return f"It names the same class as its teacher for {agreement:.1%}."
+        return f"It names the same class as its teacher for {agreement:.1%} of the test examples."
 
 
 def expected_calibration_error(

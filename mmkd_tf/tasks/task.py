@@ -428,7 +428,7 @@ class Task(ABC):
 
     @abstractmethod
     def agreement_sentence(self, agreement: float) -> str:
-        """Says how far a student does what its teacher does."""
+        """Says how far a student does what its teacher does on the test examples."""
 
     def describe(self, labels: Mapping[str, np.ndarray], names: Sequence[str]) -> list[str]:
         """Lines about the labels of a Dataset, by split: the first says how many outputs."""

@@ -443,3 +443,16 @@ def test_new_tensors_do_not_cost_memory_of_their_own(folder, monkeypatch):
     other = write(folder, good_rows(10, first=40), "other.csv")
     dataset = from_table(table, test=other, options=SMALL)
     assert dataset.splits["test"].inputs["image"] is read[1][0]
+
+
+def test_class_names_to_look_at_are_among_the_notes():
+    words = [f"w{number}" for number in range(24)]
+    rows = {"text": words, "label": ["Food", "food", "caf\u00e9", "cafe\u0301"] * 6}
+    dataset = from_table(pd.DataFrame(rows), image=None)
+    assert dataset.class_names == ["Food", "caf\u00e9", "food"]
+    assert "'Food' and 'food'" in "".join(dataset.notes)
+
+
+def test_an_input_of_cells_needs_columns():
+    with pytest.raises(TableError, match="'cells' of kind tabular names no `columns`.*'columns':"):
+        from_table(pd.DataFrame({"a": [1], "label": ["x"]}), inputs={"cells": {"kind": "tabular"}})

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mmkd_tf.report.figures import damage_figure, study_figure
+from mmkd_tf.report.page_figures import label_places
 
 
 def test_each_seed_is_a_pair_of_points_joined_by_a_line(fabricate):
@@ -84,3 +85,21 @@ def test_damage_is_drawn_from_clean_to_strong_on_the_scale_of_all_panels(fabrica
     ]
     assert len(set(styles)) == 4  # told apart without colours
     assert damage_figure(found, score="accuracy", absent=None, top=1.0).axes[0].get_ylim() == (0, 1)
+
+
+def test_labels_cover_neither_each_other_nor_marks_and_lines():
+    named = [((0.3 + 0.02 * i, 0.5), f"student_number_{i}.tflite") for i in range(6)]
+    named += [((0.95, 0.5), "teacher"), ((0.02, 0.99), "first")]
+    taken = [(x - 0.02, y - 0.02, x + 0.02, y + 0.02) for (x, y), _ in named]
+    taken += [(0, 0.68, 1, 0.72)]  # a line all across
+    found = label_places(named, taken)
+    assert sorted(label for _, label, _ in found) == sorted(label for _, label in named)
+    boxes = [(x, y - 0.04, x + 0.0175 * len(label), y + 0.04) for _, label, (x, y) in found]
+    boxes += taken
+    for i, one in enumerate(boxes[: len(named)]):
+        assert one[0] >= 0 and one[2] <= 1 and one[1] >= -0.01 and one[3] <= 1.01
+        for other in boxes[i + 1 :]:
+            apart = one[2] <= other[0] or other[2] <= one[0]
+            assert apart or one[3] <= other[1] + 1e-9 or other[3] <= one[1] + 1e-9
+    alone = label_places([((0.2, 0.4), "one")], [])
+    assert alone[0][2] == pytest.approx((0.235, 0.4))  # beside its mark where there is room

@@ -23,7 +23,7 @@ class Page(HTMLParser):
     def __init__(self, page):
         super().__init__()
         self.open, self.tags, self.attributes, self.sections = [], [], [], {}
-        self.feed(page)
+        self.feed(page.replace("<wbr>", ""))  # no text of its own
         assert not self.open
 
     def handle_starttag(self, name, attributes):

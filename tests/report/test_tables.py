@@ -66,6 +66,20 @@ def test_nothing_is_lost_however_narrow(width):
         assert "student_small.tflite" in shown and "[b]x[/b] :smile:" in table.to_text(width)
 
 
+def test_names_are_broken_behind_their_signs():
+    rows = [("student_image_small.tflite", "a-long/name", "1.25"), ("鍋" * 8, "b", "-10.50")]
+    lines = Table(("file", "of", "KiB"), rows, num_words=2).to_text(32).splitlines()
+    assert lines[1:4] == [
+        "student_image_    a-long/   1.25",
+        "small.tflite      name",
+        "鍋鍋鍋鍋鍋鍋鍋鍋  b       -10.50",
+    ]
+    name = Table(("file",), [("student_small.tflite",)])
+    assert name.to_text(14) == "file\nstudent_small\n.tflite"
+    wide = Table(("file", "of", "KiB"), rows, num_words=2).to_text(80)
+    assert "student_image_small.tflite  a-long/name    1.25" in wide
+
+
 def test_wide_letters_take_two_columns():
     first, second = Table(("", "n"), [("鍋", "1"), ("ab", "2")]).to_text(80).splitlines()[1:]
     assert first == "鍋  1" and second == "ab  2"

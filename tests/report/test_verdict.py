@@ -77,6 +77,35 @@ def test_what_decides(changes, ship, words):
 
 
 @pytest.mark.parametrize(
+    ("changes", "epochs", "words"),
+    [
+        (
+            {"student": 0.1},
+            1,
+            "Its training was probably too short (1 epoch): try more, such as --",
+        ),
+        ({"student": 0.22}, 2, "probably too short (2 epochs): try more, such as --epochs 32."),
+        ({"student": 0.1}, 50, "perhaps too short (50 epochs): try more, such as --epochs 100."),
+        ({"student": 0.1, "size": 12}, 2, "probably too short (2 epochs)"),
+        ({"student": 0.22, "size": 12}, 2, ""),  # of so few examples that is no sign of it
+        ({}, 2, ""),
+        ({"student": 0.1, "task": "regression"}, 2, "probably too short (2 epochs)"),
+    ],
+)
+def test_a_student_that_is_no_better_than_a_guess_needs_more_epochs(changes, epochs, words):
+    said = verdict(judged(**changes, config={"training": {"epochs": epochs}})).sentence
+    assert words in said and ("too short" in said) == bool(words), said
+
+
+def test_a_study_says_so_too():
+    comparison = Comparison([0.1, 0.1], 0.1, (0.05, 0.15), None, None)
+    task = TASKS["single_label"]
+    assert "briefly" not in study_verdict(comparison, task, student=0.41, most_frequent=0.4)
+    said = study_verdict(comparison, task, student=0.4, most_frequent=0.4)
+    assert "no more than always naming the most frequent class (40.0%)" in said
+
+
+@pytest.mark.parametrize(
     ("changes", "said", "not_said"),
     [
         # A teacher that is no better, or hardly, leaves no gap to close.

@@ -2,7 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmkd_tf.tasks.labels import label_text, look_like_no_classes, name_classes
+from mmkd_tf.tasks.labels import (
+    label_text,
+    look_like_no_classes,
+    name_classes,
+    notes_on_classes,
+)
 
 
 @pytest.mark.parametrize("cell", [None, np.nan, pd.NA, pd.NaT, "", "  ", "nan", "NaN"])
@@ -11,16 +16,49 @@ def test_missing_labels_are_empty(cell):
 
 
 @pytest.mark.parametrize(
-    "cell, text", [(" cup ", "cup"), ("None", "None"), ("NA", "NA"), (3, "3"), (True, "True")]
+    "cell, text",
+    [(" cup ", "cup"), ("None", "None"), ("NA", "NA"), (3, "3"), (True, "True")]
+    + [("cafe\u0301", "caf\u00e9"), ("\ufeffcup\u200b", "cup"), ("\u200b", "")]
+    + [("\U0001f468\u200d\U0001f467", "\U0001f468\u200d\U0001f467")],  # a family
 )
 def test_other_labels_are_text(cell, text):
     assert label_text(cell) == text
 
 
 def test_numbers_are_classes_by_value_in_their_order():
-    class_of, names = name_classes(["10", "9", "9.0", "2.5", "-1", "1e1", ""])
+    class_of, names = name_classes(["10", "9", "9.0", "2.5", "-1", ""])
     assert names == ["-1", "2.5", "9", "10"]
-    assert class_of == {"10": "10", "1e1": "10", "9": "9", "9.0": "9", "2.5": "2.5", "-1": "-1"}
+    assert class_of == {"10": "10", "9": "9", "9.0": "9", "2.5": "2.5", "-1": "-1"}
+
+
+def test_codes_stay_apart():
+    codes = ["01", "1", "100000", "1E5", "3.1", "3.10", "+7", "7"]
+    assert name_classes(codes)[1] == ["01", "1", "3.1", "3.10", "+7", "7", "100000", "1E5"]
+
+
+def test_names_that_are_known_are_found_in_any_unicode_form():
+    class_of, names = name_classes(["caf\u00e9"], ["cafe\u0301", "tea"])
+    assert class_of["caf\u00e9"] == names[0] == "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["Food", "drink", "food"], "'Food' and 'food'"),
+        (["ice cream", "ice  cream", "Ice-Cream"], "'ice cream' and 'ice  cream' and 'Ice-Cream'"),
+        (["a\u00a0b", "a b"], r"'a\xa0b' and 'a b'"),
+        (["01", "1"], "'01' and '1'"),
+        (["\u2764", "\u2764\ufe0f"], "'\u2764' and '\u2764\ufe0f'"),
+        (["3.25", "4", "4.5"], "numbers with fractions (3.25, 4.5)"),
+        (["-1", "1", "1-2", "12", "C", "C++", "a1", "a-1"], ""),
+        (["3.25", "tea"], ""),
+    ],
+)
+def test_names_that_people_should_look_at_are_noted(names, said):
+    notes = notes_on_classes(names, one_class=True)
+    assert len(notes) == bool(said) and said in "".join(notes), notes
+    if "fractions" in said:
+        assert "--task regression" in notes[0] and not notes_on_classes(names, one_class=False)
 
 
 def test_long_numbers_keep_their_digits():
