@@ -1,9 +1,9 @@
 """What tells the files of one run from those of others, and keeps two runs out of one folder."""
 
-import fcntl
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,9 @@ from mmkd_tf.distill.checks import broken_weight_problems
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.whole_file import whole_file
+
+if sys.platform != "win32":
+    import fcntl
 
 MANIFEST_FILE = "manifest.json"
 LOCK_FILE = ".lock"
@@ -131,6 +134,8 @@ def _form(model: keras.Model) -> tuple:
 class FolderLock:
     """Held by the process that works in a folder; the system takes it from one that has died.
 
+    On Windows, which has no such locks, nothing is held.
+
     Args:
         folder: The folder, which is there.
 
@@ -140,6 +145,8 @@ class FolderLock:
 
     def __init__(self, folder: Path):
         self._file = open(folder / LOCK_FILE, "a+", encoding="utf-8")
+        if sys.platform == "win32":
+            return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
