@@ -8,7 +8,7 @@ import tensorflow as tf  # noqa: E402
 from PIL import Image  # noqa: E402
 
 # A test's graphs run for a few steps: to optimise them first takes longer than it saves. Golden
-# runs have them optimised, as people have; see golden/conftest.py.
+# values are those of optimised graphs, and stay the same.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 COLOURS = {"red": (220, 30, 30), "blue": (40, 60, 220)}
@@ -21,7 +21,10 @@ tf.config.set_logical_device_configuration(
 # What is shown to people trains on all of the emoji data. Run before it, this leaves a share of
 # them: 64 training examples of 1,313, 62 for validation and 66 for testing.
 FEW_EXAMPLES = """
+import tensorflow
 import mmkd_tf
+
+tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 from mmkd_tf.data.dataset import Examples
 
 

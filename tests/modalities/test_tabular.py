@@ -259,7 +259,12 @@ def test_a_table_is_answered_by_the_columns_that_the_file_names(tmp_path, capsys
         options=TFLiteOptions(),
     )
     frame(5).drop(columns="colour").to_csv(tmp_path / "new.csv", index=False)
-    asked = {"output": tmp_path / "out.csv", "skip_bad_rows": False, "as_json": False}
+    asked = {
+        "output": tmp_path / "out.csv",
+        "skip_bad_rows": False,
+        "as_json": False,
+        "overwrite": False,
+    }
     predict_table(tmp_path / "student.tflite", tmp_path / "new.csv", {}, **asked)
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
