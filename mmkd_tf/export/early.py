@@ -5,6 +5,7 @@ from mmkd_tf.export.export_all import bytes_of_texts
 from mmkd_tf.export.metadata import unfit_texts
 from mmkd_tf.export.text_bytes import text_reader
 from mmkd_tf.export.tflite import unfit_words
+from mmkd_tf.modalities import KINDS
 from mmkd_tf.tasks.labels import unfit_names
 
 
@@ -18,6 +19,12 @@ def export_problems(dataset, settings: ExportSettings) -> list[str]:
     credits = {"export.author": settings.author, "export.licence": settings.licence}
     problems = unfit_texts({name: text for name, text in credits.items() if text is not None})
     problems += unfit_names(dataset.class_names)
+    problems += [
+        f"`inputs.{name}`: of kind {name}, as a file takes an input of this name to be. Received: "
+        f"kind {one.kind}. Name it otherwise, with `column: {name}`."
+        for name, one in dataset.modalities.items()
+        if name in KINDS and one.kind != name
+    ]
     texts = {name: one for name, one in dataset.modalities.items() if one.takes_utf8}
     for one in texts.values():
         problems += unfit_words(one.vocabulary)

@@ -275,3 +275,8 @@ def test_a_run_refuses_before_its_first_epoch_what_would_fail_later(tmp_path, se
     problems = [line for line in str(error.value).splitlines() if line.startswith("`")]
     assert [problem.split(":")[0] for problem in problems] == expected
     assert not list(folder.path.glob("*.keras"))
+
+
+def test_an_input_of_the_name_of_another_kind_is_refused_before_any_training():
+    (problem,) = export_problems(_Data(["a", "b"], {"audio": Image(height=8)}), ExportSettings())
+    assert "`inputs.audio`: of kind audio" in problem and "Received: kind image" in problem
