@@ -11,7 +11,7 @@ import typer
 from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
-from mmkd_tf.commands.errors import ends_on_sigterm, errors_for_people, is_full_disk, stopped
+from mmkd_tf.commands.errors import errors_for_people, goes_on_later, is_full_disk
 from mmkd_tf.commands.export import export, report
 from mmkd_tf.commands.first_checks import check_data, check_resume
 from mmkd_tf.commands.settings_list import settings_command
@@ -158,12 +158,10 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
     reporter.say(f"Results go to {folder.path}")
     go_on = f"Go on with: mmkd-tf run --output {folder.path} --resume"
     try:
-        with ends_on_sigterm():
+        with goes_on_later(go_on, reporter.say):
             results = run_job(config, folder, reporter)
-    except KeyboardInterrupt as end:
-        said, code = stopped(end)
-        reporter.say(f"{said} {go_on}")
-        raise typer.Exit(code) from None
+    except typer.Exit:
+        raise
     except Exception as error:
         if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
@@ -220,15 +218,10 @@ def study(
                 "as before. Received: neither a table's path nor a dataset's name, nor --config."
             )
         given = {"data": data, "seeds": seeds, "settings": parse_settings(settings or [])}
-        try:
+        with goes_on_later("Go on with the same command."):
             reporter = Reporter(progress_console(quiet=quiet))
             made = make_study(given, config)
-            with ends_on_sigterm():
-                results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
-        except KeyboardInterrupt as end:
-            said, code = stopped(end)
-            echo(f"{said} Go on with the same command.", err=True)
-            raise typer.Exit(code) from None
+            results = run_study(made, output, jobs=jobs, test=test, reporter=reporter)
     shown = f"{study_text(results)}\nFiles: {output}"
     echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
     if results["failed"]:

@@ -1,4 +1,5 @@
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -53,6 +54,14 @@ def few_candidates():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inheritance, "MOST_CANDIDATES", 100)
         yield
+
+
+@pytest.fixture
+def usual_sigint():
+    """Ctrl-C as people have it: where tests run in the background, the shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

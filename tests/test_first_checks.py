@@ -184,14 +184,9 @@ def test_errors_speak_of_flags(message, expected):
     ("number", "said", "code"),
     [(signal.SIGTERM, "Stopped by SIGTERM.", 143), (signal.SIGINT, "Interrupted.", 130)],
 )
-def test_a_signal_that_ends_a_command_is_said(number, said, code):
+def test_a_signal_that_ends_a_command_is_said(number, said, code, usual_sigint):
     before = signal.getsignal(signal.SIGTERM)
-    # Where the tests run in the background, the shell has it ignored.
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt) as caught, ends_on_sigterm():
-            signal.raise_signal(number)
-    finally:
-        signal.signal(signal.SIGINT, usual)
+    with pytest.raises(KeyboardInterrupt) as caught, ends_on_sigterm():
+        signal.raise_signal(number)
     assert stopped(caught.value) == (said, code)
     assert signal.getsignal(signal.SIGTERM) == before

@@ -7,7 +7,9 @@ import re
 import signal
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 
 import typer
 
@@ -87,6 +89,18 @@ def ends_on_sigterm():
 def stopped(end: KeyboardInterrupt) -> tuple[str, int]:
     """What is said of a command that was stopped, and its exit code, 128 and the signal."""
     return ("Stopped by SIGTERM.", 143) if isinstance(end, Terminated) else ("Interrupted.", 130)
+
+
+@contextmanager
+def goes_on_later(how: str, say: Callable[[str], None] | None = None):
+    """Ends the command where Ctrl-C or SIGTERM stops it, and says how to go on."""
+    try:
+        with ends_on_sigterm():
+            yield
+    except KeyboardInterrupt as end:
+        said, code = stopped(end)
+        (say or partial(echo, err=True))(f"{said} {how}")
+        raise typer.Exit(code) from None
 
 
 @contextmanager

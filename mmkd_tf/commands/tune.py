@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmkd_tf.commands.errors import ends_on_sigterm, errors_for_people, stopped
+from mmkd_tf.commands.errors import errors_for_people, goes_on_later
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.quiet import quiet_tensorflow
 from mmkd_tf.table_files import is_folder
@@ -58,12 +58,10 @@ def tune_command(
         reporter = Reporter(progress_console(quiet=quiet))
         reporter.say(f"Results go to {output}")
         try:
-            with ends_on_sigterm():
+            with goes_on_later("Go on with the same command."):
                 found = tune(made, folder, reporter, trials=trials)
-        except KeyboardInterrupt as end:
-            said, code = stopped(end)
-            echo(f"{said} Go on with the same command.", err=True)
-            raise typer.Exit(code) from None
+        except typer.Exit:
+            raise
         except Exception:
             folder.give_up()
             raise

@@ -473,7 +473,7 @@ def test_a_training_that_sigterm_ends_goes_on_bit_equal(tmp_path):
     resumed_is_whole(folder, tmp_path)
 
 
-def test_a_training_that_sigint_ends_goes_on_bit_equal(tmp_path):
+def test_a_training_that_sigint_ends_goes_on_bit_equal(tmp_path, usual_sigint):
     namespace = {}
     exec(TRAINED, namespace)  # noqa: S102
 
@@ -482,13 +482,8 @@ def test_a_training_that_sigint_ends_goes_on_bit_equal(tmp_path):
             if self.model.optimizer.iterations == 3:
                 signal.raise_signal(signal.SIGINT)
 
-    # Where the tests run in the background, the shell has it ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            namespace["train"](tmp_path / "state", 1000, Interrupt())
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        namespace["train"](tmp_path / "state", 1000, Interrupt())
     resumed_is_whole(tmp_path / "state", tmp_path)
 
 
