@@ -5,7 +5,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmkd_tf.setting_names import full_names, grouped, read_yaml
 from mmkd_tf.table_files import (
     BUILT_IN,
     TableError,
