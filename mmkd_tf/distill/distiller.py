@@ -236,7 +236,7 @@ class Distiller(keras.Model):
             )
             parts += [mean_over_batch(values, sample_weight) for values in terms]
             counts = Counts(outputs[LOGITS])
-            parts = [part * counts.share for part in parts]
+            parts = [counts.part(part) for part in parts]
             weights = [self.hard_label_weight, *(term.weight for term in self.terms)]
             loss = sum(
                 value_at(weight, step) * part for weight, part in zip(weights, parts, strict=True)
@@ -311,7 +311,7 @@ class Distiller(keras.Model):
         check_labels(y, logits, self.hard_label_loss)
         y = check_label_values(y, logits, self.hard_label_loss)
         counts = Counts(logits)
-        loss = self.hard_label_loss(y, logits, sample_weight) * counts.share
+        loss = counts.part(self.hard_label_loss(y, logits, sample_weight))
         counts.track(self.loss_tracker, loss + self._regularisation())
         return self._without_parts(self.compute_metrics(x, y, logits, sample_weight))
 

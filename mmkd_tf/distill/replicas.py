@@ -83,32 +83,35 @@ def _copied(layer):
 
 
 class Counts:
-    """How a step's loss of a replica is to be reduced so that over all replicas examples count.
+    """How the losses of a replica are reduced so that over all replicas each example counts alike.
 
-    Made within the step, of a tensor `[batch, ...]` of the replica.
-
-    Attributes:
-        share: Factor of a mean over the replica's examples that Keras has divided by the number
-            of replicas, as it does with its own losses; their sum over replicas is then the mean
-            over the whole batch.
-        weight: What a replica's value counts for in a running mean over examples, see `tracked`.
+    Made within a step, of a tensor `[batch, ...]` of the replica.
     """
 
     def __init__(self, values):
         self.replicas = tf.distribute.get_strategy().num_replicas_in_sync
         own = tf.shape(values)[0]
-        self.share: Any = 1.0
-        self.weight: Any = own
+        self._share: Any = 1.0
+        self._examples: Any = own  # of a replica, on average
         if self.replicas > 1:
             every = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.SUM, tf.cast(own, tf.float32)
             )
-            self.share = tf.cast(own, tf.float32) * self.replicas / every
-            self.weight = every / self.replicas
+            self._examples = every / self.replicas
+            self._share = tf.cast(own, tf.float32) / self._examples
 
-    def track(self, metric: keras.metrics.Mean, value) -> None:
-        """Adds a part of a loss, of which the sum over replicas is the loss, to a running mean."""
-        metric.update_state(value * self.replicas, sample_weight=self.weight)
+    def part(self, mean):
+        """Of a mean over a replica's examples, as Keras' losses give it, the part in the loss.
+
+        Keras has divided it by the number of replicas. The parts of all replicas add up to the mean
+        over all of the batch.
+        """
+        # Of no examples Keras may give no mean, `[0]`.
+        return mean if self.replicas == 1 else tf.reduce_sum(mean) * self._share
+
+    def track(self, metric: keras.metrics.Mean, part) -> None:
+        """Adds what the parts of all replicas add up to to a running mean over examples."""
+        metric.update_state(part * self.replicas, sample_weight=self._examples)
 
 
 class ClippingAdamW(keras.optimizers.AdamW):
@@ -180,7 +183,7 @@ class OnLabels(keras.Model):
         with tf.GradientTape() as tape:
             outputs = self(x, training=True)
             counts = Counts(outputs)
-            loss = self.label_loss(y, outputs, sample_weight) * counts.share
+            loss = counts.part(self.label_loss(y, outputs, sample_weight))
             loss += self._regularisation(counts)
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_weights)
@@ -192,7 +195,7 @@ class OnLabels(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(x, training=False)
         counts = Counts(outputs)
-        loss = self.label_loss(y, outputs, sample_weight) * counts.share
+        loss = counts.part(self.label_loss(y, outputs, sample_weight))
         counts.track(self.loss_tracker, loss + self._regularisation(counts))
         return self.compute_metrics(x, y, outputs, sample_weight)
 
