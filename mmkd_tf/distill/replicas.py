@@ -154,10 +154,9 @@ def first_part(model: keras.Model, iterator):
     Keras itself takes the mean of the parts, which is refused where they are not of one size, and
     between workers where batches are by name.
     """
-    for _, _, batches in iterator:
-        parts = model.distribute_strategy.experimental_local_results
-        return keras.tree.map_structure(lambda value: parts(value)[0], next(batches))
-    return None
+    parts = model.distribute_strategy.experimental_local_results
+    _, _, batches = next(iter(iterator))
+    return keras.tree.map_structure(lambda value: parts(value)[0], next(batches))
 
 
 class OnLabels(keras.Model):

@@ -271,9 +271,7 @@ def cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.CosineDecay
     )
 
 
-def check_strategy(
-    strategy: str, precision: str, dataset: Dataset, terms: Sequence = ()
-) -> None:
+def check_strategy(strategy: str, precision: str, dataset: Dataset, terms: Sequence = ()) -> None:
     """Refuses a strategy that is not to be had here, or not with these losses, before training.
 
     Args:
