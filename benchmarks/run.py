@@ -90,8 +90,7 @@ def benchmark_run(*, num_examples: int = 256, seed: int = 0) -> dict[str, dict[s
             VIEWS,
         )
     variants = variants_of(dataset, size="small", epochs=1, seed=seed)
-    held = variants[HELD_OUTPUTS]()
-    kept = sum(held.modalities[n].views[0].numpy().nbytes for n in ("image",))
+    kept = variants[HELD_OUTPUTS]().modalities["image"].views[0].numpy().nbytes
     measure("held blocks of a view", variants[HELD_OUTPUTS], kept * VIEWS, STUDENTS * VIEWS)
     measure("student, an epoch", variants[HELD], 0, STUDENTS * EPOCHS)
     return found
