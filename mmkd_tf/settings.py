@@ -333,6 +333,11 @@ class TrainingSettings(BaseModel, extra="forbid", frozen=True):
         description="What is computed in while training; weights stay float32, and so do files. "
         "The mixed ones are for GPUs: processors are slower with them.",
     )
+    strategy: Literal["none", "mirrored", "multiworker", "auto"] = Field(
+        "none",
+        description="Devices that train a model together: one; mirrored, all GPUs of the machine; "
+        "auto, mirrored where there are two GPUs or more. multiworker is not supported.",
+    )
 
 
 class CallbackSettings(BaseModel, extra="forbid", frozen=True):
