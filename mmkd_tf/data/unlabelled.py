@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mmkd_tf.data.decoding import read_values
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError, Rows, cells_of, check_rows
 from mmkd_tf.edge.picture import SUFFIXES
@@ -59,9 +60,11 @@ def read_unlabelled(
     _check_memory(table, labelled)
     values, problems = {}, []
     for name, settings in inputs.items():
-        values[name], wrong = labelled.kinds[name].read(
+        values[name], wrong = read_values(
+            labelled.kinds[name],
             cells_of(table.columns, name, settings),
             settings,
+            source=table.source,
             folder=table.folder,
             allow_outside=options.allow_outside,
         )

@@ -18,6 +18,7 @@ RawValues = Sequence | np.ndarray
 Raw = TypeVar("Raw", bound=RawValues)
 
 TEACHER_PREFIX = "teacher/"
+_AT_ONCE = 512
 
 
 class StudentOptions(BaseModel, extra="forbid", frozen=True):
@@ -117,6 +118,8 @@ class Modality(ABC, Generic[Raw, Chosen]):
             `embedding` and `read_words` as `Text`.
         in_heads: Whether a teacher's encoder of it is small enough to be trained with each head of
             a cross-fitted teacher, on values as they stand.
+        is_decoded: Whether raw values are an array that is in tensor form from the start; if it is
+            large, it is kept on disk, see `mmkd_tf.data.kept`.
         damages: By name, ways in which values go bad.
         string_shape: Of how many strings a SavedModel takes one value; of one where it is empty.
         name: Name of the input.
@@ -129,6 +132,7 @@ class Modality(ABC, Generic[Raw, Chosen]):
     keeps_raw: ClassVar[bool] = False
     takes_utf8: ClassVar[bool] = False
     in_heads: ClassVar[bool] = False
+    is_decoded: ClassVar[bool] = False
     damages: Mapping[str, Damage] = {}
     string_shape: tuple[int, ...] = ()
     name: str
@@ -335,15 +339,21 @@ class Modality(ABC, Generic[Raw, Chosen]):
 
 def is_absent(tensors: np.ndarray) -> np.ndarray:
     """Which of `[batch, ...]` in the tensor form are absent, that is all zeros; bool `[batch]`."""
-    return ~np.any(tensors.reshape(len(tensors), -1), axis=1)
+    found = np.zeros(len(tensors), bool)
+    for start in range(0, len(tensors), _AT_ONCE):
+        part = tensors[start : start + _AT_ONCE]
+        found[start : start + _AT_ONCE] = ~np.any(part.reshape(len(part), -1), axis=1)
+    return found
 
 
 def select(values: RawValues, indices: Sequence[int] | np.ndarray) -> RawValues:
     """Gives some of the raw values."""
+    if hasattr(values, "select"):  # rows on disk
+        return values.select(indices)
     return values[indices] if isinstance(values, np.ndarray) else [values[i] for i in indices]
 
 
-def in_tensor_form(modality: Modality, values: RawValues, *, at_once: int = 512) -> np.ndarray:
+def in_tensor_form(modality: Modality, values: RawValues, *, at_once: int = _AT_ONCE) -> np.ndarray:
     """Turns raw values, one or more, into the tensor form, `at_once` a time: memory stays small."""
     starts = range(0, len(values), at_once)
     parts = [modality.to_tensor(values[start : start + at_once]).numpy() for start in starts]
