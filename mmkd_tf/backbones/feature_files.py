@@ -1,6 +1,8 @@
 """Features on disk: what a frozen encoder says of values is computed once, for all runs."""
 
+import contextlib
 import hashlib
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmkd_tf.backbones.encoder import Encoder
-from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.kept_files import FEATURES, cache_folder
 from mmkd_tf.whole_file import whole_file
 
 _AT_ONCE = 1024
@@ -16,7 +18,7 @@ _AT_ONCE = 1024
 
 def features_folder() -> Path:
     """Where features are kept for all runs."""
-    return cache_folder() / "features"
+    return cache_folder() / FEATURES
 
 
 def kept_features(
@@ -71,5 +73,7 @@ def _read(encoder: Encoder, number: int, file: Path | None) -> np.ndarray | None
             features, checksum = kept["features"], str(kept["sha256"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+    with contextlib.suppress(OSError):
+        os.utime(file)  # when it was last used
     whole = features.shape == (number, encoder.backbone.dim)
     return features if whole and hashlib.sha256(features.data).hexdigest() == checksum else None

@@ -229,17 +229,13 @@ class Dataset:
             return tf.data.Dataset.from_tensor_slices((whole, examples.labels))
         readers = {name: gatherer(values) for name, values in examples.inputs.items()}
         labels = tf.constant(examples.labels)
-        some = (
-            tf.data.Dataset.range(len(examples))
-            .batch(_AT_ONCE)
-            .map(
-                lambda index: (
-                    {name: rows(index) for name, rows in readers.items()},
-                    tf.gather(labels, index),
-                )
-            )
-        )
-        return some.unbatch().apply(tf.data.experimental.assert_cardinality(len(examples)))
+
+        @tf.autograph.experimental.do_not_convert  # which takes a second
+        def read(index):
+            return {name: rows(index) for name, rows in readers.items()}, tf.gather(labels, index)
+
+        some = tf.data.Dataset.range(len(examples)).batch(_AT_ONCE).map(read).unbatch()
+        return some.apply(tf.data.experimental.assert_cardinality(len(examples)))
 
     def __repr__(self) -> str:
         parts = self.splits.values()

@@ -58,10 +58,9 @@ def read_values(
 
 def kept_shape(kind: type[Modality], options: InputOptions, number: int) -> tuple[int, ...] | None:
     """The shape of so many raw values, where they are to be kept on disk."""
-    if not kind.is_decoded or not number:
-        return None
-    shape = (number, *np.shape(kind.read([], options)[0])[1:])
-    return shape if math.prod(shape) >= LEAST_BYTES else None
+    one = kind.decoded_shape(options)
+    large = one is not None and number * math.prod(one) >= LEAST_BYTES
+    return (number, *one) if one is not None and large else None
 
 
 def key_of(kind: type[Modality], options: InputOptions, marks: Sequence[str | None]) -> str | None:
@@ -95,7 +94,7 @@ def _mark(cell, home: Path) -> str | None:
         return f"bytes {hashlib.sha256(cell).hexdigest()}"
     if isinstance(cell, (str, os.PathLike)):
         text = cell_text(cell)
-        return f"{text} {file_mark(os.path.join(home, text))}"
+        return text and f"{text} {file_mark(os.path.join(home, text))}"
     if isinstance(cell, np.ndarray) and cell.dtype != object:
         digest = hashlib.sha256(np.ascontiguousarray(cell).data).hexdigest()
         return f"array {cell.dtype} {cell.shape} {digest}"

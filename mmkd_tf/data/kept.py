@@ -9,24 +9,20 @@ import json
 import math
 import os
 import shutil
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.kept_files import ABOUT, DECODED, UNFINISHED, cache_folder, make_room
 from mmkd_tf.modalities.modality import Modality, in_tensor_form
 
-LIMIT_VARIABLE, LIMIT = "MMKD_TF_CACHE_GB", 20.0
 PART_BYTES = 2**24
-_VALUES, _ABOUT, _UNFINISHED = "values.npy", "about.json", ".unfinished."
-_SECONDS_A_DAY = 86_400
+_VALUES = "values.npy"
 
 
 class KeptRows:
@@ -124,11 +120,11 @@ class Writer:
 
     def __init__(self, key: str | None, source: str, shape: Sequence[int], dtype):
         self._key, self._source, self._problems, self._number = key, source, dict[int, str](), 0
-        home, num_bytes = decoded_folder(), math.prod(shape) * np.dtype(dtype).itemsize
+        home, num_bytes = cache_folder() / DECODED, math.prod(shape) * np.dtype(dtype).itemsize
         home.mkdir(parents=True, exist_ok=True)
-        if not _make_room(num_bytes):
+        if not make_room(num_bytes):
             self._key = None
-        self._folder = home / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        self._folder = home / f"{UNFINISHED}{uuid.uuid4().hex}"
         self._folder.mkdir()
         self._file = open(self._folder / _VALUES, "wb")
         self._header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
@@ -155,10 +151,10 @@ class Writer:
         self._file.flush()
         os.fsync(self._file.fileno())
         about = {"source": self._source, "problems": self._problems}
-        (self._folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        (self._folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         if self._key is None:
             return _File(self._folder / _VALUES, None, self._source), self._problems
-        target = decoded_folder() / self._key
+        target = cache_folder() / DECODED / self._key
         for _ in range(2):
             if found := opened(self._key):  # another process was as far
                 return found
@@ -177,12 +173,12 @@ def opened(key: str | None) -> tuple[_File, dict[int, str]] | None:
     """What is kept under a key; None where nothing whole is."""
     if key is None:
         return None
-    folder = decoded_folder() / key
+    folder = cache_folder() / DECODED / key
     try:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         problems = {int(row): str(reason) for row, reason in about["problems"].items()}
         file = _File(folder / _VALUES, key, about["source"])
-        os.utime(folder / _ABOUT)
+        os.utime(folder / ABOUT)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return file, problems
@@ -205,76 +201,3 @@ def gatherer(values) -> Callable[[tf.Tensor], tf.Tensor]:
         return tf.ensure_shape(found, [None, *values.shape[1:]])
 
     return read
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the cache keeps of a table or a split.
-
-    Attributes:
-        path: Where it lies.
-        source: What it was made of.
-        num_bytes: What it takes on disk.
-        used: When it was last used, seconds since 1970.
-    """
-
-    path: Path
-    source: str
-    num_bytes: int
-    used: float
-
-
-def decoded_folder() -> Path:
-    """Where decoded pictures are kept for all runs."""
-    return cache_folder() / "decoded"
-
-
-def entries() -> list[Entry]:
-    """What is kept, the least lately used first."""
-    found = []
-    for path in decoded_folder().glob("*"):
-        try:
-            used = (path / _ABOUT).stat().st_mtime
-            source = json.loads((path / _ABOUT).read_text(encoding="utf-8"))["source"]
-            size = sum(file.stat().st_size for file in path.iterdir())
-        except (OSError, ValueError, LookupError, TypeError):
-            continue  # not whole, or removed meanwhile
-        if not path.name.startswith(_UNFINISHED):
-            found.append(Entry(path, source, size, used))
-    return sorted(found, key=lambda entry: entry.used)
-
-
-def limit_bytes() -> int:
-    """How much is kept at most: `$MMKD_TF_CACHE_GB`, 20 by default."""
-    given = os.environ.get(LIMIT_VARIABLE, str(LIMIT))
-    try:
-        limit = float(given)
-    except ValueError:
-        limit = math.nan
-    if not 0 <= limit < math.inf:
-        raise ValueError(
-            f"`${LIMIT_VARIABLE}`: gigabytes of pictures that are kept at most, 0 or more. "
-            f"Received: {given!r}."
-        )
-    return int(limit * 1e9)
-
-
-def _make_room(num_bytes: int) -> bool:
-    """Removes what was used least lately, and what killed processes left; whether it fits now."""
-    for path in decoded_folder().glob(f"{_UNFINISHED}*"):
-        try:
-            newest = max(file.stat().st_mtime for file in (path, *path.iterdir()))
-        except OSError:  # its own process removes it at this moment
-            continue
-        if time.time() - newest > _SECONDS_A_DAY:
-            shutil.rmtree(path, ignore_errors=True)
-    limit, there = limit_bytes(), entries()
-    if num_bytes > limit:
-        return False
-    total = sum(entry.num_bytes for entry in there)
-    for entry in there:
-        if total + num_bytes <= limit:
-            break
-        shutil.rmtree(entry.path, ignore_errors=True)
-        total -= entry.num_bytes
-    return True

@@ -102,7 +102,6 @@ class Image(Modality[np.ndarray, ImageOptions]):
     Options = ImageOptions
     noun = "picture"
     form = "[batch, height, width, 3]"
-    is_decoded = True
     damages = DAMAGES
     limits = "A picture is stretched to the input's size."
     example = '"picture.png"'
@@ -133,6 +132,11 @@ class Image(Modality[np.ndarray, ImageOptions]):
         return read_pictures(cells, size=options.size, folder=folder, allow_outside=allow_outside)
 
     @classmethod
+    def decoded_shape(cls, options: ImageOptions) -> tuple[int, ...]:
+        columns = getattr(options, "columns", None)
+        return (*([len(columns)] if columns else []), options.size, options.size, 3)
+
+    @classmethod
     def absent(cls, values: np.ndarray) -> np.ndarray:
         return is_absent(values if hasattr(values, "shape") else np.asarray(values))
 
@@ -159,7 +163,7 @@ class Image(Modality[np.ndarray, ImageOptions]):
             found = keys[start : start + _HASHED_AT_ONCE].reshape(-1, 4)
             found[:, 0] = bits.view(np.int64)[:, 0]
             found[:, 1:] = np.rint(patches.mean((1, 2)))
-        return keys.reshape(len(values), -1)
+        return keys.reshape(len(values), 4 * keys.shape[1])
 
     @classmethod
     def are_copies(cls, keys: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -118,8 +118,6 @@ class Modality(ABC, Generic[Raw, Chosen]):
             `embedding` and `read_words` as `Text`.
         in_heads: Whether a teacher's encoder of it is small enough to be trained with each head of
             a cross-fitted teacher, on values as they stand.
-        is_decoded: Whether raw values are an array that is in tensor form from the start; if it is
-            large, it is kept on disk, see `mmkd_tf.data.kept`.
         damages: By name, ways in which values go bad.
         string_shape: Of how many strings a SavedModel takes one value; of one where it is empty.
         name: Name of the input.
@@ -132,7 +130,6 @@ class Modality(ABC, Generic[Raw, Chosen]):
     keeps_raw: ClassVar[bool] = False
     takes_utf8: ClassVar[bool] = False
     in_heads: ClassVar[bool] = False
-    is_decoded: ClassVar[bool] = False
     damages: Mapping[str, Damage] = {}
     string_shape: tuple[int, ...] = ()
     name: str
@@ -170,6 +167,14 @@ class Modality(ABC, Generic[Raw, Chosen]):
         Returns:
             Raw values, one for each row, and by index of a row, what is wrong with its cell.
         """
+
+    @classmethod
+    def decoded_shape(cls, options: Chosen) -> tuple[int, ...] | None:
+        """Shape of one raw value, where all are one uint8 array in tensor form from the start.
+
+        If it is large, it is kept on disk, see `mmkd_tf.data.kept`. None of other kinds.
+        """
+        return None
 
     @classmethod
     def absent(cls, values: Raw) -> np.ndarray:
