@@ -11,6 +11,7 @@ import typer
 from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
+from mmkd_tf.commands.data import data as data_commands
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later, is_full_disk
 from mmkd_tf.commands.export import export, report
 from mmkd_tf.commands.first_checks import check_data, check_resume
@@ -377,6 +378,7 @@ app.command("settings")(settings_command)
 app.command("tune")(tune_command)
 
 app.add_typer(backbones, name="backbones")
+app.add_typer(data_commands, name="data")
 
 
 def main() -> None:

@@ -1,18 +1,19 @@
-"""Reads the text of a CSV file as records, strictly: what quotation marks swallow is an error.
+"""Reads a CSV file as records, strictly: what quotation marks swallow is an error.
 
 Neither TensorFlow nor pandas is needed here.
 """
 
 import csv
-import io
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 DELIMITERS = (",", ";", "\t")
 LONGEST_QUOTE = 80
 _LISTED_ROWS = 10
+_MOST_KNOWN = 4096
 _QUOTED = re.compile(r'"[^"\r\n]*"')
 _LINES = re.compile(r"\r\n|\r|\n")
 
@@ -27,59 +28,108 @@ def quote(cell) -> str:
     return repr(text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "...")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Records:
     """What a CSV file holds.
 
     Attributes:
         header: Names of the columns.
-        rows: Cells of each row that is not empty.
-        numbers: Of each of them as spreadsheets count, which count empty rows too.
         top: Number of the header's row.
+        cells: By name of a column that was chosen, its cell in each row that is not empty.
+        numbers: Of each of these rows as spreadsheets count, which count empty rows too.
+        broken: By index among them, of rows of more or fewer cells, how many there are.
         notes: What people should know, such as which rows hold line breaks.
     """
 
     header: list[str]
-    rows: list[list[str]]
-    numbers: list[int]
     top: int
+    cells: dict[str, list[str]]
+    numbers: Sequence[int]
+    broken: dict[int, int]
     notes: list[str]
 
 
-def read_records(text: str, path: Path) -> Records:
-    """Reads a whole CSV file.
+def read_records(path: Path, choose: Callable[[list[str]], Mapping[str, int]]) -> Records:
+    """Reads a CSV file row by row; of these only the cells of chosen columns are held.
+
+    Args:
+        path: The file, in UTF-8.
+        choose: Gives of the header, by name, the positions of the columns that are wanted.
 
     Raises:
         TableError: If it has no names of columns, no rows, or a quotation mark that opens a cell
-            and does not close it.
+            and does not close it; what `choose` raises, if the rows are as they should be.
     """
-    limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
-    delimiter = delimiter_of(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: list[list[str]] = []
-    ends = [0]  # by record, the number of lines that have been read with it
     try:
-        for record in reader:
-            records.append(record)
-            ends.append(reader.line_num)
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            start = file.read(2**20)
+            file.seek(0)
+            if "\0" in start[:100]:
+                decode(path.read_bytes(), path)
+            return _read(file, path, choose, delimiter_of(start))
+    except UnicodeDecodeError:
+        decode(path.read_bytes(), path)  # says where and what to do
+        raise
+
+
+def _read(lines: Iterable[str], path: Path, choose, delimiter: str) -> Records:
+    limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
+    of_record: list[str] = []
+
+    def told():
+        for line in lines:
+            of_record.append(line)
+            yield line
+
+    reader = csv.reader(told(), delimiter=delimiter, strict=True)
+    found: Records | None = None
+    number, end, columns, refusal = 0, 0, list[tuple[list[str], int, dict[str, str]]](), None
+    numbers, breaks, swallowed = array("q"), list[int](), list[int]()
+    try:
+        for number, record in enumerate(reader, start=1):
+            if found is None:
+                if any(map(str.strip, record)):
+                    found = Records([n.strip() for n in record], number, {}, numbers, {}, [])
+                    try:
+                        positions = choose(found.header)
+                    except TableError as error:
+                        positions, refusal = {}, error
+                    found.cells = {name: [] for name in positions}
+                    columns = [(found.cells[name], at, {}) for name, at in positions.items()]
+            elif any(record):
+                if len(record) != len(found.header):
+                    found.broken[len(numbers)] = len(record)
+                numbers.append(number)
+                for cells, at, known in columns:
+                    cells.append(_shared(record[at] if at < len(record) else "", known))
+                if len(of_record) > 1:
+                    breaks.append(number)
+                    width = len(found.header)
+                    if width > 1 and all(x.count(delimiter) == width - 1 for x in of_record):
+                        swallowed.append(number)
+            end = reader.line_num
+            of_record.clear()
     except csv.Error as error:
         raise TableError(
             f"{path}: a CSV file whose quotation marks are closed. Received: in row "
-            f"{len(records) + 1:,}, which begins in line {ends[-1] + 1:,}, {_in_words(error)}. "
+            f"{number + 1:,}, which begins in line {end + 1:,}, {_in_words(error)}. "
             'Take the quotation mark out, or write it twice ("") in a cell within quotation marks.'
         ) from error
     finally:
         csv.field_size_limit(limit)
-    top = next((at for at, record in enumerate(records) if any(map(str.strip, record))), None)
-    if top is None:
+    if found is None:
         raise TableError(f"{path}: a row with names of columns. Received: separators alone.")
-    header = [name.strip() for name in records[top]]
-    numbers = [at + 1 for at, record in enumerate(records) if at > top and any(record)]
     if not numbers:
         raise TableError(f"{path}: no rows, only column names.")
-    rows = [records[number - 1] for number in numbers]
-    notes = _line_breaks(text, ends, numbers, header, delimiter)
-    return Records(header, rows, numbers, top + 1, notes)
+    if refusal is not None:
+        raise refusal
+    found.notes = _line_breaks(breaks, swallowed)
+    return found
+
+
+def _shared(cell: str, known: dict[str, str]) -> str:
+    """One object for equal cells of a column of few different ones, such as labels."""
+    return known.setdefault(cell, cell) if len(known) < _MOST_KNOWN else known.get(cell, cell)
 
 
 def _in_words(error: csv.Error) -> str:
@@ -88,18 +138,10 @@ def _in_words(error: csv.Error) -> str:
     return "a quotation mark that closes a cell with more text behind it"
 
 
-def _line_breaks(
-    text: str, ends: Sequence[int], numbers: Sequence[int], header: Sequence[str], delimiter: str
-) -> list[str]:
+def _line_breaks(found: Sequence[int], swallowed: Sequence[int]) -> list[str]:
     """Notes the rows whose cells hold line breaks: two stray quotation marks make one of many."""
-    found = [number for number in numbers if ends[number] - ends[number - 1] > 1]
     if not found:
         return []
-    lines, swallowed = _LINES.split(text), []
-    for number in found:
-        of_row = lines[ends[number - 1] : ends[number]]
-        if all(line.count(delimiter) == len(header) - 1 for line in of_row) and len(header) > 1:
-            swallowed.append(number)
     count = "1 row has a cell" if len(found) == 1 else f"{len(found):,} rows have cells"
     said = f"{count} with line breaks: {_listed(found)}."
     if swallowed:

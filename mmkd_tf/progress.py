@@ -19,8 +19,8 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def shown_by(listener: Listener) -> Iterator[None]:
-    """Has a listener told of all long steps within."""
+def shown_by(listener: Listener | None) -> Iterator[None]:
+    """Has a listener told of all long steps within; nobody where it is None."""
     token = _listener.set(listener)
     try:
         yield

@@ -14,7 +14,7 @@ from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.cross_fitting import with_folds
-from mmkd_tf.modalities.modality import student_inputs
+from mmkd_tf.modalities.modality import is_absent, student_inputs
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
 from mmkd_tf.roles import frozen_encoders, sources
 from mmkd_tf.table_files import is_folder, is_table
@@ -46,7 +46,7 @@ def read_dataset(config: RunConfig) -> Dataset:
         dataset = read(data.source, label=data.label, **shared)
     if TRANSFER in dataset.splits:
         given = dataset.splits[TRANSFER].inputs
-        if not any(given[name].any() for name in config.student_inputs):
+        if all(is_absent(given[name]).all() for name in config.student_inputs):
             raise ValueError(
                 "`data.unlabelled`: rows with an input that the student reads, "
                 f"{', '.join(config.student_inputs)}. Received: {len(dataset.splits[TRANSFER]):,} "

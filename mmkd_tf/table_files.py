@@ -112,20 +112,12 @@ def read_table(
     folder = Path(folder or path.parent)
     if path.suffix.lower() == NPZ_SUFFIX:
         return _from_npz(path, find, folder)
-    content = path.read_bytes()
-    _check_form(content, path)
-    if content.startswith(PARQUET):
-        import pandas as pd
-
-        try:
-            frame = pd.read_parquet(io.BytesIO(content))
-        except (OSError, ValueError, NotImplementedError) as error:
-            raise TableError(
-                f"{path}: a damaged Parquet file, or one of a form that pandas can't read "
-                f"({error}); save or copy it again."
-            ) from error
-        return _from_frame(frame, find, str(path), folder)
-    return _from_csv(decode(content, path), find, path, folder)
+    with path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+    _check_form(start, path)
+    if start.startswith(PARQUET):
+        return _from_parquet(path, find, folder)
+    return _from_csv(path, find, folder)
 
 
 def check_columns(
@@ -203,6 +195,31 @@ def _check_form(content: bytes, path: Path) -> None:
         raise TableError(f"{path}: an empty file.")
 
 
+def _from_parquet(path: Path, find: Callable, folder: Path) -> Table:
+    """Reads the columns that are wanted, where they can be told by name."""
+    import pandas as pd
+    import pyarrow.parquet
+
+    try:
+        with path.open("rb") as file:
+            header = pyarrow.parquet.read_schema(file).empty_table().to_pandas().columns.tolist()
+            chosen = None
+            if all(isinstance(name, str) and "." not in name for name in header):
+                positions = find([name.strip() for name in header], str(path))
+                chosen = [header[at] for at in positions.values()]
+            file.seek(0)
+            frame = pd.read_parquet(file, columns=chosen)
+    except TableError:
+        raise
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise TableError(
+            f"{path}: a damaged Parquet file, or one of a form that pandas can't read "
+            f"({error}); save or copy it again."
+        ) from error
+    table = _from_frame(frame, find, str(path), folder)
+    return replace(table, header=[str(name).strip() for name in header])
+
+
 def _from_frame(frame, find: Callable, source: str, folder: Path) -> Table:
     names = [str(name).strip() for name in frame.columns]
     positions = find(names, source)
@@ -253,24 +270,17 @@ def _from_npz(path: Path, find: Callable, folder: Path) -> Table:
     return Table(str(path), folder, counting, range(number), columns, header=names)
 
 
-def _from_csv(text: str, find: Callable, path: Path, folder: Path) -> Table:
-    records = read_records(text, path)
-    header, rows = records.header, records.rows
-    positions = find(header, str(path))
+def _from_csv(path: Path, find: Callable, folder: Path) -> Table:
+    records = read_records(path, lambda header: find(header, str(path)))
     broken = {
-        index: f"{len(record)} of {len(header)} cells; put quotation marks around a text that "
+        index: f"{number} of {len(records.header)} cells; put quotation marks around a text that "
         "holds the separator, and close each of them"
-        for index, record in enumerate(rows)
-        if len(record) != len(header)
-    }
-    cells = {
-        name: [record[at] if at < len(record) else "" for record in rows]
-        for name, at in positions.items()
+        for index, number in records.broken.items()
     }
     counting = f"row {records.top} is the header"
-    numbers = records.numbers
     notes = [f"{path.name}: {note}" for note in records.notes]
-    return Table(str(path), folder, counting, numbers, cells, broken, header, notes)
+    numbers, header = records.numbers, records.header
+    return Table(str(path), folder, counting, numbers, records.cells, broken, header, notes)
 
 
 def _find_columns(

@@ -1,6 +1,8 @@
 """Features on disk: what a frozen encoder says of values is computed once, for all runs."""
 
+import contextlib
 import hashlib
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from mmkd_tf.backbones.encoder import Encoder
-from mmkd_tf.backbones.weight_files import cache_folder
+from mmkd_tf.kept_files import FEATURES, cache_folder
 from mmkd_tf.whole_file import whole_file
+
+_AT_ONCE = 1024
 
 
 def features_folder() -> Path:
     """Where features are kept for all runs."""
-    return cache_folder() / "features"
+    return cache_folder() / FEATURES
 
 
 def kept_features(
@@ -35,7 +39,7 @@ def kept_features(
         float32 `[len(values), dim]`.
     """
     digests = [hashlib.sha256(key).digest() for key in keys]
-    contents = dict(zip(digests, values, strict=True))
+    contents = dict(zip(digests, range(len(values)), strict=True))
     order = sorted(contents)
     if not order:
         return np.zeros([0, encoder.backbone.dim], np.float32)
@@ -43,9 +47,15 @@ def kept_features(
     file = folder and folder / f"{encoder.fingerprint}-{digest}.npz"
     features = _read(encoder, len(order), file)
     if features is None:
-        distinct = [contents[key] for key in order]
-        pictures = isinstance(distinct[0], np.ndarray)
-        features = encoder.features(np.stack(distinct) if pictures else distinct)
+        rows_of = [contents[key] for key in order]
+        # Those that are read from disk, a part at a time.
+        at_once = _AT_ONCE if hasattr(values, "select") else len(order)
+        parts = []
+        for start in range(0, len(order), at_once):
+            some = [values[row] for row in rows_of[start : start + at_once]]
+            pictures = isinstance(some[0], np.ndarray)
+            parts.append(encoder.features(np.stack(some) if pictures else some))
+        features = np.concatenate(parts)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             checksum = hashlib.sha256(features.data).hexdigest()
@@ -63,5 +73,7 @@ def _read(encoder: Encoder, number: int, file: Path | None) -> np.ndarray | None
             features, checksum = kept["features"], str(kept["sha256"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+    with contextlib.suppress(OSError):
+        os.utime(file)  # when it was last used
     whole = features.shape == (number, encoder.backbone.dim)
     return features if whole and hashlib.sha256(features.data).hexdigest() == checksum else None

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE_VARIABLE = "MMKD_TF_CACHE"
+from mmkd_tf.kept_files import cache_folder
+
 FOLDER_VARIABLE = "MMKD_TF_BACKBONES"
 WEIGHTS = "backbones"  # the part of the cache that fetched weights have
 
@@ -56,12 +57,6 @@ class Package:
     def num_bytes(self) -> int:
         """Size of all files together."""
         return sum(file.num_bytes for file in self.files)
-
-
-def cache_folder() -> Path:
-    """Where what can be made again lies: `$MMKD_TF_CACHE`, or `~/.cache/mmkd_tf`."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache/mmkd_tf"
 
 
 def find_file(name: str, file: WeightFile, folder: Path | None = None) -> Path | None:

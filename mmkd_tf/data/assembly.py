@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmkd_tf.data.dataset import SPLITS, TRANSFER, UNLABELLED, Dataset, Examples
+from mmkd_tf.data.kept import KeptRows
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.unlabelled import split_off, transfer_rows
@@ -193,8 +195,10 @@ def _examples(rows: Rows, labels: np.ndarray, modalities: Mapping[str, Modality]
     return Examples(inputs, labels, raw)
 
 
-def _in_place(modality: Modality, values: RawValues) -> np.ndarray:
+def _in_place(modality: Modality, values: RawValues) -> Any:
     """The tensor form, in the memory of the raw values where they are such an array already."""
+    if isinstance(values, KeptRows):  # of kinds whose raw values are in that form
+        return values
     shape, dtype = modality.input().shape[1:], modality.input().dtype
     if not isinstance(values, np.ndarray) or (values.shape[1:], values.dtype) != (shape, dtype):
         return in_tensor_form(modality, values)

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkd_tf.data.dataset import Dataset
+from mmkd_tf.data.kept import gatherer
 from mmkd_tf.modalities.modality import student_inputs
 
 
@@ -147,14 +148,14 @@ def keyed_outputs(outputs: Mapping, *, cache, teacher_name: str) -> dict:
 def _view_maker(dataset: Dataset, *, seed: int, augment: bool) -> Callable:
     """Makes a function of the view's number and an int32 `[batch]` index to inputs and labels."""
     examples = dataset.splits["train"]
-    # The arrays become tensors once; batches are gathered by index, so shuffling is complete
-    # and costs an index an example.
-    inputs = {name: tf.constant(values) for name, values in examples.inputs.items()}
+    # The arrays become tensors once, or stay on disk; batches are gathered by index, so shuffling
+    # is complete and costs an index an example.
+    inputs = {name: gatherer(values) for name, values in examples.inputs.items()}
     labels = tf.constant(examples.labels)
     first = first_view_seed(seed)
 
     def make_view(view, index):
-        batch = {name: tf.gather(values, index) for name, values in inputs.items()}
+        batch = {name: rows(index) for name, rows in inputs.items()}
         if augment:
             seeds = tf.stack([index, tf.fill(tf.shape(index), first + view)], axis=1)
             batch = {name: dataset.modalities[name].augment(batch[name], seeds) for name in batch}

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from mmkd_tf.data.kept import KeptRows, gatherer
 from mmkd_tf.modalities.modality import (
     Modality,
     RawValues,
@@ -23,17 +25,19 @@ from mmkd_tf.terminal import plain
 
 SPLITS = ("train", "validation", "test")
 TRANSFER = "transfer"  # a further split, of rows without labels
+_AT_ONCE = 256
 UNLABELLED = ("unlabelled", "unlabelled_rows")  # where these come from, as settings call it
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one split in memory.
+    """The examples of one split.
 
     Attributes:
-        inputs: By name of an input, the tensor form with the examples along the first axis: of a
-            picture uint8 `[n, height, width, 3]`, of a text int32 `[n, length]`. Where teachers
-            read another form than the student, theirs is `teacher/<name>`; see `for_student`.
+        inputs: By name of an input, the tensor form with the examples along the first axis, in
+            memory or, of many pictures, as rows on disk: of a picture uint8
+            `[n, height, width, 3]`, of a text int32 `[n, length]`. Where teachers read another form
+            than the student, theirs is `teacher/<name>`; see `for_student`.
         labels: As `Task.label_array` makes them. Of single_label, int32 `[n]`, the index of the
             class. Of multi_label, float32 `[n, num_classes]`, 1 for the labels that an example
             has and 0 for the others. Of regression, float32 `[n, num_classes]`, the targets in
@@ -164,7 +168,10 @@ class Dataset:
         both = (name, teacher_form(name))
 
         def blank(examples: Examples) -> dict:
-            return {n: np.zeros_like(x) if n in both else x for n, x in examples.inputs.items()}
+            return {
+                n: np.zeros(x.shape, x.dtype) if n in both else x
+                for n, x in examples.inputs.items()
+            }
 
         def nothing(examples: Examples) -> Sequence:
             return kind.read([None] * len(examples), kind.Options(kind=kind.kind))[0]
@@ -207,7 +214,8 @@ class Dataset:
             examples = self.splits[split]
             for values in (*(examples.inputs[n] for n in sorted(examples.inputs)), examples.labels):
                 digest.update(str((values.dtype, values.shape)).encode())
-                digest.update(np.ascontiguousarray(values).data)
+                for start in range(0, len(values), _AT_ONCE):
+                    digest.update(np.ascontiguousarray(values[start : start + _AT_ONCE]).data)
         for modality in self.modalities.values():
             digest.update(modality.fingerprint())
             if (strength := getattr(modality, "strength", 1.0)) != 1.0:  # another view of it
@@ -216,7 +224,18 @@ class Dataset:
 
     def _examples(self, split: str) -> tf.data.Dataset:
         examples = self.splits[split]
-        return tf.data.Dataset.from_tensor_slices((dict(examples.inputs), examples.labels))
+        whole = {n: v for n, v in examples.inputs.items() if not isinstance(v, KeptRows)}
+        if len(whole) == len(examples.inputs):
+            return tf.data.Dataset.from_tensor_slices((whole, examples.labels))
+        readers = {name: gatherer(values) for name, values in examples.inputs.items()}
+        labels = tf.constant(examples.labels)
+
+        @tf.autograph.experimental.do_not_convert  # which takes a second
+        def read(index):
+            return {name: rows(index) for name, rows in readers.items()}, tf.gather(labels, index)
+
+        some = tf.data.Dataset.range(len(examples)).batch(_AT_ONCE).map(read).unbatch()
+        return some.apply(tf.data.experimental.assert_cardinality(len(examples)))
 
     def __repr__(self) -> str:
         parts = self.splits.values()
@@ -303,12 +322,16 @@ def with_student_forms(dataset: Dataset, forms: Mapping[str, Modality]) -> Datas
     theirs = {n: teacher_form(n) for n in forms if teacher_form(n) not in dataset.modalities}
 
     def replaced(examples: Examples) -> dict:
-        own = {n: in_tensor_form(form, _values(examples, n)) for n, form in forms.items()}
+        own = {n: _in_form(form, _values(examples, n)) for n, form in forms.items()}
         kept = {key: examples.inputs[name] for name, key in theirs.items()}
         return {**examples.inputs, **kept, **own}
 
     kept = {key: dataset.modalities[name] for name, key in theirs.items()}
     return dataset.with_inputs(replaced, {**dataset.modalities, **kept, **forms})
+
+
+def _in_form(form: Modality, values: RawValues) -> Any:
+    return values.in_form(form) if isinstance(values, KeptRows) else in_tensor_form(form, values)
 
 
 def _values(examples: Examples, name: str) -> RawValues:

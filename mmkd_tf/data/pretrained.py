@@ -1,6 +1,7 @@
 """Pretrained features: what frozen encoders say of the inputs, computed once and kept on disk."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import kept_features
 from mmkd_tf.data.beside import InputAndFeatures, packed
 from mmkd_tf.data.dataset import SPLITS, TRANSFER, Dataset, Examples
+from mmkd_tf.data.kept import KeptRows
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import (
     Modality,
     RawValues,
     chosen,
+    select,
     student_inputs,
     teacher_form,
     teacher_inputs,
@@ -149,19 +152,33 @@ def _lookup(
     # Rows without labels apart, so that those with labels have one file with them and without.
     found: dict[bytes, np.ndarray] = {}
     for splits in (SPLITS, (TRANSFER,)):
-        values = [
-            v
-            for split in splits
-            if split in dataset.splits
-            for v in values_of(dataset.splits[split])
-        ]
+        parts = [values_of(dataset.splits[split]) for split in splits if split in dataset.splits]
+        on_disk = any(isinstance(part, KeptRows) for part in parts)
+        values = _Chained(parts) if on_disk else list(chain(*parts))
         keys = list(kind.content_keys(values))
         new = [row for row, key in enumerate(keys) if key not in found]
-        made = _side_by_side(
-            encoders, [values[row] for row in new], [keys[row] for row in new], folder
-        )
+        made = _side_by_side(encoders, select(values, new), [keys[row] for row in new], folder)
         found |= zip([keys[row] for row in new], made, strict=True)
     return lambda examples: np.stack([found[key] for key in kind.content_keys(values_of(examples))])
+
+
+class _Chained(Sequence):
+    """Values of several splits, read from disk when they are asked for; `rows` of them."""
+
+    def __init__(self, parts: Sequence, rows: Sequence[int] | None = None):
+        self.parts, self.ends = parts, np.cumsum([len(part) for part in parts])
+        self.rows = range(sum(map(len, parts))) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        row = self.rows[index]
+        part = int(np.searchsorted(self.ends, row, side="right"))
+        return self.parts[part][row - self.ends[part]]
+
+    def select(self, indices: Sequence[int]) -> "_Chained":
+        return _Chained(self.parts, [self.rows[index] for index in indices])
 
 
 def features_of(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mmkd_tf.data.assembly import assemble
 from mmkd_tf.data.dataset import UNLABELLED, Dataset
+from mmkd_tf.data.decoding import read_values
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
 from mmkd_tf.data.rows import Rows, cells_of, check_rows
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
@@ -33,7 +34,8 @@ def from_table(
 ) -> Dataset:
     """Makes a Dataset of a table with a row for each example.
 
-    Pictures are read once and kept as uint8; of the texts, those of the training rows make the
+    Pictures are read once and kept as uint8, many of them on disk for later runs (see
+    `mmkd_tf.data.kept`); of the texts, those of the training rows make the
     vocabulary. An empty cell means that the example lacks that input. Everything that is wrong
     with the data is found here, before any training, and listed together.
 
@@ -163,9 +165,11 @@ def _rows(
     kinds = {name: KINDS[settings.kind] for name, settings in inputs.items()}
     values, problems = {}, []
     for name, settings in inputs.items():
-        values[name], wrong = kinds[name].read(
+        values[name], wrong = read_values(
+            kinds[name],
             cells_of(table.columns, name, settings),
             settings,
+            source=table.source,
             folder=table.folder,
             allow_outside=options.allow_outside,
         )

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import chain, islice
@@ -13,7 +13,9 @@ import tensorflow_datasets as tfds
 
 from mmkd_tf.data.assembly import assemble
 from mmkd_tf.data.dataset import UNLABELLED, Dataset
+from mmkd_tf.data.decoding import NO_FILE, file_mark, kept_shape, key_of
 from mmkd_tf.data.features import Feature, find_features, nest
+from mmkd_tf.data.kept import Writer, opened, whole
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
 from mmkd_tf.data.rows import Rows, check_rows
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
@@ -229,21 +231,49 @@ def _read_rows(
         nest({feature.path: True for feature in wanted}), decoders=nest(decoders)
     )
     examples = iter(builder.as_dataset(split=split, decoders=decoding).as_numpy_iterator())
+    source, counting = f"{builder.name} {split}", "examples counted from 0"
+    number, marks = _marks(builder, split)
     # No values are read of no cells, so that a split without examples has values of the kind too.
     parts = {name: [kind.read([], inputs[name])[0]] for name, kind in kinds.items()}
     problems: dict[str, dict[int, str]] = {name: {} for name in kinds}
-    labels, num_rows = list[Any](), 0
-    while some := list(islice(examples, _AT_ONCE)):
+    labels, num_rows, values = list[Any](), 0, dict[str, Any]()
+    writers: dict[str, Writer] = {}
+    with ExitStack() as stack:
         for name, kind in kinds.items():
-            values, wrong = kind.read([features[name].value(one) for one in some], inputs[name])
-            parts[name].append(values)
-            problems[name] |= {num_rows + index: reason for index, reason in wrong.items()}
-        labels += map(label.label_of, some) if label else []
-        num_rows += len(some)
-    values = {name: _joined(parts.pop(name)) for name in kinds}
-    source, counting = f"{builder.name} {split}", "examples counted from 0"
+            if shape := kept_shape(kind, inputs[name], number):
+                key = key_of(kind, inputs[name], [*marks, *features[name].path])
+                if found := opened(key):
+                    values[name], problems[name] = whole(found)
+                else:
+                    writers[name] = stack.enter_context(Writer(key, source, shape, np.uint8))
+        while some := list(islice(examples, _AT_ONCE)):
+            for name in kinds.keys() - values.keys():
+                cells = [features[name].value(one) for one in some]
+                read, wrong = kinds[name].read(cells, inputs[name])
+                if name in writers:
+                    writers[name].add(read, wrong)
+                else:
+                    parts[name].append(read)
+                    problems[name] |= {num_rows + index: reason for index, reason in wrong.items()}
+            labels += map(label.label_of, some) if label else []
+            num_rows += len(some)
+        for name, writer in writers.items():
+            values[name], problems[name] = whole(writer.finish())
+    values = {n: values[n] if n in values else _joined(parts.pop(n)) for n in kinds}
     rows = Rows(source, counting, range(num_rows), labels, values, kinds)
     return rows, list(problems.values())
+
+
+def _marks(builder: tfds.core.DatasetBuilder, split: str) -> tuple[int, list[str | None]]:
+    """How many examples a split has, 0 if nobody says, and what changes when its files do."""
+    try:
+        info = builder.info.splits[split]
+        marks = [file_mark(path) for path in info.filepaths]
+    except (AttributeError, KeyError, ValueError):
+        return 0, [None]
+    known = marks and NO_FILE not in marks
+    said = [str(builder.data_dir), split] if known else [None]
+    return info.num_examples, [*said, *marks]
 
 
 def _joined(parts: Sequence[Sequence]) -> Sequence:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mmkd_tf.data.decoding import kept_shape, read_values
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError, Rows, cells_of, check_rows
 from mmkd_tf.edge.picture import SUFFIXES
@@ -56,12 +57,14 @@ def read_unlabelled(
         table = _table(options.unlabelled, inputs, options)
     except (TableError, TypeError) as error:
         raise type(error)(f"`unlabelled`: {error}") from None
-    _check_memory(table, labelled)
+    _check_memory(table, labelled, inputs)
     values, problems = {}, []
     for name, settings in inputs.items():
-        values[name], wrong = labelled.kinds[name].read(
+        values[name], wrong = read_values(
+            labelled.kinds[name],
             cells_of(table.columns, name, settings),
             settings,
+            source=table.source,
             folder=table.folder,
             allow_outside=options.allow_outside,
         )
@@ -121,12 +124,18 @@ def _only(kind: str, inputs: Mapping[str, InputOptions], what: str) -> str:
     return next(iter(found.values()))
 
 
-def _check_memory(table: Table, labelled: Rows) -> None:
+def _check_memory(table: Table, labelled: Rows, inputs: Mapping[str, InputOptions]) -> None:
     """Refuses more than the memory holds, by the shapes of what is decoded in the training rows.
 
-    Where an input is absent there are as many zeros.
+    Where an input is absent there are as many zeros. What is kept on disk takes no memory.
     """
-    arrays = [v for v in labelled.inputs.values() if isinstance(v, np.ndarray) and len(v)]
+    arrays = [
+        values
+        for name, values in labelled.inputs.items()
+        if isinstance(values, np.ndarray)
+        and len(values)
+        and kept_shape(labelled.kinds[name], inputs[name], len(table)) is None
+    ]
     a_row = sum(values.nbytes // len(values) for values in arrays)
     needed, free = _COPIES * a_row * len(table), available_memory()
     if needed > free:

@@ -15,6 +15,7 @@ References:
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,8 +23,9 @@ import tensorflow as tf
 
 from mmkd_tf.data.batches import LABEL_WEIGHT, first_view_seed, output_key
 from mmkd_tf.data.dataset import TRANSFER, UNLABELLED, Dataset
+from mmkd_tf.data.kept import gatherer
 from mmkd_tf.distill.teachers import LOGITS
-from mmkd_tf.modalities.modality import Modality, is_absent, student_inputs
+from mmkd_tf.modalities.modality import Modality, is_absent, select, student_inputs
 from mmkd_tf.models.cross_fitted import FOLD, fold_weights
 from mmkd_tf.tasks.task import Task
 
@@ -113,7 +115,7 @@ class TransferRows:
         """
         weights = np.ones(len(self)) if self.confidence is None else self.confidence.astype(float)
         drawn = draws.rows(weights**2)[first_step:]
-        values = {name: tf.constant(held) for name, held in self.values.items()}
+        values = {name: gatherer(held) for name, held in self.values.items()}
         index = {name: tf.constant(rows, tf.int32) for name, rows in self.index.items()}
         logits, labels = tf.constant(self.logits), tf.constant(self.labels)
         changing = tf.constant(self.changing)
@@ -123,9 +125,9 @@ class TransferRows:
             if name in self.views:
                 views = self.views[name]
                 at = step % views * (number // views) + tf.maximum(which, 0)
-                found = tf.gather(values[name], at)
+                found = values[name](at)
             else:
-                found = tf.gather(values[name], tf.maximum(which, 0))
+                found = values[name](tf.maximum(which, 0))
                 if forms is not None:
                     seeds = tf.stack([which, tf.fill(tf.shape(which), draws.view_seed(step))], 1)
                     changed = forms[name].augment(found, seeds)
@@ -232,11 +234,11 @@ def unlabelled_rows(teacher: keras.Model, dataset: Dataset) -> TransferRows | No
         return None
     theirs = dataset.seen_by(teacher=True).splits[TRANSFER].inputs
     logits = ask(teacher, {name: theirs[name] for name in teacher.input})
-    values, index = {}, {}
+    values, index = dict[str, Any](), {}
     for name, held in student_inputs(examples.inputs).items():
         there = ~is_absent(held)
         if there.any():
-            values[name] = held if there.all() else held[there]
+            values[name] = held if there.all() else select(held, np.flatnonzero(there))
             index[name] = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32)
     sources = {name: dataset.transfer_counts.get(name, 0) for name in UNLABELLED}
     return TransferRows(

@@ -1,6 +1,7 @@
 """Robustness: how good models are with an input absent or damaged, and what they rely on."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -250,7 +251,9 @@ def modality_weights(
     complete = ~np.any([is_absent(values) for values in read.values()], axis=0)
     if len(read) < 2 or not complete.any():
         return None
-    weights = fusion_weights(model, {key: values[complete] for key, values in read.items()})
+    rows = np.flatnonzero(complete)
+    shown: dict[str, Any] = {key: select(values, rows) for key, values in read.items()}
+    weights = fusion_weights(model, shown)
     if weights is None:
         return None
     labels = examples.labels[complete] if dataset.task.has_one_class else None

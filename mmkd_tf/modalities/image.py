@@ -132,8 +132,13 @@ class Image(Modality[np.ndarray, ImageOptions]):
         return read_pictures(cells, size=options.size, folder=folder, allow_outside=allow_outside)
 
     @classmethod
+    def decoded_shape(cls, options: ImageOptions) -> tuple[int, ...]:
+        columns = getattr(options, "columns", None)
+        return (*([len(columns)] if columns else []), options.size, options.size, 3)
+
+    @classmethod
     def absent(cls, values: np.ndarray) -> np.ndarray:
-        return is_absent(np.asarray(values))
+        return is_absent(values if hasattr(values, "shape") else np.asarray(values))
 
     @classmethod
     def content_keys(cls, values: np.ndarray) -> list[bytes]:
@@ -147,18 +152,18 @@ class Image(Modality[np.ndarray, ImageOptions]):
         level of 255, so that size and compression hardly change it. Of a set there are four for
         each picture.
         """
-        values = np.asarray(values)
-        all_pictures = values.reshape(-1, *values.shape[-3:])
-        keys = np.zeros([len(all_pictures), 4], np.int64)
-        for start in range(0, len(all_pictures), _HASHED_AT_ONCE):
-            pictures = tf.cast(all_pictures[start : start + _HASHED_AT_ONCE], tf.float32)
+        values = values if hasattr(values, "shape") else np.asarray(values)
+        keys = np.zeros([len(values), math.prod(values.shape[1:-3]), 4], np.int64)
+        for start in range(0, len(values), _HASHED_AT_ONCE):
+            some = values[start : start + _HASHED_AT_ONCE]
+            pictures = tf.cast(some.reshape(-1, *some.shape[-3:]), tf.float32)
             patches = tf.image.resize(pictures, [8, 9], method="area").numpy()
             light = np.rint(patches @ np.array([0.299, 0.587, 0.114], np.float32))
             bits = np.packbits((light[:, :, 1:] > light[:, :, :-1] + 1).reshape(-1, 64), axis=1)
-            found = keys[start : start + _HASHED_AT_ONCE]
+            found = keys[start : start + _HASHED_AT_ONCE].reshape(-1, 4)
             found[:, 0] = bits.view(np.int64)[:, 0]
             found[:, 1:] = np.rint(patches.mean((1, 2)))
-        return keys.reshape(len(values), 4 * math.prod(values.shape[1:-3]))
+        return keys.reshape(len(values), 4 * keys.shape[1])
 
     @classmethod
     def are_copies(cls, keys: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ RawValues = Sequence | np.ndarray
 Raw = TypeVar("Raw", bound=RawValues)
 
 TEACHER_PREFIX = "teacher/"
+_AT_ONCE = 512
 
 
 class StudentOptions(BaseModel, extra="forbid", frozen=True):
@@ -166,6 +167,14 @@ class Modality(ABC, Generic[Raw, Chosen]):
         Returns:
             Raw values, one for each row, and by index of a row, what is wrong with its cell.
         """
+
+    @classmethod
+    def decoded_shape(cls, options: Chosen) -> tuple[int, ...] | None:
+        """Shape of one raw value, where all are one uint8 array in tensor form from the start.
+
+        If it is large, it is kept on disk, see `mmkd_tf.data.kept`. None of other kinds.
+        """
+        return None
 
     @classmethod
     def absent(cls, values: Raw) -> np.ndarray:
@@ -335,15 +344,21 @@ class Modality(ABC, Generic[Raw, Chosen]):
 
 def is_absent(tensors: np.ndarray) -> np.ndarray:
     """Which of `[batch, ...]` in the tensor form are absent, that is all zeros; bool `[batch]`."""
-    return ~np.any(tensors.reshape(len(tensors), -1), axis=1)
+    found = np.zeros(len(tensors), bool)
+    for start in range(0, len(tensors), _AT_ONCE):
+        part = tensors[start : start + _AT_ONCE]
+        found[start : start + _AT_ONCE] = ~np.any(part.reshape(len(part), -1), axis=1)
+    return found
 
 
 def select(values: RawValues, indices: Sequence[int] | np.ndarray) -> RawValues:
     """Gives some of the raw values."""
+    if hasattr(values, "select"):  # rows on disk
+        return values.select(indices)
     return values[indices] if isinstance(values, np.ndarray) else [values[i] for i in indices]
 
 
-def in_tensor_form(modality: Modality, values: RawValues, *, at_once: int = 512) -> np.ndarray:
+def in_tensor_form(modality: Modality, values: RawValues, *, at_once: int = _AT_ONCE) -> np.ndarray:
     """Turns raw values, one or more, into the tensor form, `at_once` a time: memory stays small."""
     starts = range(0, len(values), at_once)
     parts = [modality.to_tensor(values[start : start + at_once]).numpy() for start in starts]

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from mmkd_tf.data import decoding
 from mmkd_tf.data.features import find_features
+from mmkd_tf.data.kept import KeptRows
 from mmkd_tf.data.options import DatasetOptions, named_inputs
 from mmkd_tf.data.rows import DataError
 from mmkd_tf.data.tfds import find_builder, from_tfds
@@ -232,3 +234,17 @@ def test_a_set_of_pictures_is_of_a_table(tiny):
     inputs = {"photos": {"kind": "image", "columns": ["image", "grey"]}}
     with pytest.raises(ValueError, match="`inputs`, 'photos': one feature, in `column`"):
         from_tfds(tiny(sizes={"train": 4}), inputs=inputs)
+
+
+def test_many_pictures_are_kept_on_disk(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMKD_TF_CACHE", str(tmp_path / "cache"))
+    read = {"text": "words/text", "options": SMALL}
+    given = {"sizes": {"train": 40, "test": 6}}
+    in_memory = from_tfds(tiny(**given), **read)
+    monkeypatch.setattr(decoding, "LEAST_BYTES", 1)
+    for _ in range(2):
+        on_disk = from_tfds(tiny(**given), **read)
+        assert isinstance(on_disk.splits["test"].inputs["image"], KeptRows)
+        assert on_disk.fingerprint() == in_memory.fingerprint()
+        assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 2
+        monkeypatch.setattr("mmkd_tf.modalities.picture_files.read_picture", None)
