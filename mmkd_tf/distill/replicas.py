@@ -31,10 +31,9 @@ def strategy_by_name(name: str) -> tf.distribute.Strategy | None:
         return None
     if name == "multiworker":
         raise ValueError(
-            "`training.strategy`: none, mirrored or auto. Received: multiworker. A run's stages "
-            "beside training (features, soft targets, exports) are those of one machine, and "
-            "`fit` of Keras 3 refuses batches by name from several workers. Train on the GPUs of "
-            "one machine with mirrored, or spread the seeds of a study over machines."
+            "`training.strategy`: none, mirrored or auto. Received: multiworker. A run's other "
+            "stages (features, soft targets, exports, files) are those of one machine. Train on "
+            "all GPUs of one with auto, or give each machine seeds of its own with --seed."
         )
     devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
     if len(devices) < 2:
@@ -66,9 +65,12 @@ def over_devices(model: keras.Model, strategy: str) -> Iterator[keras.Model]:
         return
     with found.scope():
         copy = keras.models.clone_model(model, clone_function=_copied)
-        take_over_weights(model, copy)
+        pairs = [(layer, copy.get_layer(layer.name)) for layer in model.layers]
+        for layer, copied in pairs:
+            take_over_weights(layer, copied)
         yield copy
-    model.set_weights(copy.get_weights())
+    for layer, copied in pairs:
+        layer.set_weights(copied.get_weights())
 
 
 def _copied(layer):

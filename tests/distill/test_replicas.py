@@ -1,7 +1,6 @@
 """Training on two devices: as on one, also where batches divide unevenly."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -18,7 +17,6 @@ from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.distill.training import Recipe, check_strategy, distill, train
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
-from mmkd_tf.tasks import find_task
 
 # Batches of 4, 4 and 1: the last leaves a device without any example. Validation has 5.
 ONE = Recipe(epochs=2, batch_size=4, learning_rate=1e-2, augment=False, class_weight="balanced")
@@ -144,12 +142,18 @@ def test_which_devices_train(monkeypatch):
 
 
 def test_what_several_devices_would_change_is_refused(dataset):
+    pairs = Dataset(
+        name="pairs",
+        splits=dataset.splits,
+        class_names=[],
+        modalities=dataset.modalities,
+        task="retrieval",
+    )
     check_strategy("mirrored", "mixed_bfloat16", dataset, [SoftTargets()])
     check_strategy("auto", "mixed_float16", dataset, [Relation("logits", 1.0)])
     with pytest.raises(ValueError, match="'relation_logits' with .*, 2 replicas. Train on one"):
         check_strategy("mirrored", "float32", dataset, [Relation("logits", 1.0)])
     with pytest.raises(ValueError, match="loss MatchingLoss, 2 replicas"):
-        pairs = SimpleNamespace(task=find_task("retrieval"), target_statistics=None)
         check_strategy("mirrored", "float32", pairs)
     with pytest.raises(ValueError, match="`training.precision`: float32 or mixed_bfloat16 with"):
         train(model(), dataset, dataclasses.replace(TWO, precision="mixed_float16"))
