@@ -89,7 +89,7 @@ class _File:
         found = np.empty([len(rows), *self.shape[1:]], self.dtype)
         if not found.size:
             return found
-        view, size = memoryview(found).cast("B"), self.row_bytes
+        view, size = found.data.cast("B"), self.row_bytes
         starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1).tolist()
         for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
             part, at = view[start * size : end * size], self._begin + int(rows[start]) * size
