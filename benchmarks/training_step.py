@@ -71,7 +71,7 @@ def benchmark_training_step(
     if problems:
         raise ValueError("\n".join(problems))
     dataset = random_dataset(num_examples, seed=seed)
-    variants = _variants(dataset, size=size, epochs=epochs, seed=seed)
+    variants = variants_of(dataset, size=size, epochs=epochs, seed=seed)
     rounds = [timed_round(variants, index) for index in range(WARM_UP_ROUNDS + num_rounds)]
     steps = num_steps(dataset, Recipe.batch_size)
     times = [_by_step(seconds, steps, epochs) for seconds in rounds[WARM_UP_ROUNDS:]]
@@ -97,7 +97,7 @@ def _by_step(seconds: Mapping[str, float], steps: int, epochs: int) -> dict[str,
     return {PLAIN: each[PLAIN], HELD: each[HELD], **whole, ALL: each[ALL], HELD_OUTPUTS: once}
 
 
-def _variants(dataset: Dataset, *, size: str, epochs: int, seed: int) -> dict[str, Callable]:
+def variants_of(dataset: Dataset, *, size: str, epochs: int, seed: int) -> dict[str, Callable]:
     """Makes a function for each student that trains it for an epoch, and one for held outputs."""
     sizes = SIZES[size]
     text = dataset.modalities["text"].with_words([f"more{i}" for i in range(sizes.words)])

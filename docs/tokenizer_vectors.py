@@ -9,11 +9,14 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from mmkd_tf.edge.tokenizer import (
     FOLD,
     SEPARATORS,
     SINGLES,
     TOKENIZER_RULES,
+    TextReader,
     Tokenizer,
     split_words,
 )
@@ -139,6 +142,35 @@ BYTES = {
     "beyond the last code point": [b"red\xf4\x90\x80\x80cup"],
 }
 
+# Texts as bytes: what it is about -> texts, and the numbers of bytes that they are written into.
+FITTING = {
+    "shorter than its bytes": (["red", "  red  cup. ", "a\x00b", "Gr\u00f6\u00dfe \u8336"], (24,)),
+    "no words": (["", "  \t\n", "?!\u200d" * 9], (1, 8)),
+    "as long as its bytes": (["red cup", "茶杯", "red cup  "], (6, 7, 9)),
+    "white space uses one byte a time": (
+        ["  red \t\n  cup", "red" + " " * 40 + "cup" + "\u3000" * 9 + "tea", " \x00red\x00\x00cup"],
+        (7, 8, 11),
+    ),
+    "what parts words is not only white space": (
+        ["red--cup, (tea) ... big!", "«red» „cup“"],
+        (8, 11),
+    ),
+    "cut behind a word": (["red cups and more", "Größe groß", "don't panic"], (1, 5, 6, 9, 12)),
+    "cut within the first word": (["y" * 30 + " red", "\u00e9" * 9, "\u0436" * 9 + " cup"], (5, 8)),
+    "characters of several bytes": (
+        ["é茶👍x", "1234567ö", "👍" * 9, "\U00020bb7" * 3],
+        range(1, 13),
+    ),
+    "signs are words": (["ab茶杯cd 茶", "abc茶杯", "红cup红", "a茶b茶c"], range(4, 10)),
+    "an address": (["see https://example.com/shop/Items?id=77&lang=en#top now"], (16, 32, 40)),
+    "marks, joiners and flags": (
+        ["e\u0301te\u0301 \u2764\ufe0f\u200d🔥", "🇩🇪 flag"],
+        (4, 7, 8, 10),
+    ),
+    "no letter that parts": (["كوب\u060c شاي", "नमस\u094dते \u0964"], (6, 10, 13)),
+}
+MOST_WORDS = 4
+
 
 def make() -> str:
     """Returns what the file holds: JSON in ASCII, a vector a line."""
@@ -159,6 +191,12 @@ def make() -> str:
         for about, contents in BYTES.items()
         for content in contents
     ]
+    fit_vectors = [
+        {"about": about, "text": text, "num_bytes": size, **_fitting(text, size)}
+        for about, (texts, sizes) in FITTING.items()
+        for text in texts
+        for size in sizes
+    ]
     lines = [
         f'"rules": {TOKENIZER_RULES}',
         f'"separators": {_rows(SEPARATORS)}',
@@ -168,8 +206,18 @@ def make() -> str:
         f'"length": {LENGTH}',
         f'"vectors": {_rows(vectors)}',
         f'"byte_vectors": {_rows(byte_vectors)}',
+        f'"most_words": {MOST_WORDS}',
+        f'"fit_vectors": {_rows(fit_vectors)}',
     ]
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _fitting(text: str, size: int) -> dict:
+    """What of a text is written, 0 behind it, and which words lack room."""
+    described = {"most_words": MOST_WORDS}
+    reader = TextReader("text", (size,), np.dtype("uint8"), described, {})
+    kept = reader(text).tobytes().rstrip(b"\0").decode()
+    return {"kept": kept, "cut": reader.cut_words(text)}
 
 
 def _ends() -> list[str]:

@@ -83,6 +83,9 @@ def run(
     ] = None,
     epochs: Annotated[int | None, Flag(help="Passes over the training rows.")] = None,
     seed: Annotated[int | None, Flag(help="Seed of everything that is random.")] = None,
+    strategy: Annotated[
+        str | None, Flag(help="auto: train on all GPUs of the machine; mirrored asks for two.")
+    ] = None,
     skip_bad_rows: Annotated[
         bool | None, Flag("--skip-bad-rows", help="Go on without rows that can't be used.")
     ] = None,
@@ -111,6 +114,7 @@ def run(
         "test": test,
         "unlabelled": unlabelled,
         "seed": seed,
+        "strategy": strategy,
         "skip_bad_rows": skip_bad_rows,
         "fast": fast or None,
         "tensorboard": tensorboard or None,

@@ -28,6 +28,7 @@ from mmkd_tf.models.named_fusions import fusion_by_name
 from mmkd_tf.models.seeding import keeping, seeded
 
 STUDENTS = ("student_alone", "student_scratch", "student")
+WORDS_OF_A_FIRST_LOOK = 1_500  # that a student inherits; what they say takes half a minute of all
 
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
@@ -113,8 +114,8 @@ def sources(config: RunConfig, dataset: Dataset) -> dict[str, Source]:
             values = [value for split in SPLITS for value in dataset.splits[split].raw[name]]
             features = features_of(kind, values, [encoder], folder=folder)[: len(labels)]
             probe = linear_probe(features, targets)
-        # In a first look the most frequent words are taken, whatever they say.
-        found[name] = Source(encoder, probe, folder, candidates=0 if config.fast else None)
+        most_frequent = WORDS_OF_A_FIRST_LOOK if config.fast else None
+        found[name] = Source(encoder, probe, folder, most_frequent)
     return found
 
 

@@ -15,7 +15,8 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
 from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
 from mmkd_tf.distill.calibration import file_calibration
-from mmkd_tf.distill.training import class_weights
+from mmkd_tf.distill.replicas import strategy_by_name
+from mmkd_tf.distill.training import check_strategy, class_weights
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.early import export_problems
@@ -68,6 +69,8 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         return reporter.stage(title, lambda seconds: folder.add_seconds(name, seconds))
 
     check_callbacks(config)
+    if (strategy := strategy_by_name(config.training.strategy)) is not None:
+        reporter.say(f"Models are trained on {strategy.num_replicas_in_sync} devices together.")
     with stage("data", "Reading the data"):
         raw = read_dataset(config)
         dataset = with_features(raw, config)
@@ -219,6 +222,8 @@ def _checked(config: RunConfig, dataset: Dataset) -> RunConfig:
     try:
         config = config.for_task(dataset.task)
         class_weights(dataset, config.training.class_weight)
+        training, terms = config.training, student_terms(config, dataset)
+        check_strategy(training.strategy, training.precision, dataset, terms)
     except ValueError as error:
         problems.append(str(error))
     problems += export_problems(seen_by("student", dataset), export_settings(config, dataset))

@@ -200,9 +200,9 @@ class RunFolder:
         """As `whole_file`, of a file that later stages rest on: the manifest gets its checksum."""
         with whole_file(self.path / name) as unfinished:
             yield unfinished
-            if self._manifest is not None:
+            if self.manifest is not None:
                 (self.path / name).unlink(missing_ok=True)  # else a kill leaves it with a new sum
-                self._manifest.note(name, unfinished)
+                self.manifest.note(name, unfinished)
 
     def backup(self, role: str) -> Backup:
         """Where the training of a role keeps its state, and by what it is known."""

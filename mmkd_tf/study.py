@@ -3,7 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import TRANSFER, Dataset
+from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.cross_fitted import FOLD
 from mmkd_tf.processes import default_jobs, run_groups
 from mmkd_tf.progress import shown_by
@@ -20,6 +22,7 @@ from mmkd_tf.report.study_page import study_page
 from mmkd_tf.roles import num_parameters, predict, untrained
 from mmkd_tf.run_data import load_dataset
 from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.run_manifest import LOCK_FILE, FolderLock
 from mmkd_tf.run_training import keep_soft_targets, student_terms, train_model, transfer_rows
 from mmkd_tf.study_config import StudyConfig, teacher_settings
 from mmkd_tf.study_results import SOFT_TARGETS_FOLDER, Outcome, Unit, summarize
@@ -41,8 +44,33 @@ def run_study(
     reporter = reporter or Reporter()
     if jobs is not None and jobs < 1:
         raise ValueError(f"`--jobs`: 1 or more. Received: jobs={jobs}.")
+    with _held(Path(output)):
+        return _run_study(study, Path(output), jobs=jobs, test=test, reporter=reporter)
+
+
+@contextmanager
+def _held(output: Path) -> Iterator[None]:
+    """Keeps other studies out of a folder, which is made and, if nothing came of it, removed."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"`--output`: a folder. Received: the file {output}.")
+    made = not output.exists()
+    output.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(output)
+    try:
+        yield
+    finally:
+        (output / LOCK_FILE).unlink(missing_ok=True)
+        lock.release()
+        if made and not any(output.iterdir()):
+            output.rmdir()
+
+
+def _run_study(
+    study: StudyConfig, output: Path, *, jobs: int | None, test: bool, reporter: Reporter
+) -> dict:
     units = make_units(study, output)
     _check_same_settings(units)
+    _check_files(units, reporter)
     tasks = _check_data(units[: len(study.datasets)], reporter)
     missing = [unit for unit in units if unit.missing]
     num_jobs = min(jobs or default_jobs(len(missing)), max(1, len(missing)))
@@ -58,7 +86,7 @@ def run_study(
             groups.setdefault(unit.teacher_path, []).append(unit)
         with shown_by(reporter.steps):
             failed = run_groups(list(groups.values()), train_unit, jobs=num_jobs, say=reporter.say)
-    shutil.rmtree(Path(output) / SOFT_TARGETS_FOLDER, ignore_errors=True)
+    shutil.rmtree(output / SOFT_TARGETS_FOLDER, ignore_errors=True)
     results = summarize(study, units, tasks, test=test, failed=failed)
     if not results["datasets"]:
         raise ValueError("nothing could be trained:\n" + "\n".join(failed.values()))
@@ -66,7 +94,7 @@ def run_study(
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.write_text(PAGE_FILE, study_page(results, figure=FIGURE_FILE))
     if study.recipes:  # it shows pairs of students
-        with whole_file(Path(output) / FIGURE_FILE) as unfinished:
+        with whole_file(output / FIGURE_FILE) as unfinished:
             study_figure(results).savefig(unfinished, format="png", dpi=150)
     return results
 
@@ -95,6 +123,17 @@ def _check_same_settings(units: Sequence[Unit]) -> None:
         )
 
 
+def _check_files(units: Sequence[Unit], reporter: Reporter) -> None:
+    """Looks through what is there, so that no figure rests on files of others."""
+    problems = []
+    for unit in units:
+        removed, wrong = unit.look_through()
+        problems += wrong
+        for file in removed:
+            reporter.say(f"Note: {file} was damaged or of another study; it is made again.")
+    refuse(problems)
+
+
 def _check_data(units: Sequence[Unit], reporter: Reporter) -> dict[str, Task]:
     """Reads each dataset once and gives the tasks, so that mistakes are found before training.
 
@@ -115,6 +154,15 @@ def _check_data(units: Sequence[Unit], reporter: Reporter) -> dict[str, Task]:
 def train_unit(unit: Unit, say: Callable[[str], None] | None = None) -> None:
     """Trains and says the missing models, in turn; all students begin with the same weights."""
     say = say or Reporter().say
+    unit.path.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(unit.path)  # of a study that was killed, work may go on here
+    try:
+        _train_unit(unit, say)
+    finally:
+        lock.release()
+
+
+def _train_unit(unit: Unit, say: Callable[[str], None]) -> None:
     unit.begin()
     dataset = load_dataset(unit.config)
     unit.folder.check_same_data(dataset.fingerprint())
@@ -163,14 +211,14 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
-            made = config.generated(dataset.task)
+            made = config.distillation.generated
             if config.distillation.transfer_share and (TRANSFER in dataset.splits or made):
                 if (key := str(made)) not in teaching:
                     teaching[key] = transfer_rows(files.load_model("teacher"), dataset, config)
                 models[TRANSFER] = teaching[key]
         start = time.monotonic()
         try:
-            train_model(role, models, dataset, config, backup=files.backup(name))
+            train_model(role, models, dataset, config, backup=unit.backup(name))
         finally:
             files.add_seconds(name, time.monotonic() - start)
     outcome = _outcome(

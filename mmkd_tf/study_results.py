@@ -4,7 +4,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ import numpy as np
 import yaml
 
 from mmkd_tf.config import RunConfig
+from mmkd_tf.distill.epochs import Backup
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
 from mmkd_tf.report.verdict import study_verdict
 from mmkd_tf.roles import expert_name
 from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions
-from mmkd_tf.setting_names import differences, grouped
+from mmkd_tf.run_manifest import Manifest
+from mmkd_tf.setting_names import differences, grouped, read_yaml
+from mmkd_tf.settings import DistillationSettings
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
-from mmkd_tf.whole_file import whole_file
 
 SOFT_TARGETS_FOLDER = ".soft_targets"
 SPLITS = ("validation", "test")
@@ -48,9 +50,10 @@ class Unit:
     """What to train for one dataset and seed. Each of its files is written whole or not at all.
 
     Its folder holds `teacher.keras`, `<model>.npz` for each model (see `Outcome`; a recipe's model
-    is called `recipe-<name>`), the settings (`config.yaml`, `recipe-<name>.yaml`) and the checksum
-    of the data. `teacher_path` is the folder of the unit whose teacher this one takes, if it is
-    there already: its own, or that of a unit whose students alone are others.
+    is called `recipe-<name>`), the settings (`config.yaml`, `recipe-<name>.yaml`), the checksum of
+    the data and `manifest.json`, which tells these files from others. `teacher_path` is the folder
+    of the unit whose teacher this one takes, if it is there already: its own, or that of a unit
+    whose students alone are others.
     """
 
     dataset: str
@@ -113,7 +116,7 @@ class Unit:
             arrays[f"{split}_logits"] = outcome.outputs[split].astype(np.float32)
             for name, values in outcome.without[split].items():
                 arrays[f"{split}{_WITHOUT}{name}"] = values.astype(np.float32)
-        with whole_file(self.path / f"{model}.npz") as unfinished:
+        with self.folder.artefact(f"{model}.npz") as unfinished:
             np.savez_compressed(unfinished, **arrays)
 
     def take_teacher(self) -> bool:
@@ -122,41 +125,110 @@ class Unit:
         if self.teacher_path == self.path or not all(file.is_file() for file in files):
             return False
         for file in files:
-            with whole_file(self.path / file.name) as unfinished:
+            with self.folder.artefact(file.name) as unfinished:
                 shutil.copyfile(file, unfinished)
         return True
+
+    def backup(self, model: str) -> Backup:
+        """Where the training of a model keeps its state, and by what it is known."""
+        if (manifest := self.manifest) is None:
+            return self.folder.backup(model)
+        ours = (CONFIG_FILE, f"{model}.yaml")  # further recipes don't concern it
+        settings = {file: manifest.settings[file] for file in ours if file in manifest.settings}
+        return Backup(self.folder.state / model, replace(manifest, settings=settings).key(model))
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Tells its own files, with the settings by file; None where it has not begun."""
+        return Manifest.read(self.path)
+
+    def look_through(self) -> tuple[list[str], list[str]]:
+        """Looks for files that are damaged or not its own, before anything rests on them.
+
+        What a teacher says is made again of the teacher, if that is sound; such a file is removed.
+
+        Returns:
+            The names of what was removed, and what is wrong with the rest.
+        """
+        removed, problems = [], []
+        for file in (f"{name}.npz" for name in self.models):
+            if not (wrong := self._problems(file)):
+                continue
+            model = f"{file.removesuffix('.npz')}.keras"
+            is_sound = (self.path / model).is_file() and not self._problems(model)
+            if is_sound and self.manifest is not None:
+                (self.path / file).unlink()
+                removed.append(str(self.path / file))
+            else:
+                problems += wrong
+        for file in (*(f"{name}.keras" for name in self.teachers), *self._settings()):
+            problems += self._problems(file)
+        return removed, problems
+
+    def _problems(self, file: str) -> list[str]:
+        """Says what is wrong with a file that is there: by its checksum, or if it can't be read."""
+        if (manifest := self.manifest) is not None:
+            return manifest.problems([file])
+        try:
+            if file.endswith(".npz"):
+                self.outcome(file.removesuffix(".npz"))
+        except ValueError as error:
+            return [str(error)]
+        return []
 
     def begin(self) -> None:
         """Makes the folder, unless it is there with other settings, and notes the settings."""
         if changed := self.changed_settings():
             raise ValueError("\n".join(changed))
         self.path.mkdir(parents=True, exist_ok=True)
+        manifest = self.manifest
+        if manifest is None:  # new, or begun before there were manifests: all files are its own
+            manifest = Manifest(self.path, {}, None, {})
+            found = [
+                file for kind in ("npz", "keras", "yaml") for file in self.path.glob(f"*.{kind}")
+            ]
+            for file in found:
+                manifest.note(file.name, file)
+        begun = {file: self._saved(file) or now for file, now in self._settings().items()}
+        manifest.settings = {**manifest.settings, **begun}
+        manifest.write()
+        folder = self.folder
         for file, settings in self._settings().items():
             if not (self.path / file).is_file():
                 text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-                self.folder.write_text(file, text)
+                with folder.artefact(file) as unfinished:
+                    unfinished.write_text(text, encoding="utf-8")
 
     def changed_settings(self) -> list[str]:
         """Lists where settings differ from those that the folder's models were trained with."""
         lines = []
         for file, now in self._settings().items():
-            if (self.path / file).is_file():
+            if (saved := self._saved(file)) is not None:
                 # A setting that is younger than the file had no effect then: its default.
-                saved = yaml.safe_load((self.path / file).read_text(encoding="utf-8"))
-                was = RunConfig(**grouped(OLDER, saved))
-                was = shared_settings(was) if file == CONFIG_FILE else _of_recipe(was)
+                if file == CONFIG_FILE:
+                    was = shared_settings(RunConfig(**grouped(OLDER, saved)))
+                else:  # which alone, without its teacher, need not be a run's
+                    was = _of_recipe(DistillationSettings(**grouped(saved)["distillation"]))
                 lines += [f"- {self.path / file}: {line}" for line in differences(was, now)]
         return lines
+
+    def _saved(self, file: str) -> dict | None:
+        """The settings of a file as its models were trained with them; None before that."""
+        manifest = self.manifest
+        if manifest is not None and file in manifest.settings:
+            return manifest.settings[file]
+        return read_yaml(self.path / file) if (self.path / file).is_file() else None
 
     def _settings(self) -> dict[str, dict]:
         """By file, the settings that matter to its models."""
         return {CONFIG_FILE: shared_settings(self.config)} | {
-            f"recipe-{name}.yaml": _of_recipe(recipe) for name, recipe in self.recipes.items()
+            f"recipe-{name}.yaml": _of_recipe(recipe.distillation)
+            for name, recipe in self.recipes.items()
         }
 
 
-def _of_recipe(config: RunConfig) -> dict:
-    return {"distillation": recipe_settings(config)}
+def _of_recipe(recipe: DistillationSettings) -> dict:
+    return {"distillation": recipe_settings(recipe)}
 
 
 def _outcome_of(arrays: Mapping[str, np.ndarray]) -> Outcome:
@@ -215,7 +287,8 @@ def summarize(
     return {
         "seeds": study.seeds,
         "recipes": {
-            name: recipe_settings(study.run_config(first, 0, name)) for name in study.recipes
+            name: recipe_settings(study.run_config(first, 0, name).distillation)
+            for name in study.recipes
         },
         "datasets": datasets,
         "absence": {split: absence(units, trained, tasks, split) for split in splits},

@@ -119,6 +119,7 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "early_stopping": None,
         "class_weight": "none",
         "precision": "float32",
+        "strategy": "none",
     }
     assert (config.export.text_input, config.export.author) == ("bytes", "somebody")
     assert (config.seed, config.robustness) == (3, False)
@@ -139,6 +140,7 @@ def test_settings_of_before_they_came_in_groups_mean_the_same(tmp_path):
         "training.early_stopping",
         "training.class_weight",
         "training.precision",
+        "training.strategy",
         "export.quantize",
         "fast",
         "tensorboard",

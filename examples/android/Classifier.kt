@@ -47,6 +47,12 @@ class Classifier(content: ByteArray, numThreads: Int = 1) : Closeable {
     fun predict(values: Map<String, Any?>): Prediction =
         Prediction.of(session.file, session.outputs(values))
 
+    /**
+     * Gives the words of texts that the model would read, but for which its bytes lack room, by
+     * input. Empty where all is read, and of a model that takes token ids.
+     */
+    fun cutWords(values: Map<String, Any?>): Map<String, List<String>> = session.cutWords(values)
+
     override fun close() = session.close()
 }
 
@@ -71,6 +77,9 @@ class Regressor(content: ByteArray, numThreads: Int = 1) : Closeable {
     fun predict(values: Map<String, Any?>): Map<String, Float> =
         targets.zip(session.outputs(values).toList()).toMap()
 
+    /** As [Classifier.cutWords]. */
+    fun cutWords(values: Map<String, Any?>): Map<String, List<String>> = session.cutWords(values)
+
     override fun close() = session.close()
 }
 
@@ -93,6 +102,10 @@ class Encoder(content: ByteArray, numThreads: Int = 1) : Closeable {
 
     /** The same of an input of any name: a `Bitmap`, a `String`, a [Sound] or a [Series]. */
     fun encodeValue(value: Any): FloatArray = session.outputs(mapOf(input to value))
+
+    /** The words of a text for which the model's bytes lack room, see [Classifier.cutWords]. */
+    fun cutWords(text: String): List<String> =
+        session.cutWords(mapOf(input to text))[input] ?: emptyList()
 
     override fun close() = session.close()
 }

@@ -47,7 +47,8 @@ class ModelFile private constructor(
             fun find(what: String) = Regex(what).find(entry)?.groupValues?.get(1)
             val name = start.groupValues[1]
             val rate = find("\"rate\": (\\d{1,7})\\b")?.toInt()
-            name to Input(find("\"kind\": \"(\\w+)\"") ?: name, rate)
+            val mostWords = find("\"most_words\": (\\d{1,7})\\b")?.toInt()
+            name to Input(find("\"kind\": \"(\\w+)\"") ?: name, rate, mostWords)
         }.toMap()
     }
 
@@ -56,8 +57,9 @@ class ModelFile private constructor(
      *
      * @property kind `image`, `text`, `audio` or `series`.
      * @property rate samples a second of a sound; null of others.
+     * @property mostWords number of words of a text as UTF-8 that are read; null of others.
      */
-    class Input(val kind: String, val rate: Int?)
+    class Input(val kind: String, val rate: Int?, val mostWords: Int? = null)
 
     companion object {
         private val KINDS = setOf("image", "text", "audio", "series")

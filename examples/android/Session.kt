@@ -74,6 +74,14 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
         return answer[0]
     }
 
+    /** Gives the words of each text for which the model lacks room, by input; see [cutWords]. */
+    fun cutWords(values: Map<String, Any?>): Map<String, List<String>> =
+        values.filter { (name, value) -> value is String && takesBytes(name) }
+            .mapValues { (name, value) ->
+                val form = file.inputs.getValue(name)
+                cutWords(value as String, input(name).numBytes(), form.mostWords)
+            }.filterValues { it.isNotEmpty() }
+
     @Synchronized
     override fun close() = interpreter.close()
 
@@ -113,7 +121,7 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
     }
 
     private fun writeText(name: String, tensor: ByteBuffer, text: String) {
-        if (input(name).dataType() == DataType.UINT8) {  // exported with text_input="bytes"
+        if (takesBytes(name)) {
             tensor.put(utf8Bytes(text, tensor.capacity()))
             return
         }
@@ -127,6 +135,10 @@ internal class Session(content: ByteArray, numThreads: Int, output: String) : Cl
     /** Of embeddings. */
     private fun width() =
         interpreter.getOutputTensorFromSignature(file.output, SIGNATURE).shape().last()
+
+    /** Tells whether an input is a text's UTF-8: exported with text_input="bytes". */
+    private fun takesBytes(name: String) =
+        file.inputs[name]?.kind == "text" && input(name).dataType() == DataType.UINT8
 
     private fun input(name: String) = interpreter.getInputTensorFromSignature(name, SIGNATURE)
 

@@ -63,6 +63,29 @@ class Tokenizer(vocabulary: List<String>, private val length: Int) {
             return words
         }
 
+        /** Gives a text's code points, one space for all that parts two words, none at the ends. */
+        internal fun withSingleSpaces(text: String): IntArray {
+            val made = ArrayList<Int>()
+            var isApart = false
+            var at = 0
+            while (at < text.length) {
+                val codePoint = text.codePointAt(at)
+                at += Character.charCount(codePoint)
+                if (isIn(SEPARATORS, codePoint)) {
+                    isApart = made.isNotEmpty()
+                } else {
+                    if (isApart) made.add(SPACE)
+                    made.add(codePoint)
+                    isApart = false
+                }
+            }
+            return made.toIntArray()
+        }
+
+        /** Tells whether a code point goes on with the word before it. */
+        internal fun isPart(codePoint: Int) =
+            !isIn(SEPARATORS, codePoint) && !isIn(SINGLES, codePoint)
+
         private fun isIn(ranges: IntArray, codePoint: Int): Boolean {
             for (i in ranges.indices step 2) {
                 if (codePoint <= ranges[i + 1]) return codePoint >= ranges[i]
@@ -135,13 +158,46 @@ class Tokenizer(vocabulary: List<String>, private val length: Int) {
 }
 
 /**
- * Writes a text as UTF-8, for a model that has its tokenizer inside. A longer text is cut where a
- * character begins; 0 fills on the right.
+ * Writes a text as UTF-8, for a model that has its tokenizer inside; 0 fills on the right.
+ *
+ * Of a longer text, what parts its words takes one byte each time; if it is still longer, it is cut
+ * behind a word, within the first where that alone is longer. One without words is all zeros.
  */
-fun utf8Bytes(text: String, size: Int): ByteArray {
-    // U+0000 would look like the end; as a space it separates words, which is its meaning.
-    val bytes = text.replace('\u0000', ' ').toByteArray()
-    var end = minOf(size, bytes.size)
-    while (end in 1 until bytes.size && bytes[end].toInt() and 0xC0 == 0x80) end--
-    return bytes.copyOf(end).copyOf(size)
+fun utf8Bytes(text: String, size: Int): ByteArray = fitting(text, size).toByteArray().copyOf(size)
+
+/**
+ * Gives the words of a text that a model of UTF-8 would read, but for which its bytes lack room.
+ *
+ * @param mostWords number of words that the model reads at most, from mmkd.json; null if unknown.
+ */
+fun cutWords(text: String, size: Int, mostWords: Int?): List<String> {
+    val words = Tokenizer.splitWords(text)
+    return words.take(mostWords ?: words.size).drop(Tokenizer.splitWords(fitting(text, size)).size)
 }
+
+/** The part of a text that its UTF-8 has room for. */
+private fun fitting(text: String, size: Int): String {
+    // U+0000 would look like the end; as a space it separates words, which is its meaning.
+    val whole = text.replace('\u0000', ' ')
+    if (Tokenizer.splitWords(whole).isEmpty()) return ""
+    if (whole.toByteArray().size <= size) return whole
+    val spaced = Tokenizer.withSingleSpaces(text)
+    var room = size
+    var end = 0
+    while (end < spaced.size && room >= numBytes(spaced[end])) room -= numBytes(spaced[end++])
+    var kept = end
+    fun isPart(place: Int) = place in spaced.indices && Tokenizer.isPart(spaced[place])
+    if (isPart(end) && isPart(end - 1)) {  // a part of a word could be taken for another one
+        while (isPart(kept - 1)) kept--
+        if (kept > 0 && spaced[kept - 1] == SPACE) kept--
+        if (kept == 0) kept = end
+    }
+    return String(spaced, 0, kept)
+}
+
+private const val SPACE = 0x20
+
+/** Size of a code point in UTF-8. */
+private fun numBytes(codePoint: Int) =
+    1 + (if (codePoint > 0x7F) 1 else 0) + (if (codePoint > 0x7FF) 1 else 0) +
+        (if (codePoint > 0xFFFF) 1 else 0)

@@ -40,6 +40,12 @@ public final class Classifier: Sendable {
     public func predict(_ values: [String: InputValue]) throws -> Prediction {
         Prediction(file: session.file, outputs: try session.outputs(values))
     }
+
+    /// Gives the words of texts that the model would read, but for which its bytes lack room, by
+    /// input. Empty where all is read, and of a model that takes token ids.
+    public func cutWords(_ values: [String: InputValue]) -> [String: [String]] {
+        session.cutWords(values)
+    }
 }
 
 /// A model of numbers, in all else as `Classifier`.
@@ -69,6 +75,11 @@ public final class Regressor: Sendable {
     ) throws -> [(target: String, value: Float)] {
         zip(targets, try session.outputs(values)).map { (target: $0.0, value: $0.1) }
     }
+
+    /// As `Classifier.cutWords`.
+    public func cutWords(_ values: [String: InputValue]) -> [String: [String]] {
+        session.cutWords(values)
+    }
 }
 
 /// One of the two files of a retrieval run, in all else as `Classifier`.
@@ -93,6 +104,11 @@ public final class EmbeddingEncoder: Sendable {
     /// The same of an input of any name.
     public func encode(_ value: InputValue) throws -> [Float] {
         try session.outputs([input: value])
+    }
+
+    /// The words of a text for which the model's bytes lack room, see `Classifier.cutWords`.
+    public func cutWords(_ text: String) -> [String] {
+        session.cutWords([input: .text(text)])[input] ?? []
     }
 }
 

@@ -24,6 +24,8 @@ public struct ModelFile {
     public let kinds: [String: String]
     /// By input of sounds, the samples a second that it takes.
     public let rates: [String: Int]
+    /// By input of texts as UTF-8, the number of words that are read.
+    public let mostWords: [String: Int]
 
     private static let formats = 1...3
     private static let knownKinds = ["image", "text", "audio", "series"]
@@ -81,6 +83,7 @@ public struct ModelFile {
         self.temperature = (answer["temperature"] as? Double).map { Float($0) }
         self.kinds = kinds
         self.rates = inputs.compactMapValues { $0["rate"] as? Int }
+        self.mostWords = inputs.compactMapValues { $0["most_words"] as? Int }
         var vocabularies: [String: [String]] = [:]
         for (input, kind) in kinds where kind == "text" {
             let name = input == kind ? "vocab.txt" : "\(input).vocab.txt"

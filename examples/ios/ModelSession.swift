@@ -108,6 +108,20 @@ final class ModelSession: @unchecked Sendable {
         return values
     }
 
+    /// Gives the words of each text for which the model lacks room, by input.
+    func cutWords(_ values: [String: InputValue]) -> [String: [String]] {
+        var found: [String: [String]] = [:]
+        for (name, value) in values {
+            guard case .text(let text) = value, let form = forms[name], form.dataType == .uInt8,
+                file.kinds[name] == "text"
+            else { continue }
+            let count = form.data.count
+            let cut = wordsWithoutRoom(text, count: count, mostWords: file.mostWords[name])
+            if !cut.isEmpty { found[name] = cut }
+        }
+        return found
+    }
+
     private func data(_ name: String, _ value: InputValue) throws -> Data {
         guard let form = forms[name] else {
             throw ClassifierError("`\(name)`: nothing, since this model takes \(inputs) only.")

@@ -67,6 +67,27 @@ public struct Tokenizer {
         return words
     }
 
+    /// Gives the code points of a text, one space for all that parts two words, none at the ends.
+    static func withSingleSpaces(_ text: String) -> [UInt32] {
+        var made: [UInt32] = []
+        var isApart = false
+        for scalar in text.unicodeScalars {
+            if isIn(separators, scalar.value) {
+                isApart = !made.isEmpty
+            } else {
+                if isApart { made.append(0x20) }
+                made.append(scalar.value)
+                isApart = false
+            }
+        }
+        return made
+    }
+
+    /// Tells whether a code point goes on with the word before it.
+    static func isPart(_ codePoint: UInt32) -> Bool {
+        !isIn(separators, codePoint) && !isIn(singles, codePoint)
+    }
+
     private static func isIn(_ ranges: [UInt32], _ codePoint: UInt32) -> Bool {
         for i in stride(from: 0, to: ranges.count, by: 2) where codePoint <= ranges[i + 1] {
             return codePoint >= ranges[i]
@@ -138,15 +159,60 @@ public struct Tokenizer {
     }()
 }
 
-/// Writes a text as UTF-8, for a model that has its tokenizer inside. A longer text is cut where a
-/// character begins; 0 fills on the right.
+/// Writes a text as UTF-8, for a model that has its tokenizer inside; 0 fills on the right.
+///
+/// Of a longer text, what parts its words takes one byte each time; if it is still longer, it is
+/// cut behind a word, within the first where that alone is longer. One without words is all zeros.
 public func utf8Bytes(_ text: String, count: Int) -> [UInt8] {
-    // U+0000 would look like the end; as a space it separates words, which is its meaning.
-    var bytes: [UInt8] = text.utf8.map { $0 == 0 ? 0x20 : $0 }
-    if bytes.count > count {
-        var end = count
-        while end > 0 && bytes[end] & 0xC0 == 0x80 { end -= 1 }
-        bytes.removeSubrange(end...)
-    }
+    let bytes = Array(fitting(text, count).utf8)
     return bytes + [UInt8](repeating: 0, count: count - bytes.count)
+}
+
+/// Gives the words of a text that a model of UTF-8 would read, but for which its bytes lack room.
+///
+/// - Parameter mostWords: number of words that the model reads at most, from mmkd.json; nil if
+///   unknown.
+public func wordsWithoutRoom(_ text: String, count: Int, mostWords: Int?) -> [String] {
+    let words = Tokenizer.splitWords(text)
+    let numKept = Tokenizer.splitWords(fitting(text, count)).count
+    return words.prefix(mostWords ?? words.count).dropFirst(numKept).map { written($0) }
+}
+
+/// The part of a text that its UTF-8 has room for.
+private func fitting(_ text: String, _ count: Int) -> String {
+    if Tokenizer.splitWords(text).isEmpty { return "" }
+    if text.utf8.count <= count {
+        // U+0000 would look like the end; as a space it separates words, which is its meaning.
+        return written(text.unicodeScalars.map { $0.value == 0 ? 0x20 : $0.value })
+    }
+    let spaced = Tokenizer.withSingleSpaces(text)
+    var room = count
+    var end = 0
+    while end < spaced.count && room >= numBytes(spaced[end]) {
+        room -= numBytes(spaced[end])
+        end += 1
+    }
+    var kept = end
+    func isPart(_ place: Int) -> Bool {
+        spaced.indices.contains(place) && Tokenizer.isPart(spaced[place])
+    }
+    if isPart(end) && isPart(end - 1) {  // a part of a word could be taken for another one
+        while isPart(kept - 1) { kept -= 1 }
+        if kept > 0 && spaced[kept - 1] == 0x20 { kept -= 1 }
+        if kept == 0 { kept = end }
+    }
+    return written(Array(spaced[..<kept]))
+}
+
+private func written(_ codePoints: [UInt32]) -> String {
+    var scalars = String.UnicodeScalarView()
+    scalars.append(contentsOf: codePoints.compactMap { Unicode.Scalar($0) })
+    return String(scalars)
+}
+
+/// Size of a code point in UTF-8.
+private func numBytes(_ codePoint: UInt32) -> Int {
+    if codePoint <= 0x7F { return 1 }
+    if codePoint <= 0x7FF { return 2 }
+    return codePoint <= 0xFFFF ? 3 : 4
 }

@@ -23,6 +23,7 @@ from mmkd_tf.distill.checks import (
     check_unlabelled,
 )
 from mmkd_tf.distill.epochs import StopDiverging
+from mmkd_tf.distill.replicas import Counts, first_part
 from mmkd_tf.distill.schedules import value_at
 from mmkd_tf.distill.step_checks import check_label_values, check_no_probabilities, in_words
 from mmkd_tf.distill.teacher_signals import TeacherSignals, projection_name, teachers_of
@@ -85,7 +86,7 @@ class Distiller(keras.Model):
 
     def __init__(self, *, student: keras.Model, teacher, **kwargs):
         # Held where Keras does not look for layers.
-        held = SimpleNamespace(given=teacher, named=named_teachers(teacher))
+        held = SimpleNamespace(given=teacher, named=named_teachers(teacher), evaluating=False)
         check_models(student=student, teachers=held.named)
         # Keras scales the loss by the policy of the model that is compiled; inputs are the
         # student's to cast.
@@ -228,12 +229,14 @@ class Distiller(keras.Model):
                 check_labels(y, outputs[LOGITS], self.hard_label_loss)
                 y = check_label_values(y, outputs[LOGITS], self.hard_label_loss)
                 of_labels = x.get(LABEL_WEIGHT) if isinstance(x, Mapping) else None
-                counts = _product(sample_weight, of_labels)
-                parts = [self.hard_label_loss(y, outputs[LOGITS], counts)]
+                label_weight = _product(sample_weight, of_labels)
+                parts = [self.hard_label_loss(y, outputs[LOGITS], label_weight)]
             terms = self.teacher_signals(
                 teachers=teacher_outputs, student=outputs, labels=y, step=step
             )
             parts += [mean_over_batch(values, sample_weight) for values in terms]
+            counts = Counts(outputs[LOGITS])
+            parts = [counts.part(part) for part in parts]
             weights = [self.hard_label_weight, *(term.weight for term in self.terms)]
             loss = sum(
                 value_at(weight, step) * part for weight, part in zip(weights, parts, strict=True)
@@ -243,9 +246,11 @@ class Distiller(keras.Model):
         gradients = tape.gradient(scaled_loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
 
-        logits = outputs[LOGITS]
-        self._track([self.loss_tracker, *self.part_trackers], [loss, *parts], logits)
-        return self.compute_metrics(x, y, logits, sample_weight)
+        for tracker, value in zip(
+            [self.loss_tracker, *self.part_trackers], [loss, *parts], strict=True
+        ):
+            counts.track(tracker, value)
+        return self.compute_metrics(x, y, outputs[LOGITS], sample_weight)
 
     def fit(self, *args, **kwargs):
         """Trains the student, as `keras.Model.fit`.
@@ -282,8 +287,12 @@ class Distiller(keras.Model):
 
     def evaluate(self, *args, **kwargs):
         """Measures the student, as `keras.Model.evaluate`; raises as `fit` of labels."""
-        with self._traced_whole(), in_words():
-            return super().evaluate(*args, **kwargs)
+        self._held.evaluating = True
+        try:
+            with self._traced_whole(), in_words():
+                return super().evaluate(*args, **kwargs)
+        finally:
+            self._held.evaluating = False
 
     @contextmanager
     def _traced_whole(self) -> Iterator[None]:
@@ -301,11 +310,10 @@ class Distiller(keras.Model):
         logits = self(x, training=False)
         check_labels(y, logits, self.hard_label_loss)
         y = check_label_values(y, logits, self.hard_label_loss)
-        loss = self.hard_label_loss(y, logits, sample_weight) + self._regularisation()
-        self._track([self.loss_tracker], [loss], logits)
-        results = self.compute_metrics(x, y, logits, sample_weight)
-        parts = {tracker.name for tracker in self.part_trackers}
-        return {name: value for name, value in results.items() if name not in parts}
+        counts = Counts(logits)
+        loss = counts.part(self.hard_label_loss(y, logits, sample_weight))
+        counts.track(self.loss_tracker, loss + self._regularisation())
+        return self._without_parts(self.compute_metrics(x, y, logits, sample_weight))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """As in Keras; of a batch without labels the terms alone, since metrics ask for labels."""
@@ -315,9 +323,15 @@ class Distiller(keras.Model):
 
     def get_metrics_result(self):
         """As in Keras, also while metrics have seen no labels."""
-        if all(getattr(metric, "built", True) for metric in self.metrics):
-            return super().get_metrics_result()
-        return self._costs_of_terms()
+        if not all(getattr(metric, "built", True) for metric in self.metrics):
+            return self._costs_of_terms()
+        results = super().get_metrics_result()
+        # Of other names than a step gives, Keras takes the mean over replicas of the last step.
+        return self._without_parts(results) if self._held.evaluating else results
+
+    def _without_parts(self, results: Mapping) -> dict:
+        parts = {tracker.name for tracker in self.part_trackers}
+        return {name: value for name, value in results.items() if name not in parts}
 
     def _costs_of_terms(self) -> dict:
         trackers = [self.loss_tracker, *self.part_trackers[1:]]
@@ -326,15 +340,15 @@ class Distiller(keras.Model):
     def _num_replicas(self) -> int:
         return self.distribute_strategy.num_replicas_in_sync
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if iterator is not None and self._num_replicas() > 1:
+            data_batch, iterator = first_part(self, iterator), None
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
     def _regularisation(self):
         # Gradients are summed over replicas, and each replica has the same weights to regularise.
         # Those of activities may be in half precision beside weights in full.
         return sum(ops.cast(loss, "float32") for loss in self.losses) / self._num_replicas()
-
-    def _track(self, trackers, values, logits):
-        """Adds to the running means, undoing the division by the number of replicas."""
-        for tracker, value in zip(trackers, values, strict=True):
-            tracker.update_state(value * self._num_replicas(), sample_weight=ops.shape(logits)[0])
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -58,7 +58,7 @@ class Checkpoint(keras.callbacks.Callback):
         file, variables = states[-1], _variables(model)
         number = file.stem.removeprefix("epoch-")
         about, values = _read(file, variables)
-        epoch, key = about.get("epoch", number), about.get("key", self.key)
+        epoch, key = about.get("epoch", number), about.get("key") or self.key
         if not number.isdecimal() or int(epoch) != int(number) or key != self.key:
             raise ValueError(
                 f"`{file}`: the state after epoch {number} of {self.key or 'this training'}. "

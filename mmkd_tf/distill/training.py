@@ -26,6 +26,8 @@ from mmkd_tf.distill.epochs import (
 )
 from mmkd_tf.distill.feature_terms import Hint, ModalityTerm, Relation
 from mmkd_tf.distill.held import held_model, rows_with_held, with_held
+from mmkd_tf.distill.replicas import ClippingAdamW, OnLabels, over_devices, strategy_by_name
+from mmkd_tf.distill.schedules import Cosine, WarmUp
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.teachers import LOGITS
 from mmkd_tf.distill.terms import SoftTargets
@@ -56,6 +58,7 @@ class Recipe:
     early_stopping: int | None = None
     class_weight: str | Mapping[str, float] = "none"
     precision: str = "float32"
+    strategy: str = "none"
 
 
 def class_weights(dataset: Dataset, setting: str | Mapping[str, float]) -> np.ndarray | None:
@@ -103,16 +106,20 @@ def train(
     part, loss = task.trained_with(part, dataset.splits["train"].labels, seed=recipe.seed)
     if (weights := class_weights(dataset, recipe.class_weight)) is not None:
         more = functools.partial(_weighed_by_class, weights=weights)
-    check_replicas([], loss, part.distribute_strategy.num_replicas_in_sync)
-    with computing_in(part, recipe.precision):
-        part.compile(
-            loss=loss,
+    check_strategy(recipe.strategy, recipe.precision, dataset)
+    with over_devices(part, recipe.strategy) as own, computing_in(own, recipe.precision):
+        replicas = own.distribute_strategy.num_replicas_in_sync
+        check_replicas([], loss, replicas)
+        compiled: dict[str, Any] = {"loss": loss} if replicas == 1 else {}
+        trained = own if replicas == 1 else OnLabels(own, loss)
+        trained.compile(
+            **compiled,
             metrics=task.metrics(),
             jit_compile=False,
-            **_stepping(dataset, recipe),
+            **_stepping(dataset, recipe, replicas),
         )
         # Of more inputs than a model has, Keras may bind the wrong one to it.
-        _fit(part, dataset.only(input_names(model)), recipe, backup, callbacks, more=more)
+        _fit(trained, dataset.only(input_names(model)), recipe, backup, callbacks, more=more)
     return model
 
 
@@ -158,9 +165,11 @@ def distill(
         more = functools.partial(transfer.beside, draws=draws, forms=forms)
     if (weights := class_weights(dataset, recipe.class_weight)) is not None:
         more = functools.partial(_with_class_weights, more=more, weights=weights)
-    with computing_in(part, recipe.precision):
-        distiller = Distiller(student=part, teacher=teacher)
-        distiller.compile(**_stepping(dataset, recipe), **arguments)
+    check_strategy(recipe.strategy, recipe.precision, dataset, arguments.get("terms") or ())
+    with over_devices(part, recipe.strategy) as own, computing_in(own, recipe.precision):
+        distiller = Distiller(student=own, teacher=teacher)
+        replicas = distiller.distribute_strategy.num_replicas_in_sync
+        distiller.compile(**_stepping(dataset, recipe, replicas), **arguments)
         _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None, more=more)
     return student
 
@@ -252,23 +261,49 @@ def terms_of(
     return terms
 
 
-def cosine(recipe: Recipe, steps: int) -> keras.optimizers.schedules.CosineDecay:
-    """The learning rate of a recipe, in epochs of `steps`: a warm-up, then a cosine to zero."""
+def cosine(recipe: Recipe, steps: int) -> WarmUp:
+    """The learning rate of a recipe, in epochs of `steps`: a warm-up, then a cosine to zero.
+
+    AdamW asks for it once for each variable, so it has no branches, which Keras' own has: they
+    would take a tenth of the time to trace a step.
+    """
     warmup = max(1, steps * recipe.epochs // 20)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, steps * recipe.epochs - warmup),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup,
-    )
+    following = max(1, steps * recipe.epochs - warmup)
+    return WarmUp(Cosine(recipe.learning_rate, 0.0, following), warmup)
 
 
-def _stepping(dataset: Dataset, recipe: Recipe) -> dict:
+def check_strategy(strategy: str, precision: str, dataset: Dataset, terms: Sequence = ()) -> None:
+    """Refuses a strategy that is not to be had here, or not with these losses, before training.
+
+    Args:
+        strategy: As `training.strategy`.
+        precision: As `training.precision`.
+        dataset: The data, whose task says the loss on labels.
+        terms: What the student learns from its teachers.
+
+    Raises:
+        ValueError: Says what is there, or which losses are between the examples of a batch.
+    """
+    if (found := strategy_by_name(strategy)) is not None:
+        if precision == "mixed_float16":
+            raise ValueError(
+                "`training.precision`: float32 or mixed_bfloat16 with several devices. Received: "
+                "mixed_float16, whose scale of the loss Keras sets by the first device alone."
+            )
+        loss = dataset.task.loss(dataset.target_statistics)
+        check_replicas(terms, loss, found.num_replicas_in_sync)
+
+
+def _stepping(dataset: Dataset, recipe: Recipe, replicas: int) -> dict:
     """The arguments of `compile` that say how steps are made, the same for every model."""
     steps = num_steps(dataset, recipe.batch_size)
     schedule = cosine(recipe, steps)
+    arguments = {"learning_rate": schedule, "weight_decay": recipe.weight_decay}
     # Clipping guards the LSTM's first steps; it is inactive later.
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0)
+    if replicas > 1:
+        optimizer = ClippingAdamW(limit=1.0, **arguments)
+    else:
+        optimizer = keras.optimizers.AdamW(clipnorm=1.0, **arguments)
     # Several steps in one call of TensorFlow save a tenth to a fifth of a small model's time.
     # Keras takes too many batches where they do not divide the epoch.
     together = max(d for d in range(1, MOST_STEPS_TOGETHER + 1) if steps % d == 0)

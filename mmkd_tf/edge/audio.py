@@ -123,6 +123,8 @@ def _decoded(source, seconds: float) -> tuple[np.ndarray, int]:
 def _pcm(stream, seconds: float) -> tuple[np.ndarray, int]:
     with wave.open(stream) as sound:
         rate, width, channels = sound.getframerate(), sound.getsampwidth(), sound.getnchannels()
+        if width > 4:
+            raise wave.Error(f"{8 * width} bit")
         content = sound.readframes(math.ceil(seconds * min(rate, RATES[1])))
     raw = np.frombuffer(content, np.uint8)
     raw = raw[: len(raw) // (width * channels) * width * channels].reshape(-1, width)
@@ -136,7 +138,11 @@ def _pcm(stream, seconds: float) -> tuple[np.ndarray, int]:
 def _given(source, rate: int) -> tuple[np.ndarray, int]:
     """Float `[n, channels]` of what should be samples, and their rate."""
     if isinstance(source, Mapping) and {"array", "sampling_rate"} <= set(source):
-        source, rate = source["array"], int(source["sampling_rate"])
+        source, given = source["array"], source["sampling_rate"]
+        try:
+            rate = int(given)
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError(f"its rate is {quote(given)}, no whole number") from None
     values = np.asarray(source)
     if values.dtype.kind not in "iuf" or not values.ndim:
         raise TypeError("no array of numbers, nor a dict with `array` and `sampling_rate`")

@@ -73,11 +73,17 @@ def read_series(
         else:
             return from_columns(read_columns(path, channels, time), time)
     if isinstance(source, bytes):
-        source = np.load(io.BytesIO(source)) if source[:1] == b"\x93" else _from_json(source)
+        source = _from_npy(source) if source[:1] == b"\x93" else _from_json(source)
     if isinstance(source, np.ndarray) and source.dtype == object:  # of arrays, as in Parquet
         source = list(source)
+    kind = source.dtype.kind if isinstance(source, np.ndarray) else ""
+    if isinstance(source, Mapping) or kind in set("cmMV"):  # some of which NumPy would convert
+        found = source.dtype.name if isinstance(source, np.ndarray) else type(source).__name__
+        raise TypeError(f"no numbers [steps, channels] but {found}")
     try:
         values = np.asarray(source, np.float64)
+    except OverflowError:
+        raise ValueError("a number that is too large") from None
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise
@@ -85,10 +91,24 @@ def read_series(
     return _evenly_spaced(values[:, np.newaxis] if values.ndim == 1 else values)
 
 
+def _from_npy(content: bytes) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise ValueError(
+            f"a damaged .npy file, or one of objects ({error}); save or copy it again"
+        ) from None
+
+
 def _from_json(content: bytes):
-    text = content.decode().strip()
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"neither lists of numbers nor a .npy file ({error})") from None
     try:
         return json.loads(text)
+    except RecursionError:
+        raise ValueError("lists of lists without end, not [steps, channels]") from None
     except json.JSONDecodeError as error:
         near = quote(text[max(0, error.pos - _AROUND) : error.pos + _AROUND])
         where = f"at its end, {near}" if error.pos >= len(text) else f"near {near}"

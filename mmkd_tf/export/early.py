@@ -1,6 +1,7 @@
 """Says before a training what an export after it would refuse, by the functions that it uses."""
 
 from mmkd_tf.config import ExportSettings
+from mmkd_tf.edge.model_file import SMALL
 from mmkd_tf.export.export_all import bytes_of_texts
 from mmkd_tf.export.metadata import unfit_texts
 from mmkd_tf.export.text_bytes import text_reader
@@ -25,6 +26,14 @@ def export_problems(dataset, settings: ExportSettings) -> list[str]:
         for name, one in dataset.modalities.items()
         if name in KINDS and one.kind != name
     ]
+    if dataset.task.is_pairwise:  # whose files are named after the inputs
+        problems += [
+            f"`inputs.{name}`: for files named after the two inputs a name that does not end in "
+            f"'{SMALL[1:]}', as those of small files do. Received: {name}. Name it otherwise, with "
+            "`column`."
+            for name in dataset.modalities
+            if f"_{name}".endswith(SMALL)
+        ]
     texts = {name: one for name, one in dataset.modalities.items() if one.takes_utf8}
     for one in texts.values():
         problems += unfit_words(one.vocabulary)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mmkd_tf.edge.picture import MAX_PIXELS
 
+_MOST_WITH_OPACITY = MAX_PIXELS * 3 // 4
 _HEAD = 34  # bytes, as many as a bitmap's size, depth and compression need
 _PNG_HEADER = b"\0\0\0\rIHDR"
 _ORIENTATION = 0x0112
@@ -38,9 +39,10 @@ class Header:
         `longest` is the longer side of the model's input: a strip is stretched to that on its way.
         """
         size = self._size()
+        most = self._most_pixels(size)
         # The first condition keeps the product within 64 bit.
-        enormous = tf.reduce_any(size > MAX_PIXELS)
-        enormous |= tf.reduce_prod(tf.maximum(size, longest)) > MAX_PIXELS
+        enormous = tf.reduce_any(size > most)
+        enormous |= tf.reduce_prod(tf.maximum(size, longest)) > most
         claim = tf.strings.reduce_join(tf.strings.as_string(size), separator=" x ")
         name = tf.case(
             [
@@ -68,7 +70,8 @@ class Header:
                     enormous | tf.reduce_any(size < 1),
                     lambda: tf.strings.join(
                         [
-                            f"a picture has 1 to {MAX_PIXELS:,} pixels, a strip when it is "
+                            f"a picture has 1 to {MAX_PIXELS:,} pixels, of which may be "
+                            f"transparent {_MOST_WITH_OPACITY:,}; a strip has them when it is "
                             f"stretched to {longest}. Received: one that claims ",
                             claim,
                             ". Make it smaller.",
@@ -77,6 +80,16 @@ class Header:
                 ),
             ],
             default=lambda: tf.constant(""),
+        )
+
+    def _most_pixels(self, size: tf.Tensor) -> tf.Tensor:
+        """How many pixels may be decoded, int64 scalar: values of opacity take memory too."""
+        most = tf.constant(MAX_PIXELS, tf.int64)
+        few = tf.constant(_MOST_WITH_OPACITY, tf.int64)
+        # The search for opacity takes time, which small pictures are spared.
+        is_large = tf.reduce_prod(tf.cast(size, tf.float32)) > _MOST_WITH_OPACITY
+        return tf.cond(
+            self.is_png & is_large, lambda: tf.where(self.has_opacity(), few, most), lambda: most
         )
 
     def has_opacity(self) -> tf.Tensor:

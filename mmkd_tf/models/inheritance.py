@@ -103,13 +103,14 @@ class Source:
         probe: Of texts, what the task asks of the encoder's features; None where nothing is known
             of it, and words are taken by frequency.
         folder: Where features of words are kept; None keeps none.
-        candidates: How many words are asked what they say; `MOST_CANDIDATES` if not given.
+        most_frequent: So many words at most are taken, the most frequent, whatever they say; None
+            asks `MOST_CANDIDATES` words, and takes as many as there is room for.
     """
 
     encoder: Encoder
     probe: Probe | None = None
     folder: Path | None = None
-    candidates: int | None = None
+    most_frequent: int | None = None
 
     def features(self, words: Sequence[str]) -> np.ndarray:
         """What the encoder says of single words: float32 `[len(words), dim]`."""
@@ -124,16 +125,17 @@ class Source:
         """Gives words beside the known ones, in the order of the alphabet.
 
         Candidates are the most frequent words of the languages of the known ones and of the
-        encoder's vocabulary in turn, `candidates`; those are taken that say most of some output,
+        encoder's vocabulary in turn; those are taken that say most of some output,
         by the probe. Words with letters that no known word has are left out.
         """
         there, letters = set(known), set("".join(known))
-        most = MOST_CANDIDATES if self.candidates is None else self.candidates
+        limit = self.most_frequent
+        most = max(MOST_CANDIDATES, number) if limit is None else min(number, limit)
         candidates = [
             word
             for word in in_turn([common_words(known), cast(TextEncoder, self.encoder).words()])
             if word not in there and letters.issuperset(word)
-        ][: max(most, number)]
+        ][:most]
         if self.probe is None or len(candidates) <= number:
             return sorted(candidates[:number])
         says = np.abs(self.probe(self.features(candidates))).max(axis=1)

@@ -33,13 +33,18 @@ def seeded(model: keras.Model, *, seed: int) -> keras.Model:
     generator = np.random.default_rng(seed)
     made = type(model).from_config(_fill(model.get_config(), generator))
     for name in getattr(model, KEPT, ()):
-        # `set_weights` would leave what a layer derives from its weights, as Normalization does.
-        parts = (whole.get_layer(name)._flatten_layers() for whole in (model, made))
-        for old, new in zip(*parts, strict=True):
-            store: dict = {}
-            old.save_own_variables(store)
-            new.load_own_variables(store)
+        take_over_weights(model.get_layer(name), made.get_layer(name))
     return keeping(made, getattr(model, KEPT, ()))
+
+
+def take_over_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Gives a layer or model the weights of one of the same architecture."""
+    # `set_weights` would leave what a layer derives from its weights, as Normalization does.
+    parts = old._flatten_layers(), new._flatten_layers()
+    for before, after in zip(*parts, strict=True):
+        store: dict = {}
+        before.save_own_variables(store)
+        after.load_own_variables(store)
 
 
 def keeping(model: keras.Model, names: Iterable[str]) -> keras.Model:

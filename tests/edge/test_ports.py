@@ -23,7 +23,7 @@ from mmkd_tf.edge.audio import STEP, read_sound
 from mmkd_tf.edge.model_file import read_model_file
 from mmkd_tf.edge.picture import read_picture
 from mmkd_tf.edge.series import from_columns, read_series, resized
-from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words
+from mmkd_tf.edge.tokenizer import FOLD, SEPARATORS, SINGLES, split_words, text_bytes
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -148,13 +148,27 @@ def test_vocabularies_that_are_none(ask):
     assert answer == "error: `length`: at least 1. Received: length=0."
 
 
-def test_a_text_as_bytes(ask):
-    texts = ["red", "", "é茶👍x", "Größe", "a\0b", "👍" * 9]
-    cases = [(text, size) for text in texts for size in range(1, 13)]
+def test_texts_as_bytes(ask):
+    vectors, most = VECTORS["fit_vectors"], VECTORS["most_words"]
+    told = [f"{v['num_bytes']} {code(v['text'])}" for v in vectors]
+    cut = [f"cut {v['num_bytes']} {most} {code(v['text'])}" for v in vectors]
+    answers = ask([*(f"bytes {each}" for each in told), *cut])
+    for vector, found, words in zip(vectors, answers, answers[len(vectors) :], strict=False):
+        expected = vector["kept"].encode().ljust(vector["num_bytes"], b"\0")
+        assert bytes.fromhex(found) == expected, vector
+        assert decode(words) == vector["cut"], vector
+
+
+def test_texts_as_bytes_of_any_characters(ask):
+    rng = np.random.default_rng(0)
+    signs = list("aab  \t.-éß茶👍\u0301\u200d\u3000\0𠮷")
+    cases = [
+        ("".join(rng.choice(signs, rng.integers(0, 40))), int(rng.integers(1, 48)))
+        for _ in range(2000)
+    ]
     answers = ask(f"bytes {size} {code(text)}" for text, size in cases)
     for (text, size), answer in zip(cases, answers, strict=True):
-        whole = text.replace("\0", " ").encode()[:size].decode(errors="ignore").encode()
-        assert bytes.fromhex(answer) == whole.ljust(size, b"\0"), (text, size)
+        assert bytes.fromhex(answer) == text_bytes(text, num_bytes=size).tobytes(), (text, size)
 
 
 def test_exported_files(ask, student_file, tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmkd_tf.edge.tokenizer import Tokenizer, split_words
+from mmkd_tf.edge.tokenizer import Tokenizer, split_words, text_bytes
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILE = json.loads((DOCS / "tokenizer_vectors.json").read_text(encoding="ascii"))
@@ -24,6 +24,18 @@ def test_the_tokenizer(vector):
     tokenizer = Tokenizer(FILE["vocabulary"], FILE["length"])
     assert tokenizer(vector["text"]) == vector["ids"]
     assert split_words(vector["text"])[: FILE["length"] + 1] == vector["words"]
+
+
+def test_texts_as_bytes():
+    sizes = {}
+    for vector in FILE["fit_vectors"]:
+        text, kept, size = vector["text"], vector["kept"], vector["num_bytes"]
+        assert text_bytes(text, num_bytes=size).tobytes().rstrip(b"\0") == kept.encode()
+        words, read = split_words(text), split_words(kept)
+        assert len(kept.encode()) <= size and (len(read) < 2 or read == words[: len(read)])
+        assert vector["cut"] == words[: FILE["most_words"]][len(read) :]
+        sizes.setdefault(bool(vector["cut"]), []).append(size)
+    assert min(map(len, sizes.values())) > 30
 
 
 def test_a_port_that_knows_only_the_specification_and_the_file():

@@ -295,6 +295,22 @@ CASES = {
         "",
     ),
     "a PNG one row too large": (png_of_any_size(8000, 8001), "enormous", "8000 x 8001"),
+    # Opacity takes a value more of each pixel.
+    "a PNG with opacity, one row too large": (
+        png([], 8, 6, size=(8000, 6001)),
+        "damaged",
+        "transparent 48,000,000.*8000 x 6001",
+    ),
+    "a PNG with a transparent colour, one row too large": (
+        png([], 8, 2, before=chunk(b"tRNS", bytes(6)), size=(8000, 6001)),
+        "damaged",
+        "8000 x 6001",
+    ),
+    "a PNG without opacity of that size": (
+        png([], 8, 2, size=(8000, 6001)),
+        "damaged",
+        "^(?!.*claims)",
+    ),
     "a PNG of no rows": (png_of_any_size(3, 0), "damaged|no pixels", "3 x 0"),
     "a PNG strip": (png_of_any_size(30_000_000, 1), "strip", "30000000 x 1"),
     "a JPEG of 4 gigapixels": (jpeg_of_any_size(65500, 65500), "enormous", "65500 x 65500"),

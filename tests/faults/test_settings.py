@@ -16,6 +16,8 @@ from mmkd_tf.run import run
 from mmkd_tf.run_folder import RunFolder
 from mmkd_tf.setting_names import full_names, layered, parse_settings, read_yaml
 from mmkd_tf.settings import ExportSettings
+from mmkd_tf.tasks import find_task
+from mmkd_tf.tasks.task import Task
 from mmkd_tf.yaml_files import parse_yaml
 
 DEEP = 3000
@@ -156,6 +158,7 @@ class _Data:
     class_names: list
     modalities: dict
     splits: dict = field(default_factory=dict)
+    task: Task = field(default_factory=lambda: find_task("single_label"))
 
 
 class _Raw:
@@ -280,3 +283,18 @@ def test_a_run_refuses_before_its_first_epoch_what_would_fail_later(tmp_path, se
 def test_an_input_of_the_name_of_another_kind_is_refused_before_any_training():
     (problem,) = export_problems(_Data(["a", "b"], {"audio": Image(height=8)}), ExportSettings())
     assert "`inputs.audio`: of kind audio" in problem and "Received: kind image" in problem
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "refused"),
+    [
+        ("retrieval", ("small", "title"), ["small"]),
+        ("retrieval", ("a", "a_small"), ["a_small"]),
+        ("retrieval", ("smalls", "small_a"), []),
+        ("single_label", ("small", "a_small"), []),
+    ],
+)
+def test_names_that_make_two_files_one_are_refused_before_any_training(task, names, refused):
+    inputs = {name: Image(name, height=8) for name in names}
+    problems = export_problems(_Data([], inputs, task=find_task(task)), ExportSettings())
+    assert [problem.split("`")[1] for problem in problems] == [f"inputs.{one}" for one in refused]

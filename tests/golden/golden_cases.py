@@ -37,6 +37,7 @@ YOUNGER = (
     "early_stopping",
     "class_weight",
     "precision",
+    "strategy",
     "quantize",
     "fast",
     "calibrate",

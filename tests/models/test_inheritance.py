@@ -1,5 +1,6 @@
 """Parts of pretrained encoders in a student."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -143,6 +144,8 @@ def test_words_that_say_most_to_the_probe_are_taken():
     features = np.eye(6)[[0, 1, 2, 3, 4, 5]]
     source = Source(Spoken(), linear_probe(features, features[:, :1]))
     assert source.words(WORDS, 2) == ["clear", "dim"]
+    most_frequent = dataclasses.replace(source, most_frequent=1).words(WORDS, 2)
+    assert most_frequent == dataclasses.replace(source, probe=None).words(WORDS, 1) != ["clear"]
     assert source.words(WORDS, 9) == ["bread", "clear", "dim", "more"]
     vectors = word_vectors(source, ["<pad>", "<unk>", "clear", "red", "cup", "dim"], 4)
     assert vectors.shape == (6, 4) and not vectors[:2].any()

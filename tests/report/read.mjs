@@ -2,7 +2,8 @@
  * Opens a page of a run in Chromium and prints what a person would read there.
  *
  * node read.mjs TASKS.json, with {chromium, visits: [{url, width, scheme, media}]}.
- * Prints a JSON list: for each visit {verdict, tiles, tables, pictures, unnamed, requests, wider}.
+ * Prints a JSON list: for each visit {verdict, tiles, tables, pictures, unnamed, requests,
+ * violations, wider}.
  */
 
 import { readFileSync } from "node:fs";
@@ -18,6 +19,10 @@ for (const { url, width, scheme, media } of tasks.visits) {
   });
   const page = await context.newPage();
   const requests = [];
+  const violations = [];
+  page.on("console", (message) => {
+    if (/security policy/i.test(message.text())) violations.push(message.text());
+  });
   page.on("request", (request) => requests.push(request.url()));
   await page.emulateMedia({ media: media ?? "screen" });
   await page.goto(url);
@@ -38,7 +43,7 @@ for (const { url, width, scheme, media } of tasks.visits) {
       wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     };
   });
-  seen.push({ ...found, requests });
+  seen.push({ ...found, requests, violations });
   await context.close();
 }
 await browser.close();

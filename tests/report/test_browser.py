@@ -195,5 +195,6 @@ def test_the_page_fits_and_asks_for_nothing(seen, view):
     url, views = seen
     found = views[view]
     assert found["wider"] == 0 and found["unnamed"] == 0
+    assert found["violations"] == []
     assert [request for request in found["requests"] if not request.startswith("data:")] == [url]
     assert found["pictures"] and all(alt and loaded for alt, loaded in found["pictures"])

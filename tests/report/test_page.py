@@ -223,6 +223,18 @@ def test_asks_for_nothing_from_elsewhere(fabricate_run, examples):
     assert all(link.startswith("#") for link in re.findall(r"url\((.*?)\)", page))
 
 
+def test_the_browser_is_told_to_fetch_nothing(fabricate_run, examples):
+    page = report_page(fabricate_run(), examples=examples)
+    start, _, rest = page.partition('<meta http-equiv="Content-Security-Policy" content="')
+    policy = rest.partition('"')[0]
+    assert "<style" not in start and "src=" not in start  # it holds for all that comes after
+    parts = dict(part.split(maxsplit=1) for part in policy.split("; "))
+    assert parts.pop("default-src") == "'none'"
+    assert parts.pop("style-src") == "'unsafe-inline'"
+    assert set(parts.values()) == {"data:", "'none'"}  # no scripts, no connections, no frames
+    assert not any(name.startswith("on") for name, _ in Page(page).attributes)
+
+
 def test_figures_take_the_pages_colours_and_keep_their_names_apart(fabricate_run):
     page = report_page(fabricate_run())
     figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)

@@ -2,7 +2,7 @@
 
 import { PageError, readModelFile } from "./model_file.js";
 import { remarkOn } from "./remarks.js";
-import { Tokenizer, textBytes } from "./tokenizer.js";
+import { Tokenizer } from "./tokenizer.js";
 
 const SIGNATURE = "serving_default";
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
@@ -136,11 +136,18 @@ export class Model {
     // Texts are token ids, int32, or UTF-8 for a tokenizer inside the file, uint8.
     const isBytes = text?.dtype === "uint8";
     /**
-     * Name of the text, number of words or bytes that the model takes, and whether it can't be
-     * given a text for want of its vocabulary; null where it takes no text.
+     * Name of the text, number of ids or bytes that the model takes, number of words that it reads
+     * at most, whether these are bytes, and whether it can't be given a text for want of its
+     * vocabulary; null where it takes no text.
      */
     this.text = text
-      ? { name: text.name, length: text.size[1], isBytes, isUnreadable: !isBytes && !vocabulary }
+      ? {
+          name: text.name,
+          length: text.size[1],
+          mostWords: isBytes ? (text.most_words ?? Infinity) : text.size[1],
+          isBytes,
+          isUnreadable: !isBytes && !vocabulary,
+        }
       : null;
     /** Sounds and series that the model takes, as `readSound` and `readSeries` want them. */
     this.sounds = of("audio").map(({ name, rate, size }) => ({ name, rate, size: size[1] }));
@@ -159,6 +166,12 @@ export class Model {
   words(text) {
     const isKnown = (word) => !this.hasVocabulary || this.#tokenizer.knows(word);
     return this.#tokenizer.words(text).map((word) => ({ word, known: isKnown(word) }));
+  }
+
+  /** Gives the number of a text's words that the model has room for. */
+  numRead(text) {
+    const { length, isBytes, mostWords } = this.text;
+    return Math.min(mostWords, isBytes ? this.#tokenizer.numFitting(text, length) : Infinity);
   }
 
   /** Tells whether the model gets anything of a text. */
@@ -209,7 +222,7 @@ export class Model {
 
   #textValues(text) {
     const { length, isBytes } = this.text;
-    return isBytes ? textBytes(text, length) : this.#tokenizer.ids(text, length);
+    return isBytes ? this.#tokenizer.bytes(text, length) : this.#tokenizer.ids(text, length);
   }
 
   /** Runs the model; the runtime keeps what is not deleted. */

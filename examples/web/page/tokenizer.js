@@ -46,13 +46,51 @@ export class Tokenizer {
     ids.set(this.words(text).slice(0, length).map((word) => this.idOf.get(word) ?? UNKNOWN_ID));
     return ids;
   }
+  /**
+   * Gives `length` bytes of UTF-8, 0 on the right; all are 0 of a text without words.
+   *
+   * Of a longer text, what parts its words takes one byte each time; if it is still longer, it is
+   * cut behind a word, within the first where that alone is longer.
+   */
+  bytes(text, length) {
+    const bytes = new Uint8Array(length);
+    bytes.set(utf8(this.#fitting(text, length)));
+    return bytes;
+  }
+
+  /** Gives the number of words that `length` bytes of a text have room for. */
+  numFitting(text, length) {
+    return this.words(this.#fitting(text, length)).length;
+  }
+
+  #fitting(text, length) {
+    // U+0000 would end the text, and halves of surrogate pairs have no UTF-8: both separate words.
+    const whole = text.replace(/\0/g, " ").replace(/[\u{d800}-\u{dfff}]/gu, "?");
+    if (!this.words(whole).length) return "";
+    if (utf8(whole).length <= length) return whole;
+    const spaced = Array.from(text.replace(this.separators, " ").replace(/^ | $/g, ""));
+    let [end, room] = [0, length];
+    while (end < spaced.length && utf8(spaced[end]).length <= room) {
+      room -= utf8(spaced[end]).length;
+      end += 1;
+    }
+    const isPart = (place) => place in spaced && this.#isPart(spaced[place]);
+    let kept = end;
+    if (isPart(end) && isPart(end - 1)) {
+      // A part of a word could be taken for another one.
+      while (isPart(kept - 1)) kept -= 1;
+      if (spaced[kept - 1] === " ") kept -= 1;
+      kept ||= end;
+    }
+    return spaced.slice(0, kept).join("");
+  }
+
+  /** Tells whether a character goes on with the word before it. */
+  #isPart(character) {
+    return character.replace(this.separators, "").replace(this.singles, "") !== "";
+  }
 }
 
-/** Gives `length` bytes of UTF-8: characters that don't fit are cut, missing bytes are 0. */
-export function textBytes(text, length) {
-  const bytes = new Uint8Array(length);
-  // U+0000 would end the text, and halves of surrogate pairs have no UTF-8: both separate words.
-  const valid = text.replace(/[\0\u{d800}-\u{dfff}]/gu, " ");
-  new TextEncoder().encodeInto(valid, bytes); // writes whole characters only
-  return bytes;
+function utf8(text) {
+  return new TextEncoder().encode(text);
 }

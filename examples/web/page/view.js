@@ -112,9 +112,9 @@ function draw(pixels, { height, width }) {
 /** Shows the words of a text: those that the model knows, those that it does not. */
 export function showText(text, model) {
   if (!model.text) return;
-  const { length, isBytes, isUnreadable } = model.text;
+  const { mostWords, isUnreadable } = model.text;
   const words = model.words(text);
-  const numRead = isBytes ? words.length : length;
+  const numRead = model.numRead(text);
   find("clear").hidden = text === "";
   find("words-field").disabled = isUnreadable;
   find("words").replaceChildren(
@@ -122,11 +122,12 @@ export function showText(text, model) {
       element("span", word, i >= numRead ? "cut" : known ? "" : "unknown"),
     ),
   );
-  const numBytes = new TextEncoder().encode(text).length;
   const notes = [wordNote(text, words.slice(0, numRead))];
   if (isUnreadable) notes.push("This model was exported without its vocabulary: it reads no text.");
-  if (isBytes && numBytes > length) notes.push(`Only the first ${length} bytes count.`);
-  if (!isBytes && words.length > length) notes.push(`Only the first ${length} words count.`);
+  if (words.length > numRead) {
+    const only = numRead < mostWords ? "The model lacks room for the rest: only" : "Only";
+    notes.push(`${only} the first ${count(numRead, "word counts", "words count")}.`);
+  }
   find("note").textContent = notes.filter(Boolean).join(" ");
 }
 

@@ -17,6 +17,8 @@ fun main() {
                 "words" -> Tokenizer.splitWords(text(arguments[0])).joinToString(" ") { hex(it) }
                 "ids" -> tokenizer.ids(text(arguments[0])).joinToString(" ")
                 "bytes" -> hex(utf8Bytes(text(arguments[1]), arguments[0].toInt()))
+                "cut" -> cutWords(text(arguments[2]), arguments[0].toInt(), arguments[1].toInt())
+                    .joinToString(" ") { hex(it) }
                 "file" -> ModelFile.read(File(arguments[0]).readBytes()).let {
                     hex(it.labels.joinToString("\n")) + " " +
                         hex(it.vocabularies["text"]?.joinToString("\n") ?: "none") + " " +

@@ -42,6 +42,10 @@ func answer(_ command: String, _ arguments: [String]) throws -> String {
         return tokenizer.ids(text(arguments[0])).map(String.init).joined(separator: " ")
     case "bytes":
         return hex(utf8Bytes(text(arguments[1]), count: Int(arguments[0])!))
+    case "cut":
+        let (count, mostWords) = (Int(arguments[0])!, Int(arguments[1])!)
+        return wordsWithoutRoom(text(arguments[2]), count: count, mostWords: mostWords)
+            .map { hex($0) }.joined(separator: " ")
     case "file":
         let content = try Data(contentsOf: URL(fileURLWithPath: arguments[0]))
         let file = try ModelFile(content: content)

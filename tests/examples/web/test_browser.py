@@ -80,7 +80,9 @@ def seen(chromium, driver, page, model_files, pictures, tmp_path_factory):
         "wordless": {"model": "wordless", "examples": few[-2:]},
         "absent": {"model": "absent"},
     }
-    visits |= {name: {"model": name, "examples": few} for name in ("bytes", "two")}
+    visits["two"] = {"model": "two", "examples": few}
+    roomless = {"text": f"red {'y' * 30}"}
+    visits["bytes"] = {"model": "bytes", "examples": [*few, roomless]}
     visits |= {n: {"model": n, "examples": few[::2]} for n in ("sure", "labels", "values")}
     visits["tried"] = {"examples": [{"sample": 1}, {"camera": True}, {"text": "red"}]}
     visits |= {name: {"model": name} for name in ("any", "cut", "damaged", "text")}
@@ -107,7 +109,7 @@ def test_answers_as_python_does(seen, name, model_files):
         assert float(re.match(r"([\d.]+) ms a call", answer["time"]).group(1)) > 0
         found.append([answer["figures"][label] for label in classifier.class_names])
         wanted.append([expected.probabilities[label] for label in classifier.class_names])
-    assert len(found) == {"one": 30, "wordless": 2, "sure": 4}.get(name, 7)
+    assert len(found) == {"one": 30, "wordless": 2, "sure": 4, "bytes": 8}.get(name, 7)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
     assert name == "wordless" or np.ptp(wanted, axis=0).max() > 0.05  # or all would be equal
 
@@ -224,8 +226,12 @@ def test_shows_the_words_as_the_model_takes_them(seen, vocabulary):
     assert answer["note"] == "2 words that the model does not know. Only the first 6 words count."
     assert seen["one"]["answers"][3]["note"] == "The model knows none of these words."
     (too_long,) = [a for a in seen["bytes"]["answers"] if len(a["words"]) == len(words)]
-    assert too_long["words"] == [[word, kind.replace("cut", "")] for word, kind in answer["words"]]
-    assert too_long["note"].endswith("know. Only the first 32 bytes count.")
+    assert too_long["words"] == answer["words"] and too_long["note"] == answer["note"]
+    roomless = seen["bytes"]["answers"][-1]
+    assert roomless["words"] == [["red", ""], ["y" * 30, "cut"]]
+    assert roomless["note"].endswith(
+        "The model lacks room for the rest: only the first 1 word counts."
+    )
     assert "without its vocabulary" in seen["wordless"]["answers"][0]["note"]
 
 
