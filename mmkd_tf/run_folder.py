@@ -125,8 +125,11 @@ class RunFolder:
             raise
 
     def _made(self) -> list[str]:
-        """Files that later stages read, by path from the folder, of those that are there."""
-        files = [*self.path.glob("*.keras"), *self.state.glob("*.keras")]
+        """Files that later stages read, by path from the folder, of those that are there.
+
+        What a kill left half-written, whose name begins with a point, is none of them.
+        """
+        files = [*self.path.glob("[!.]*.keras"), *self.state.glob("[!.]*.keras")]
         files += [self.path / name for name in KEPT]
         return [str(file.relative_to(self.path)) for file in files if file.is_file()]
 

@@ -184,11 +184,9 @@ class Unit:
         manifest = self.manifest
         if manifest is None:  # new, or begun before there were manifests: all files are its own
             manifest = Manifest(self.path, {}, None, {})
-            found = [
-                file for kind in ("npz", "keras", "yaml") for file in self.path.glob(f"*.{kind}")
-            ]
-            for file in found:
-                manifest.note(file.name, file)
+            for kind in ("npz", "keras", "yaml"):
+                for file in self.path.glob(f"[!.]*.{kind}"):  # none half-written by a kill
+                    manifest.note(file.name, file)
         begun = {file: self._saved(file) or now for file, now in self._settings().items()}
         manifest.settings = {**manifest.settings, **begun}
         manifest.write()

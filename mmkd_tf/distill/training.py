@@ -321,8 +321,9 @@ def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=N
     if backup is not None:
         checkpoint = Checkpoint(backup)
         first_epoch = checkpoint.restore(model)
-        # Behind the best epoch's: what is found there is at least as new.
-        callbacks.insert(0 if best is None else 1, checkpoint)
+        # Behind the best epoch's and a history's: what is found there is at least as new.
+        older = [one for one in callbacks if one is best or getattr(one, "repeats", False)]
+        callbacks = [*older, checkpoint, *(one for one in callbacks if one not in older)]
     # Before what keeps an epoch.
     callbacks.insert(0, StopDiverging(far_above=True))
     shown = training_batches(

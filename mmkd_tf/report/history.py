@@ -79,6 +79,8 @@ class History:
 class _Keep(keras.callbacks.Callback):
     """Adds each epoch to a history."""
 
+    repeats = True  # of an epoch that a resumed training repeats it keeps the last
+
     def __init__(self, history: History, name: str):
         super().__init__()
         self.history, self.name = history, name

@@ -181,6 +181,7 @@ CASES = {
         save("expert_text.keras"),
         "expert_text.keras`.*none of this name",
     ),
+    "a model half-written by a kill": (write(".unfinished.0a.student.keras", b"PK"), None),
     "teacher gone, state there": (remove("teacher.keras"), None),
     "teacher and its state gone": (
         remove("teacher.keras", ".state/teacher"),

@@ -108,6 +108,7 @@ CASES = {
     "settings gone": (remove("config.yaml"), [], None),
     "manifest damaged": (write("manifest.json", b"{"), None, "manifest.json`: the checksums"),
     "old": (OLD, [], None),
+    "old, a file half-written by a kill": (both(OLD, write(".unfinished.0a.x.npz", b"")), [], None),
     "old, an outcome cut": (
         both(OLD, write("recipe-hard.npz", b"PK")),
         None,
