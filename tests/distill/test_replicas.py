@@ -87,7 +87,8 @@ def assert_same_figures(ours, theirs):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
 
 
-def test_labels_teach_as_on_one_device(dataset, tmp_path):
+def test_labels_teach_as_on_one_device(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "MOST_STEPS_TOGETHER", 1)  # the other test makes several
     alone, both, start = model(), model(), model().get_weights()
     logs, begun, more = Logs(), Logs(stop_after=1), Logs()
     train(alone, dataset, ONE, callbacks=[logs])
@@ -104,8 +105,7 @@ def test_labels_teach_as_on_one_device(dataset, tmp_path):
     assert both.distribute_strategy.num_replicas_in_sync == 1
 
 
-def test_cached_soft_targets_teach_as_on_one_device(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "MOST_STEPS_TOGETHER", 1)  # the other test makes several
+def test_cached_soft_targets_teach_as_on_one_device(dataset, tmp_path):
     where = tmp_path / "teacher"
     cache = cache_soft_targets(
         teacher=model(5, seed=1), dataset=dataset, folder=where, augment=False
