@@ -1,7 +1,8 @@
 """Finds the results of a TFLite model that are as large as numbers say which its operators read."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,7 +127,7 @@ def _computed(kind: int, given: Sequence[int], made: int, tensors: Tensors) -> l
             pairs = zip(
                 first * (number // len(first)), second * (number // len(second)), strict=True
             )
-            how = {_ADD: lambda a, b: a + b, _MUL: lambda a, b: a * b, _MAXIMUM: max}[kind]
+            how: Callable = {_ADD: operator.add, _MUL: operator.mul, _MAXIMUM: max}[kind]
             return [how(a, b) for a, b in pairs]
     return None
 
