@@ -76,10 +76,10 @@ def read_series(
         source = _from_npy(source) if source[:1] == b"\x93" else _from_json(source)
     if isinstance(source, np.ndarray) and source.dtype == object:  # of arrays, as in Parquet
         source = list(source)
-    kind = source.dtype.kind if isinstance(source, np.ndarray) else ""
-    if isinstance(source, Mapping) or kind in set("cmMV"):  # some of which NumPy would convert
-        found = source.dtype.name if isinstance(source, np.ndarray) else type(source).__name__
-        raise TypeError(f"no numbers [steps, channels] but {found}")
+    if isinstance(source, Mapping):
+        raise TypeError("no numbers [steps, channels] but dict")
+    if isinstance(source, np.ndarray) and source.dtype.kind in "cmMV":  # NumPy converts some
+        raise TypeError(f"no numbers [steps, channels] but {source.dtype.name}")
     try:
         values = np.asarray(source, np.float64)
     except OverflowError:

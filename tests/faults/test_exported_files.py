@@ -74,6 +74,58 @@ def many(model, graph):
     graph.operators[0].inputs = np.zeros(2_000_000, np.int32)
 
 
+def added(*operators):
+    """The file with operators added: each a kind and what it reads, which are constants or results.
+
+    Constants are arrays; a number is the result of an operator before, "image" the input. All
+    results are declared to be of one value.
+    """
+
+    def change(model, graph):
+        made = []
+
+        def tensor(kind, shape, buffer=0):
+            one = schema.TensorT()
+            one.name, one.shape, one.type, one.buffer = b"t", list(shape), kind, buffer
+            graph.tensors.append(one)
+            return len(graph.tensors) - 1
+
+        def read(what):
+            if isinstance(what, str):
+                return next(i for i in graph.inputs if len(graph.tensors[i].shape) == 4)
+            if isinstance(what, int):
+                return made[what]
+            values, buffer = np.asarray(what), schema.BufferT()
+            kind, form = FORMS[values.dtype.kind]
+            buffer.data = np.frombuffer(values.astype(form).tobytes(), np.uint8)
+            model.buffers.append(buffer)
+            return tensor(kind, values.shape, len(model.buffers) - 1)
+
+        for name, *given in operators:
+            code, one = schema.OperatorCodeT(), schema.OperatorT()
+            code.builtinCode = getattr(schema.BuiltinOperator, name)
+            code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+            model.operatorCodes.append(code)
+            one.opcodeIndex = len(model.operatorCodes) - 1
+            one.inputs = [read(what) for what in given]
+            is_whole = name in ("SHAPE", "RANGE", "MUL")
+            made.append(tensor(FORMS["i" if is_whole else "f"][0], [1]))
+            one.outputs = [made[-1]]
+            if name in ("MUL", "SHAPE", "RESIZE_BILINEAR"):
+                options = f"{name.title().replace('_B', 'B')}Options"
+                one.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+                one.builtinOptions = getattr(schema, f"{options}T")()
+                if name == "SHAPE":
+                    one.builtinOptions.outType = schema.TensorType.INT32
+            graph.operators.append(one)
+
+    return crafted(change)
+
+
+FORMS = {"i": (schema.TensorType.INT32, "<i4"), "f": (schema.TensorType.FLOAT32, "<f4")}
+SIDES, OFTEN, UNIT = np.array([40_000, 40_000]), np.array([50_000]), np.float32(1)
+
+
 def nan_weights(model, graph):
     for tensor in graph.tensors:
         buffer = model.buffers[tensor.buffer]
@@ -132,6 +184,29 @@ REFUSED = {
     "an input of 2.7 GB": (shaped("inputs", 1, 30_000, 30_000), "asks for"),
     "an output of 8 GB": (shaped("outputs", 1, 2**31 - 1), "asks for"),
     "something of 6 GB inside": (crafted(inside), "asks for"),
+    "a FILL of 6 GB": (added(("FILL", SIDES, UNIT)), "asks for"),
+    "a FILL of three sides": (added(("FILL", np.array([1, 40_000, 40_000]), UNIT)), "asks for"),
+    "a FILL as large as can be said": (added(("FILL", np.full(6, 2**31 - 1), UNIT)), "asks for"),
+    "a TILE of 8 GB": (added(("TILE", np.ones(1), np.array([2_000_000_000]))), "asks for"),
+    "a TILE of a TILE": (
+        added(("TILE", np.ones(1), OFTEN), ("TILE", 0, OFTEN)),
+        "asks for",
+    ),
+    "a BROADCAST_TO of 6 GB": (added(("BROADCAST_TO", np.ones(1), SIDES)), "asks for"),
+    "a PAD of 8 GB": (added(("PAD", np.ones(1), np.array([[10**9, 10**9]]))), "asks for"),
+    "a RESIZE of 6 GB": (added(("RESIZE_BILINEAR", np.ones([1, 1, 1, 1]), SIDES)), "asks for"),
+    "a RANGE of 8 GB": (
+        added(("RANGE", np.int32(0), np.int32(2**31 - 1), np.int32(1))),
+        "asks for",
+    ),
+    "a FILL of computed sides": (
+        added(("MUL", SIDES // 200, np.array([200, 200])), ("FILL", 0, UNIT)),
+        "asks for",
+    ),
+    "a FILL of an input's sides": (
+        added(("SHAPE", "image"), ("MUL", 0, np.array([1, 900, 900, 9])), ("FILL", 1, UNIT)),
+        "asks for",
+    ),
     "operators without end": (crafted(many), "entries"),
     "tables of noise": (packed(MODEL[:8] + 30 * bytes(range(256))), "damaged"),
     "tables of ones": (packed(MODEL[:8] + 900 * b"\xff"), "damaged"),
@@ -274,3 +349,11 @@ def test_a_damaged_index_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="a file that Index.save wrote"):
             Index.load(path)
+
+
+def test_operators_that_say_little_are_run(tmp_path):
+    little = [("FILL", np.array([3, 4]), UNIT), ("TILE", np.ones(5), np.array([7]))]
+    (tmp_path / "more.tflite").write_bytes(added(*little, ("SHAPE", "image"), ("FILL", 2, UNIT)))
+    (tmp_path / "whole.tflite").write_bytes(packed())
+    more, whole = (Classifier(tmp_path / f"{name}.tflite") for name in ("more", "whole"))
+    assert more.predict(text="red") == whole.predict(text="red")
