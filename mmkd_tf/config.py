@@ -320,18 +320,6 @@ class RunConfig(BaseModel, extra="forbid", frozen=True):
         kinds = [KINDS[self.inputs[name].kind] for name in read if name in self.backbones]
         return {"words" if kind.takes_utf8 else "pictures" for kind in kinds}
 
-    def generated(self, task: Task) -> dict[str, float]:
-        """By name of a way of making rows without labels, how many for each training row."""
-        given, by_default = self.distillation, {}
-        hints = any(getattr(given, name) for name in HINTS)
-        able = self.teacher_is_cross_fitted and task.has_one_class and not self.teacher.experts
-        if able and given.transfer_share and not hints:
-            words, recombined = (2.0, 1.0) if self.fast else (10.0, 4.0)
-            by_default["word_rows"] = words if "words" in self._readable else 0.0
-            by_default["recombined_rows"] = recombined if len(self.student_inputs) > 1 else 0.0
-        open_ones = {n: rate for n, rate in by_default.items() if getattr(given, n) is None}
-        return {name: rate for name, rate in {**open_ones, **given.generated}.items() if rate}
-
     def _baseline_problems(self) -> list[str]:
         sizes = {
             name: {field: getattr(options, field, None) for field in BASELINE_INPUTS.get(name, ())}

@@ -166,7 +166,7 @@ def transfer_rows(
     if not settings.transfer_share:
         return None
     parts = [unlabelled_rows(teacher, dataset)]
-    if made := config.generated(dataset.task):
+    if made := config.distillation.generated:
         encoders = frozen_encoders(config) if encoders is None else encoders
         encoders = {name: each for name, each in encoders.items() if name in config.student_inputs}
         folder = folder or features_folder()

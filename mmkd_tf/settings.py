@@ -52,6 +52,8 @@ def _weight(value: float) -> float:
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_weight)]
 Rate = Annotated[float, Field(ge=0, le=100)]
+# None is in the files of runs that were made when it was the default.
+Made = Annotated[Rate, BeforeValidator(lambda value: 0.0 if value is None else value)]
 LearningRate = Annotated[float, Field(ge=1e-9, lt=10)]
 Rates = Annotated[float | dict[str, float], BeforeValidator(_rates)]
 FusionName = Literal[
@@ -228,16 +230,11 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         description="Rows without labels that a batch gets besides, as a share of its size; "
         "without effect where there are none.",
     )
-    word_rows: Rate | None = Field(
-        None,
-        description="Rows without labels to make for each training row: single words. By default "
-        "10 of classes with a teacher on pretrained encoders (2 in a first look), else 0.",
+    word_rows: Made = Field(
+        0.0, description="Rows without labels to make for each training row: single words."
     )
-    recombined_rows: Rate | None = Field(
-        None,
-        description="The same of inputs of different training rows of one class; by default 4 of "
-        "classes where two inputs are read and the teacher is on pretrained encoders (1 in a first "
-        "look), else 0.",
+    recombined_rows: Made = Field(
+        0.0, description="The same of inputs of different training rows of one class."
     )
     word_dropout_rows: Rate = Field(0.0, description="The same of texts with words left out.")
     neighbour_rows: Rate = Field(

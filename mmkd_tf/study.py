@@ -163,7 +163,7 @@ def _train(unit: Unit, name: str, dataset: Dataset, teaching: dict) -> Outcome:
                     teachers, dataset, config, terms=terms, folder=unit.soft_targets_path
                 )
             models |= teaching[views]
-            made = config.generated(dataset.task)
+            made = config.distillation.generated
             if config.distillation.transfer_share and (TRANSFER in dataset.splits or made):
                 if (key := str(made)) not in teaching:
                     teaching[key] = transfer_rows(files.load_model("teacher"), dataset, config)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from mmkd_tf.config import RunConfig, problems_of
 from mmkd_tf.data.table import table_name
 from mmkd_tf.setting_names import full_names, layered, read_yaml, setting_names
-from mmkd_tf.settings import AUTO
+from mmkd_tf.settings import AUTO, DistillationSettings
 from mmkd_tf.table_files import is_table
 from mmkd_tf.tasks.task import SoftTargetDefaults
 
@@ -181,9 +181,9 @@ def shared_settings(config: RunConfig) -> dict:
     return settings
 
 
-def recipe_settings(config: RunConfig) -> dict:
+def recipe_settings(recipe: DistillationSettings) -> dict:
     """The settings of the distilled student alone, the weight of the labels filled in."""
-    settings = config.distillation.model_dump()
+    settings = recipe.model_dump()
     if settings["hard_label_weight"] is None:
         settings["hard_label_weight"] = SoftTargetDefaults.hard_label_weight
     return settings

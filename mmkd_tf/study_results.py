@@ -17,6 +17,7 @@ from mmkd_tf.report.verdict import study_verdict
 from mmkd_tf.roles import expert_name
 from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions
 from mmkd_tf.setting_names import differences, grouped
+from mmkd_tf.settings import DistillationSettings
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
@@ -143,20 +144,23 @@ class Unit:
             if (self.path / file).is_file():
                 # A setting that is younger than the file had no effect then: its default.
                 saved = yaml.safe_load((self.path / file).read_text(encoding="utf-8"))
-                was = RunConfig(**grouped(OLDER, saved))
-                was = shared_settings(was) if file == CONFIG_FILE else _of_recipe(was)
+                if file == CONFIG_FILE:
+                    was = shared_settings(RunConfig(**grouped(OLDER, saved)))
+                else:  # which alone, without its teacher, need not be a run's
+                    was = _of_recipe(DistillationSettings(**grouped(saved)["distillation"]))
                 lines += [f"- {self.path / file}: {line}" for line in differences(was, now)]
         return lines
 
     def _settings(self) -> dict[str, dict]:
         """By file, the settings that matter to its models."""
         return {CONFIG_FILE: shared_settings(self.config)} | {
-            f"recipe-{name}.yaml": _of_recipe(recipe) for name, recipe in self.recipes.items()
+            f"recipe-{name}.yaml": _of_recipe(recipe.distillation)
+            for name, recipe in self.recipes.items()
         }
 
 
-def _of_recipe(config: RunConfig) -> dict:
-    return {"distillation": recipe_settings(config)}
+def _of_recipe(recipe: DistillationSettings) -> dict:
+    return {"distillation": recipe_settings(recipe)}
 
 
 def _outcome_of(arrays: Mapping[str, np.ndarray]) -> Outcome:
@@ -215,7 +219,8 @@ def summarize(
     return {
         "seeds": study.seeds,
         "recipes": {
-            name: recipe_settings(study.run_config(first, 0, name)) for name in study.recipes
+            name: recipe_settings(study.run_config(first, 0, name).distillation)
+            for name in study.recipes
         },
         "datasets": datasets,
         "absence": {split: absence(units, trained, tasks, split) for split in splits},

@@ -49,14 +49,14 @@ def test_a_study_trains_and_compares_them(table, tmp_path, monkeypatch):
         "mmkd_tf.study.transfer_rows", lambda *given: made.append(transfer_rows(*given)) or made[-1]
     )
     study = make_study({"data": str(table), "settings": SMALL, "seeds": 1})
-    recipes = {"default": {}, "no-made-rows": {"distillation.word_rows": 0}}
+    recipes = {"default": {}, "words": {"distillation.word_rows": 1}}
     study = study.model_copy(update={"recipes": recipes})
     (unit,) = make_units(study, tmp_path / "out")
     said = []
     train_unit(unit, said.append)
-    names = ["teacher", "student_alone", "recipe-default", "recipe-no-made-rows"]
+    names = ["teacher", "student_alone", "recipe-default", "recipe-words"]
     assert [line.split(": ")[1].split(",")[0] for line in said] == names
-    (rows,) = made  # as a run makes them by default, and none where a recipe says so
+    (rows,) = made  # as a run makes them where a recipe says so
     assert set(rows.sources) == {SINGLE_WORDS}
     outcome = unit.outcome("teacher")
     assert outcome.without == {"validation": {}, "test": {}}  # no head's number is an input

@@ -63,6 +63,9 @@ def check_resume(
         )
     if not (folder / "config.yaml").is_file():
         return  # what else is there may do
+    # Not above: an install for edge devices, which has these commands too, has no pydantic.
+    from mmkd_tf.setting_names import full_names, grouped, read_yaml
+
     saved, given = full_names(read_yaml(folder / "config.yaml")), full_names(settings)
     changed = [
         f"- {name}: was {saved.get(name)!r}, now {given[name]!r}"
