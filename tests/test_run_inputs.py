@@ -90,7 +90,7 @@ def test_results_know_inputs_by_name(finished):
     card = (folder / "out" / "model_card.md").read_text()
     assert all(name in page and name in card for name in ("front", "photos", "title"))
     assert "data:image" in page
-    assert "16 x 16 pixels" in card and "24 x 24" not in card and "teacher/" not in card
+    assert "photos: up to 2 pictures, uint8 RGB, 16 x 16 pixels" in card and "teacher/" not in card
 
 
 def test_the_file_takes_the_inputs_by_name(finished):
