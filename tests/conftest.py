@@ -45,19 +45,25 @@ mmkd_tf.from_tfds = _few
 
 # Has Keras train without graphs: to trace one takes as long as dozens of steps without.
 EAGER_TRAINING = """
+import functools
+
 import keras
 
 
-def _eagerly(model, *arguments, _fit=keras.Model.fit, **options):
-    model.run_eagerly = True
-    try:
-        return _fit(model, *arguments, **options)
-    finally:
-        model.run_eagerly = False
-        model.train_function = model.test_function = None
+def _eager(fit):
+    @functools.wraps(fit)
+    def eagerly(model, *arguments, **options):
+        model.run_eagerly = True
+        try:
+            return fit(model, *arguments, **options)
+        finally:
+            model.run_eagerly = False
+            model.train_function = model.test_function = None
+
+    return eagerly
 
 
-keras.Model.fit = _eagerly
+keras.Model.fit = _eager(keras.Model.fit)
 """
 
 
