@@ -43,6 +43,30 @@ mmkd_tf.from_tfds = _few
 """
 
 
+# Has Keras train without graphs: to trace one takes as long as dozens of steps without.
+EAGER_TRAINING = """
+import functools
+
+import keras
+
+
+def _eager(fit):
+    @functools.wraps(fit)
+    def eagerly(model, *arguments, **options):
+        model.run_eagerly = True
+        try:
+            return fit(model, *arguments, **options)
+        finally:
+            model.run_eagerly = False
+            model.train_function = model.test_function = None
+
+    return eagerly
+
+
+keras.Model.fit = _eager(keras.Model.fit)
+"""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def few_candidates():
     """Of an encoder's words those alone that are taken are asked what they say: half a minute less.
@@ -56,12 +80,33 @@ def few_candidates():
         yield
 
 
+@pytest.fixture(scope="module")
+def eager_training():
+    """The same for tests whose subject is what lies around trainings of a few steps.
+
+    That graphs train alike is tested with every loss, term, fusion and kind of input, and by the
+    golden runs.
+    """
+    import keras
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "fit", keras.Model.fit)  # so that it is put back
+        exec(EAGER_TRAINING, {})
+        yield
+
+
 @pytest.fixture
 def usual_sigint():
     """Ctrl-C as people have it: where tests run in the background, the shell has it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def eager_code():
+    """Code that has what runs after it train without graphs."""
+    return EAGER_TRAINING
 
 
 @pytest.fixture(scope="session")

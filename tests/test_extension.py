@@ -256,6 +256,7 @@ def table(tmp_path):
     return path
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_kind_and_a_task_from_outside_go_the_whole_way(extended, table, tmp_path):
     config = make_config(
         {

@@ -25,11 +25,15 @@ SHOWN = {code: page for page in reversed(PAGES) if (code := "\n".join(blocks(pag
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SHOWN.values(), ids=lambda p: p.stem)
-def test_python_blocks_run(page, tmp_path, few_examples):
-    """As people would run them, but on 64 training examples instead of 1,313."""
+def test_python_blocks_run(page, tmp_path, few_examples, eager_code):
+    """As people would run them, but on 64 training examples instead of 1,313.
+
+    Many trainings are made without graphs; the first of them is in the README too, with one.
+    """
     code = "\n".join(blocks(page, "python"))
     code = re.sub(r"steps_per_epoch=(\d+)", lambda found: _fewer_steps(int(found[1])), code)
-    code = few_examples + code
+    prelude = few_examples + (eager_code if code.count(".fit(") > 2 else "")
+    code = prelude + code
     # What a page about exported files takes as given.
     shutil.copy(ROOT / "saved_models/emoji/student_small.tflite", tmp_path / "student.tflite")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -3,12 +3,14 @@
 import html
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from mmkd_tf import run as run_module
 from mmkd_tf import run_training
 from mmkd_tf.cli import app
 from mmkd_tf.edge.model_file import read_model_file
@@ -39,9 +41,17 @@ def invoke(*arguments):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
+    """A run, and in `again` what it had left before its student learned from the teacher."""
     folder = tmp_path_factory.mktemp("run")
-    table = write_table(folder)
-    result = invoke("run", table, "--output", folder / "out", *SMALL)
+    table, distil = write_table(folder), run_training.distill
+
+    def kept_before(**arguments):
+        shutil.copytree(folder / "out", folder / "again")
+        return distil(**arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_training, "distill", kept_before)
+        result = invoke("run", table, "--output", folder / "out", *SMALL)
     assert result.exit_code == 0, result.output
     return folder, result
 
@@ -187,19 +197,32 @@ def test_export_makes_the_same_files_again(finished, tmp_path):
     assert result.exit_code == 0, result.output
     again = (tmp_path / "student.tflite").read_bytes()
     assert again == (folder / "out" / "student.tflite").read_bytes()
-    options = ["--text-input", "bytes", "--batch-size", 2, "--quantize", "dynamic"]
-    result = invoke("export", folder / "out", "--output", tmp_path / "bytes", *options)
-    assert result.exit_code == 0, result.output
-    assert "dynamic" in result.output and "Measured on" in result.output
-    found = invoke("predict", tmp_path / "bytes" / "student.tflite", "--text", "leaf", "--json")
-    expected = invoke("predict", folder / "out", "--text", "leaf", "--json")
-    assert json.loads(found.stdout) == pytest.approx(json.loads(expected.stdout), abs=1e-5)
+    assert (tmp_path / "student_saved_model").is_dir()
+    config = folder / "out" / "config.yaml"
+    written = config.read_text()
+    assert "saved_model: true" in written
+    try:
+        config.write_text(written.replace("saved_model: true", "saved_model: false"))
+        _other_forms(folder, tmp_path / "bytes")
+    finally:
+        config.write_text(written)
     wrong = ["--quantize", "int3", "--batch-size", -1, "--output", folder / "items.csv"]
     result = invoke("export", folder / "out", *wrong)
     assert result.exit_code == 2
     assert all(f"`{flag}`" in result.output for flag in wrong[::2])
     result = invoke("export", folder / "out", "--output", tmp_path, "--model", "grandmother")
     assert result.exit_code == 2 and "student_alone" in result.output
+
+
+def _other_forms(folder, output):
+    options = ["--text-input", "bytes", "--batch-size", 2, "--quantize", "dynamic"]
+    result = invoke("export", folder / "out", "--output", output, *options)
+    assert result.exit_code == 0, result.output
+    assert not (output / "student_saved_model").exists()
+    assert "dynamic" in result.output and "Measured on" in result.output
+    found = invoke("predict", output / "student.tflite", "--text", "leaf", "--json")
+    expected = invoke("predict", folder / "out", "--text", "leaf", "--json")
+    assert json.loads(found.stdout) == pytest.approx(json.loads(expected.stdout), abs=1e-5)
 
 
 def test_export_and_resume_refuse_a_table_that_has_changed(finished, tmp_path):
@@ -250,13 +273,14 @@ def test_a_full_disk_is_said_in_one_line(finished, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_figures(finished, monkeypatch):
     folder, _ = finished
-    distil = run_training.distill
+    distil, expected = run_training.distill, results_of(folder / "out")
 
     def interrupted(**arguments):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(run_training, "train", None)  # both are trained already
     monkeypatch.setattr(run_training, "distill", interrupted)
-    first = invoke("run", folder / "items.csv", "--output", folder / "again", *SMALL)
+    first = invoke("run", "--output", folder / "again", "--resume")
     assert first.exit_code == 130 and "--resume" in first.output
     assert (folder / "again" / "student_alone.keras").is_file()
     assert not (folder / "again" / "results.json").exists()
@@ -265,10 +289,12 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(finished, monkeypatch):
     kept.write_bytes(kept.read_bytes()[:-8])  # as a kill leaves it: it is made again
 
     monkeypatch.setattr(run_training, "distill", distil)
-    monkeypatch.setattr(run_training, "train", None)  # both are trained already
+    # What comes after the trainings is as in other runs that go on.
+    for stage, key in (("robustness", "robustness"), ("export_all", "exports")):
+        monkeypatch.setattr(run_module, stage, lambda *_, found=expected[key], **__: found)
     second = invoke("run", "--output", folder / "again", "--resume")
     assert second.exit_code == 0, second.output
-    expected, resumed = results_of(folder / "out"), results_of(folder / "again")
+    resumed = results_of(folder / "again")
     for name in ("teacher", "student_alone", "student"):
         assert resumed[name] == expected[name]
     assert not (folder / "again" / ".state").exists()

@@ -13,7 +13,7 @@ from mmkd_tf.edge import Encoder, Index, Regressor
 from mmkd_tf.edge.model_file import read_model_file
 
 SCRATCH = ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]
-SMALL = ["--epochs", "4", "--set", "image_size=16", "--set", "batch_size=16", *SCRATCH]
+SMALL = ["--epochs", "2", "--set", "image_size=16", "--set", "batch_size=16", *SCRATCH]
 SMALL += ["--set", "quantize=float16", "--set", "robustness=false"]
 COLOURS = {
     "red": (220, 30, 30),
@@ -47,7 +47,7 @@ def write_table(folder, repeats=4):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, eager_training):
     folder = tmp_path_factory.mktemp("embedding")
     table = write_table(folder)
     result = invoke("run", table, "--task", "embedding", "--output", folder / "out", *SMALL)

@@ -21,6 +21,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SMALL = {"image": "none", "epochs": 1, "batch_size": 16, "student.inherit": "tiny"}
 SMALL |= {"teacher.encoders": "{text: [letters]}", "teacher.folds": 2, "robustness": "false"}
 SMALL |= {"teacher.finetune": "all", "augment": "false", "word_rows": 1, "quantize": "float16"}
+SMALL |= {"saved_model": "false"}
 
 
 @pytest.fixture
@@ -72,6 +73,7 @@ def interrupted(*_, **__):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager_training")
 @pytest.mark.parametrize("rate", [1e-2, 0.0], ids=["kept", "restored"])
 def test_a_run_goes_on_with_the_weights_that_it_tuned(letters, table, tmp_path, monkeypatch, rate):
     flags = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]

@@ -14,6 +14,7 @@ from mmkd_tf.setting_names import grouped
 from mmkd_tf.tasks import TASKS
 
 WORDS = ["red", "green", "blue"]
+pytestmark = pytest.mark.usefixtures("eager_training")
 
 
 def examples(count, seed):
@@ -47,7 +48,7 @@ def config_of(**settings):
 
 
 @pytest.fixture(scope="module")
-def teacher(dataset):
+def teacher(dataset, eager_training):
     """That of all runs here, none of whose settings concern it."""
     config = config_of()
     models = untrained(config, dataset)

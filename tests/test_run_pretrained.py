@@ -53,7 +53,7 @@ def times(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, eager_training):
     """A run that was interrupted between teacher and student, and what it had left then."""
     folder = tmp_path_factory.mktemp("pretrained")
     table, out = write_table(folder), folder / "out"

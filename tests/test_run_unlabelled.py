@@ -12,7 +12,7 @@ from mmkd_tf.data import unlabelled as unlabelled_module
 
 SMALL = ["--epochs", "1", "--set", "image_size=16", "--set", "batch_size=16", "--skip-bad-rows"]
 SMALL += ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]
-SMALL += ["--set", "robustness=false", "--set", "quantize=float16"]
+SMALL += ["--set", "robustness=false", "--set", "quantize=float16", "--set", "saved_model=false"]
 
 
 def invoke(*arguments):
@@ -24,7 +24,7 @@ def interrupted(*_, **__):
 
 
 @pytest.fixture(scope="module")
-def finished(table, tmp_path_factory):
+def finished(table, tmp_path_factory, eager_training):
     """A run that was interrupted before its exports, with what it had at the student's training."""
     folder = tmp_path_factory.mktemp("unlabelled")
     rows = table.read_text().splitlines()

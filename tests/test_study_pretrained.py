@@ -42,6 +42,7 @@ def test_teachers_read_features_and_students_more_words(table):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_a_study_trains_and_compares_them(table, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(

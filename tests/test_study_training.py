@@ -28,7 +28,7 @@ def changed(config, **settings):
 
 
 @pytest.fixture(scope="module")
-def trained(table, tmp_path_factory):
+def trained(table, tmp_path_factory, eager_training):
     output = tmp_path_factory.mktemp("unit")
     said = []
     unit = unit_of(table, output, "soft", "hard")

@@ -25,6 +25,7 @@ SMALL |= {
     "teacher.folds": 2,
     "robustness": False,
     "quantize": "float16",
+    "saved_model": False,
 }
 
 
@@ -87,6 +88,7 @@ def test_the_better_teacher_is_taken(backbone, tmp_path, useful):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager_training")
 def test_a_run_goes_on_with_the_choice_that_it_made(backbone, tmp_path, monkeypatch):
     backbone(useful=True)
     source = table_of(tmp_path, new_word)

@@ -28,6 +28,7 @@ def tune(table, output, *more):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager_training")
 def test_a_search_goes_on_where_it_was_and_keeps_the_best(table, tmp_path):
     output = tmp_path / "tuning"
     assert tune(table, output, "--trials", 2, "--quiet").exit_code == 0

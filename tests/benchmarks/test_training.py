@@ -3,6 +3,7 @@ from training import benchmark_training, training_text
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager_training")
 def test_measures_every_variant_and_its_ratios():
     measured = benchmark_training(num_rounds=1, num_examples=32)
     assert set(measured["seconds"]) == {

@@ -3,6 +3,7 @@ from training_step import benchmark_training_step, training_step_text
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager_training")
 def test_measures_every_student_and_its_ratio():
     measured = benchmark_training_step(num_rounds=1, num_examples=32, epochs=4, size="tiny")
     milliseconds, ratios = measured["milliseconds"], measured["ratios"]

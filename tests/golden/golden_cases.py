@@ -156,11 +156,16 @@ def inside(folder: Path):
         os.chdir(before)
 
 
-def run_task(task: str, folder: Path) -> dict:
-    """Makes the table and the run of a task; gives the part of results.json that is frozen."""
+def make_run(task: str, folder: Path) -> str:
+    """Makes the table and, in `out`, the run of a task; gives what is said."""
     table = write_table(folder)
     settings = write_settings(folder / "settings.yaml", RUNS[task])
-    invoke("run", table, "--config", settings, "--output", folder / "out")
+    return invoke("run", table, "--config", settings, "--output", folder / "out")
+
+
+def run_task(task: str, folder: Path) -> dict:
+    """Makes the run of a task; gives the part of results.json that is frozen."""
+    make_run(task, folder)
     return frozen_results(folder / "out")
 
 

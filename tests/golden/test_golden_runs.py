@@ -6,7 +6,6 @@ import shutil
 import pytest
 from golden_cases import (
     FOLDER,
-    RUNS,
     SCRATCH,
     YOUNGER,
     check_same,
@@ -22,9 +21,9 @@ from golden_cases import (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", RUNS)
-def test_a_run_gives_the_results_that_it_gave(task, tmp_path):
-    check_same(read_golden(f"results-{task}.json"), run_task(task, tmp_path))
+def test_a_run_gives_the_results_that_it_gave(tmp_path):
+    """Those of the other tasks stand where more is asked of the same runs."""
+    check_same(read_golden("results-single_label.json"), run_task("single_label", tmp_path))
 
 
 def test_a_distillation_has_the_history_that_it_had():

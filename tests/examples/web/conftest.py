@@ -161,10 +161,10 @@ def model_files(model, class_names, modalities, examples, tmp_path_factory):
         "labels": ({"task": "multi_label"}, words | {"task": "multi_label", "temperature": 1.5}),
         "values": ({"task": "regression"}, words | {"task": "regression"}),
     }
-    files = {}
+    files, plain = {}, convert(model, examples)
     for name, (options, words) in forms.items():
         files[name] = folder / f"{name}.tflite"
-        content = convert(model, examples, **options)
+        content = convert(model, examples, **options) if options else plain
         described = add_metadata(content, name="small", class_names=class_names, **words)
         files[name].write_bytes(described)
     content = files["one"].read_bytes()
