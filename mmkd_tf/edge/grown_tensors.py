@@ -1,8 +1,7 @@
 """Finds the results of a TFLite model that are as large as numbers say which its operators read."""
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -127,8 +126,9 @@ def _computed(kind: int, given: Sequence[int], made: int, tensors: Tensors) -> l
             pairs = zip(
                 first * (number // len(first)), second * (number // len(second)), strict=True
             )
-            how: Callable = {_ADD: operator.add, _MUL: operator.mul, _MAXIMUM: max}[kind]
-            return [how(a, b) for a, b in pairs]
+            if kind == _MAXIMUM:
+                return [max(a, b) for a, b in pairs]
+            return [a * b if kind == _MUL else a + b for a, b in pairs]
     return None
 
 
