@@ -124,7 +124,7 @@ def lasting(results):
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+def killed(tmp_path_factory, eager_training):
     """By stage, the folder that a kill leaves; and the results of the run itself."""
     base = tmp_path_factory.mktemp("kills")
     lines = [f"a {kind} thing {n},{kind}" for n in range(12) for kind in ("cup", "lamp")]
