@@ -74,7 +74,6 @@ def interrupted(*_, **__):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager_training")
 @pytest.mark.parametrize("rate", [1e-2, 0.0], ids=["kept", "restored"])
 def test_a_run_goes_on_with_the_weights_that_it_tuned(letters, table, tmp_path, monkeypatch, rate):
     flags = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]

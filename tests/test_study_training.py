@@ -50,6 +50,7 @@ def test_leaves_its_files_and_nothing_half_done(trained):
     assert sorted(path.name for path in unit.path.iterdir()) == [
         "config.yaml",
         "data.sha256",
+        "manifest.json",
         "recipe-hard.npz",
         "recipe-hard.yaml",
         "recipe-soft.npz",

@@ -278,6 +278,7 @@ def test_a_run_refuses_before_its_first_epoch_what_would_fail_later(tmp_path, se
     problems = [line for line in str(error.value).splitlines() if line.startswith("`")]
     assert [problem.split(":")[0] for problem in problems] == expected
     assert not list(folder.path.glob("*.keras"))
+    folder.release()
 
 
 def test_an_input_of_the_name_of_another_kind_is_refused_before_any_training():
