@@ -58,7 +58,7 @@ python3 -m pip install --quiet --no-deps --target "$work/site" --only-binary=:al
     --python-version 3.11 --implementation cp \
     --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
     --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
-    "ai-edge-litert==$version" numpy 2> >(grep -v '^WARNING' >&2)
+    "ai-edge-litert==$version" flatbuffers numpy 2> >(grep -v '^WARNING' >&2)
 
 # Without these the interpreter would read what kind of processor this machine has, and crash.
 mkdir -p "$work/root/proc" "$work/root/sys/devices/system/cpu"
