@@ -93,7 +93,7 @@ def run(
         str | None, Flag(help="scratch: train the student without inheritance too.")
     ] = None,
     fast: Annotated[
-        bool, Flag("--fast", help="A first look: fewer epochs, less measured, in a minute or so.")
+        bool, Flag("--fast", help="A first look: fewer epochs, less measured, in a minute or two.")
     ] = False,
     tensorboard: Annotated[
         bool, Flag("--tensorboard", help="Write logs for TensorBoard into the folder.")
