@@ -92,6 +92,8 @@ def benchmark_times(
     given = {"num_rounds": num_rounds, "num_rows": num_rows}
     if wrong := {name: value for name, value in given.items() if value < 1}:
         raise ValueError(f"`{'`, `'.join(wrong)}`: 1 or more. Received: {wrong}.")
+    from training import spreads
+
     from mmkd_tf.kept_files import CACHE_VARIABLE
 
     before, rounds = os.environ.get(CACHE_VARIABLE), []
@@ -111,10 +113,7 @@ def benchmark_times(
     }
     return {
         "seconds": {name: median(r[name] for r in rounds) for name in (FIRST, LATER, BARE)},
-        "ratios": {
-            claim: {"median": median(values), "least": min(values), "greatest": max(values)}
-            for claim, values in ratios.items()
-        },
+        "ratios": spreads(ratios),
     }
 
 
@@ -213,14 +212,9 @@ def data_text(times: Mapping | None, memory: Mapping | None) -> str:
     """Lists what `benchmark_times` and `benchmark_memory` return, those that are given."""
     lines = []
     if times is not None:
-        width = len(CLAIM)
-        lines += [f"{'':<{width}}  seconds"]
-        lines += [f"{name:<{width}}  {value:7.2f}" for name, value in times["seconds"].items()]
-        lines += ["", f"{'ratio':<{width}}   median    least greatest"]
-        lines += [
-            f"{name:<{width}}  {r['median']:7.3f}  {r['least']:7.3f}  {r['greatest']:7.3f}"
-            for name, r in times["ratios"].items()
-        ]
+        from training import times_text
+
+        lines += [times_text(times["seconds"], times["ratios"], of="", unit="seconds")]
     if memory is not None:
         lines += ["", "     rows  peak MiB  above first  kept MiB  seconds"]
         peaks = memory["peak_memory_mib"]

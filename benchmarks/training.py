@@ -7,7 +7,7 @@ It prints the seconds of an epoch of each variant, and the ratios.
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -79,10 +79,15 @@ def benchmark_training(
     ratios = {claim: [ratio(seconds) for seconds in rounds] for claim, ratio in claims.items()}
     return {
         "seconds": {name: median(seconds[name] for seconds in rounds) for name in variants},
-        "ratios": {
-            claim: {"median": median(values), "least": min(values), "greatest": max(values)}
-            for claim, values in ratios.items()
-        },
+        "ratios": spreads(ratios),
+    }
+
+
+def spreads(ratios: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """The `median`, `least` and `greatest` over the rounds, by name of a ratio."""
+    return {
+        name: {"median": median(values), "least": min(values), "greatest": max(values)}
+        for name, values in ratios.items()
     }
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import keras
 import numpy as np
 import typer
-from training import WARM_UP_ROUNDS, random_dataset, timed_round, times_text
+from training import WARM_UP_ROUNDS, random_dataset, spreads, timed_round, times_text
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.data.batches import num_steps, training_batches
@@ -82,10 +82,7 @@ def benchmark_training_step(
     }
     return {
         "milliseconds": {name: median(each[name] for each in times) for name in times[0]},
-        "ratios": {
-            claim: {"median": median(values), "least": min(values), "greatest": max(values)}
-            for claim, values in ratios.items()
-        },
+        "ratios": spreads(ratios),
     }
 
 

@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 
@@ -133,6 +134,29 @@ def table(tmp_path_factory):
             lines.append(f"{label}{index}.png,a {label} thing {index % 7},{label}")
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     return folder / "items.csv"
+
+
+@pytest.fixture(scope="session")
+def two_coloured():
+    """Writes pictures of one colour over another, some of each pair, and says what they are.
+
+    Called with a folder, the colours by name and how many of a pair; yields the number of the pair,
+    of the picture among them, the path from the folder, and both colours in words.
+    """
+
+    def write(folder, colours, repeats):
+        rng = np.random.default_rng(0)
+        (folder / "pictures").mkdir()
+        for number, (upper, lower) in enumerate(itertools.product(colours, repeat=2)):
+            for repeat in range(repeats):
+                pixels = np.zeros([16, 16, 3])
+                pixels[:8], pixels[8:] = colours[upper], colours[lower]
+                pixels = np.clip(pixels + rng.normal(0, 15, pixels.shape), 0, 255).astype(np.uint8)
+                path = f"pictures/{number}_{repeat}.png"
+                Image.fromarray(pixels).save(folder / path)
+                yield number, repeat, path, f"{upper} over {lower}"
+
+    return write
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """The main job on identities unseen in training, of pictures and texts, by its command."""
 
-import itertools
 import json
 
 import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from mmkd_tf.cli import app
@@ -28,28 +26,19 @@ def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def write_table(folder, repeats=4):
+def write_table(folder, two_coloured):
     """An identity is one colour over another; of some pictures or texts there are none."""
-    rng = np.random.default_rng(0)
-    (folder / "pictures").mkdir()
     lines = ["image,text,label"]
-    for number, (upper, lower) in enumerate(itertools.product(COLOURS, repeat=2)):
-        for repeat in range(repeats):
-            pixels = np.zeros([16, 16, 3])
-            pixels[:8], pixels[8:] = COLOURS[upper], COLOURS[lower]
-            pixels = np.clip(pixels + rng.normal(0, 15, pixels.shape), 0, 255).astype(np.uint8)
-            path = f"pictures/{number}_{repeat}.png"
-            Image.fromarray(pixels).save(folder / path)
-            text = "" if repeat == 1 else f"{upper} over {lower}"
-            lines.append(f"{'' if repeat == 2 else path},{text},{number}")
+    for number, repeat, path, text in two_coloured(folder, COLOURS, repeats=4):
+        lines.append(f"{'' if repeat == 2 else path},{'' if repeat == 1 else text},{number}")
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     return folder / "items.csv"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, eager_training):
+def finished(tmp_path_factory, eager_training, two_coloured):
     folder = tmp_path_factory.mktemp("embedding")
-    table = write_table(folder)
+    table = write_table(folder, two_coloured)
     result = invoke("run", table, "--task", "embedding", "--output", folder / "out", *SMALL)
     assert result.exit_code == 0, result.output
     return folder, result, json.loads((folder / "out" / "results.json").read_text())

@@ -23,7 +23,7 @@ from mmkd_tf.distill.checks import (
     check_unlabelled,
 )
 from mmkd_tf.distill.epochs import StopDiverging
-from mmkd_tf.distill.replicas import Counts, first_part
+from mmkd_tf.distill.replicas import Counts, first_part, regularisation
 from mmkd_tf.distill.schedules import value_at
 from mmkd_tf.distill.step_checks import check_label_values, check_no_probabilities, in_words
 from mmkd_tf.distill.teacher_signals import TeacherSignals, projection_name, teachers_of
@@ -241,7 +241,7 @@ class Distiller(keras.Model):
             loss = sum(
                 value_at(weight, step) * part for weight, part in zip(weights, parts, strict=True)
             )
-            loss += self._regularisation()
+            loss += regularisation(self)
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
@@ -312,7 +312,7 @@ class Distiller(keras.Model):
         y = check_label_values(y, logits, self.hard_label_loss)
         counts = Counts(logits)
         loss = counts.part(self.hard_label_loss(y, logits, sample_weight))
-        counts.track(self.loss_tracker, loss + self._regularisation())
+        counts.track(self.loss_tracker, loss + regularisation(self))
         return self._without_parts(self.compute_metrics(x, y, logits, sample_weight))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -344,11 +344,6 @@ class Distiller(keras.Model):
         if iterator is not None and self._num_replicas() > 1:
             data_batch, iterator = first_part(self, iterator), None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
-
-    def _regularisation(self):
-        # Gradients are summed over replicas, and each replica has the same weights to regularise.
-        # Those of activities may be in half precision beside weights in full.
-        return sum(ops.cast(loss, "float32") for loss in self.losses) / self._num_replicas()
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

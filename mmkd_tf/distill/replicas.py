@@ -116,6 +116,16 @@ class Counts:
         metric.update_state(part * self.replicas, sample_weight=self._examples)
 
 
+def regularisation(model: keras.Model):
+    """A replica's part of what a model's layers cost beside its answers, a float32 scalar.
+
+    Gradients are summed over replicas, and each replica has the same weights to regularise.
+    """
+    # Those of activities may be in half precision beside weights in full.
+    costs = [ops.cast(loss, "float32") for loss in model.losses]
+    return sum(costs) / model.distribute_strategy.num_replicas_in_sync
+
+
 class ClippingAdamW(keras.optimizers.AdamW):
     """AdamW that clips what the gradients of all replicas add up to, variable by variable.
 
@@ -185,7 +195,7 @@ class OnLabels(keras.Model):
             outputs = self(x, training=True)
             counts = Counts(outputs)
             loss = counts.part(self.label_loss(y, outputs, sample_weight))
-            loss += self._regularisation(counts)
+            loss += regularisation(self)
             scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
@@ -197,14 +207,10 @@ class OnLabels(keras.Model):
         outputs = self(x, training=False)
         counts = Counts(outputs)
         loss = counts.part(self.label_loss(y, outputs, sample_weight))
-        counts.track(self.loss_tracker, loss + self._regularisation(counts))
+        counts.track(self.loss_tracker, loss + regularisation(self))
         return self.compute_metrics(x, y, outputs, sample_weight)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None:
             data_batch = first_part(self, iterator)
         super()._maybe_symbolic_build(data_batch=data_batch)
-
-    def _regularisation(self, counts: Counts):
-        # Each replica has the same weights to regularise.
-        return sum(ops.cast(loss, "float32") for loss in self.losses) / counts.replicas

@@ -1,7 +1,7 @@
 """Finds the results of a TFLite model that are as large as numbers say which its operators read."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,10 +50,8 @@ class Tensors:
         return np.frombuffer(constant, form, len(constant) // np.dtype(form).itemsize).tolist()
 
 
-def grown(
-    operators: Iterable[tuple[int, Sequence[int], Sequence[int]]], tensors: Tensors
-) -> Mapping[int, int]:
-    """Gives the results by tensor, with at most how many values they have.
+def grow(operators: Iterable[tuple[int, Sequence[int], Sequence[int]]], tensors: Tensors) -> None:
+    """Finds how many values the operators' results have at most, for `Tensors.count`.
 
     Args:
         operators: The kind, the inputs and the outputs of each, in the order of running.
@@ -68,7 +66,6 @@ def grown(
         tensors.numbers[made[0]] = _computed(kind, given, made[0], tensors)
         if (count := _count(kind, given, tensors)) is not None:
             tensors.counts[made[0]] = min(count, _LARGEST)
-    return tensors.counts
 
 
 def _count(kind: int, given: Sequence[int], tensors: Tensors) -> int | None:
@@ -79,9 +76,7 @@ def _count(kind: int, given: Sequence[int], tensors: Tensors) -> int | None:
         return None
     first, second = tensors.count(given[0]), tensors.values(given[1])
     shape = tensors.shapes[given[0]]
-    if kind == _TILE:
-        return _times(first, _product(second))
-    if kind == _ONE_HOT:
+    if kind in (_TILE, _ONE_HOT):
         return _times(first, _product(second))
     if kind == _SEGMENT_SUM:
         return _times(first, max(second) + 1 if second else None)

@@ -1,14 +1,13 @@
 """Tells how much memory a TFLite model asks for, before an interpreter is given it."""
 
 import itertools
-import math
 import struct
 
 import numpy as np
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
-from mmkd_tf.edge.grown_tensors import MOST_BYTES_OF_NUMBERS, Tensors, grown
+from mmkd_tf.edge.grown_tensors import MOST_BYTES_OF_NUMBERS, Tensors, grow
 
 # Where the schema of TFLite puts what is read here, in the tables' own numbering.
 _CODES, _SUBGRAPHS, _BUFFERS = 6, 8, 12
@@ -102,13 +101,13 @@ def _most_at_a_time(
     sides = [vectors.numbers(tensor, _SHAPE) for tensor in tensors]
     types = [_number(tensor, _TYPE, number_types.Int8Flags) for tensor in tensors]
     weights = [buffers[_number(t, _BUFFER, number_types.Uint32Flags)] for t in tensors]
-    counts = grown(read, Tensors(sides, types, weights))
+    known = Tensors(sides, types, weights)
+    grow(read, known)
     for number, tensor in enumerate(tensors):
         if _number(tensor, _IS_VARIABLE, number_types.BoolFlags):
             born[number], died[number] = 0, end
         if number in born and weights[number] is None:
-            count = max(math.prod(max(1, side) for side in sides[number]), counts.get(number, 0))
-            size = _BYTES.get(types[number], _BYTES_OF_OTHERS) * count
+            size = _BYTES.get(types[number], _BYTES_OF_OTHERS) * known.count(number)
             change[born[number]] += size
             change[died.get(number, born[number]) + 1] -= size
     return max(itertools.accumulate(change))

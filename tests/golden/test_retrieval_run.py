@@ -30,19 +30,10 @@ def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def write_repeats(folder, repeats=3):
-    """Pictures of one colour over another, several of which have the same text."""
-    rng = np.random.default_rng(0)
-    (folder / "pictures").mkdir()
-    lines = ["image,text"]
-    for number, (upper, lower) in enumerate(itertools.product(COLOURS, repeat=2)):
-        for repeat in range(repeats):
-            pixels = np.zeros([16, 16, 3])
-            pixels[:8], pixels[8:] = COLOURS[upper], COLOURS[lower]
-            pixels = np.clip(pixels + rng.normal(0, 15, pixels.shape), 0, 255).astype(np.uint8)
-            path = f"pictures/{number}_{repeat}.png"
-            Image.fromarray(pixels).save(folder / path)
-            lines.append(f"{path},{upper} over {lower}")
+def write_repeats(folder, two_coloured):
+    """Pictures several of which have the same text."""
+    written = two_coloured(folder, COLOURS, repeats=3)
+    lines = ["image,text", *(f"{path},{text}" for _, _, path, text in written)]
     lines += [",no picture", "pictures/0_0.png,"]
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     return folder / "items.csv"
@@ -125,8 +116,8 @@ def test_a_teacher_that_is_trained_on_finds_what_it_has_not_seen(finished):
     assert found["recall_at_1"] > max(0.5, results["teacher"]["test"]["recall_at_1"])
 
 
-def test_no_item_is_in_two_splits(tmp_path):
-    table = str(write_repeats(tmp_path))
+def test_no_item_is_in_two_splits(tmp_path, two_coloured):
+    table = str(write_repeats(tmp_path, two_coloured))
     dataset = load_dataset(make_config({"data.source": table, "task": "retrieval", **SCRATCH}))
     texts = [set(dataset.splits[split].raw["text"]) for split in ("train", "validation", "test")]
     assert sum(map(len, texts)) == len(set().union(*texts)) == 36
