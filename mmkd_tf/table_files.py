@@ -10,8 +10,6 @@ import functools
 import io
 import os
 import sys
-import zipfile
-import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -155,7 +153,7 @@ def read_header(path: str | Path) -> list[str] | None:
 
         try:
             names = pyarrow.parquet.read_schema(path).names
-        except (OSError, ValueError, NotImplementedError):
+        except Exception:  # as below
             return None
     else:
         text = start.decode("utf-8-sig", errors="replace").lstrip("\r\n")
@@ -209,14 +207,14 @@ def _from_parquet(path: Path, find: Callable, folder: Path) -> Table:
                 chosen = [header[at] for at in positions.values()]
             file.seek(0)
             frame = pd.read_parquet(file, columns=chosen)
+        table = _from_frame(frame, find, str(path), folder)  # here texts are first looked at
     except TableError:
         raise
-    except (OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # pandas and pyarrow have errors of any kind for damaged files
         raise TableError(
             f"{path}: a damaged Parquet file, or one of a form that pandas can't read "
             f"({error}); save or copy it again."
         ) from error
-    table = _from_frame(frame, find, str(path), folder)
     return replace(table, header=[str(name).strip() for name in header])
 
 
@@ -240,7 +238,7 @@ def _opened_npz(path: Path) -> Iterator:
             yield arrays
     except TableError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # zipfile and NumPy have errors of any kind for damaged files
         raise TableError(
             f"{path}: a damaged NumPy archive, or one with Python objects, which are not read "
             f"({error}). Write arrays of numbers and texts with numpy.savez."
