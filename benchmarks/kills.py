@@ -26,8 +26,14 @@ import numpy as np
 import tensorflow as tf
 import typer
 
-SETTINGS = ("image=null", "epochs=2", "batch_size=8", "robustness=false")
-SCRATCH = ("teacher.encoders=scratch", "student.inherit=none", "data.unlabelled_rows=true")
+SETTINGS = (
+    "image=null",
+    "data.unlabelled_rows=true",
+    "epochs=2",
+    "batch_size=8",
+    "robustness=false",
+)
+SCRATCH = ("teacher.encoders=scratch", "student.inherit=none")
 # What tells of time, memory and the process, by file and by key of a file of results. Of a
 # SavedModel the variables are compared: TensorFlow numbers its functions by what ran before.
 UNEQUAL_FILES = re.compile(

@@ -190,7 +190,7 @@ class _Walk:
                     if found[0] is not None and found[1] is not None:
                         known[0][first], known[1][first] = found
         self.within.pop()
-        outputs = tuple([each[index] for index in graph.outputs] for each in shapes)
+        outputs = [shapes[0][i] for i in graph.outputs], [shapes[1][i] for i in graph.outputs]
         return max(itertools.accumulate(change)), outputs
 
     def _begin(self, graph: _Graph, given: Shapes | None) -> Shapes:
@@ -207,8 +207,8 @@ class _Walk:
 
     def _call(self, op: _Operator, step: Step) -> tuple[int, Shapes]:
         """What the subgraphs take that an operator runs, and what it gives."""
-        count = range(len(step.shapes))
-        given = [step.shape(i) for i in count], [step.other.shape(i) for i in count]
+        count, least = range(len(step.shapes)), step.other or step
+        given = [step.shape(i) for i in count], [least.shape(i) for i in count]
         if op.kind == IF:
             given = given[0][1:], given[1][1:]
             (first, made), (second, others) = (self.through(n, given) for n in op.calls)

@@ -10,10 +10,10 @@ most and of the least, by operators whose results only grow with what they are g
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from flatbuffers import number_types
-from flatbuffers.table import Table
 
 Shape = tuple[int, ...]
 _MOST_SIDES = 64
@@ -41,9 +41,9 @@ class Step:
 
     kind: int
     shapes: Sequence[Shape | None]
-    known: Sequence[np.ndarray | None]
+    known: Sequence[Any]  # arrays, or None
     num_results: int
-    options: Table | None
+    options: Any  # a Table, or None
     other: "Step | None" = None
     is_least: bool = False
     read: set[int] = field(default_factory=set)

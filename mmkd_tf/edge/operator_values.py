@@ -57,10 +57,10 @@ def _reduced(function: Callable) -> Callable[[Step, Shape], np.ndarray]:
 def _gathered(step: Step, shape: Shape) -> np.ndarray | None:
     if step.option(6) or not step.is_exact(1):
         return None
-    return np.take(*step.known, axis=step.option(4))
+    return np.take(step.known[0], step.known[1], axis=step.option(4))
 
 
-def _as_they_are(step: Step, shape: Shape) -> np.ndarray:
+def _as_they_are(step: Step, shape: Shape) -> np.ndarray | None:
     return step.known[0]
 
 

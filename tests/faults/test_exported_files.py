@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import os
 import struct
 import threading
 import zipfile
@@ -354,8 +355,13 @@ def test_a_file_that_is_not_whole_is_refused(name, tmp_path):
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         Classifier(tmp_path / "nowhere.tflite")
-    with pytest.raises(ValueError, match="a folder or device"):
-        Classifier(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        Classifier("x" * 5000)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        for read in (Classifier, Index.load):
+            with pytest.raises(ValueError, match="a folder or device"):
+                read(path)
 
 
 @pytest.fixture

@@ -369,3 +369,9 @@ def _options(**changes):
     from mmkd_tf import DatasetOptions
 
     return DatasetOptions(**changes)
+
+
+def test_a_name_too_long_for_any_file():
+    for read in (read_header, lambda path: from_table(path, image=None)):
+        with pytest.raises(ValueError, match="no such file"):
+            read("x" * 5000 + ".csv")
