@@ -155,7 +155,8 @@ def _arrays(content: bytes) -> dict[str, tuple]:
                     arrays.update({key: value[()]}) if hasattr(value, "shape") else None
                 )
             )
-    return {key: (each.dtype, each.shape, each.tobytes()) for key, each in arrays.items()}
+    kept = {key: each for key, each in arrays.items() if not UNEQUAL_KEYS.fullmatch(key)}
+    return {key: (each.dtype, each.shape, each.tobytes()) for key, each in kept.items()}
 
 
 def _lasting(value):
