@@ -181,7 +181,8 @@ class PictureCells(Sequence):
                 self._groups.append((path, group))
                 self._starts.append(start)
                 start += metadata.row_group(group).num_rows
-        self._number, self._held = start, (-1, [])
+        self._number = start
+        self._held: tuple[int, list] = (-1, [])
 
     def __len__(self) -> int:
         return self._number

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from mmkd_tf.csv_files import (
     LONGEST_QUOTE,
@@ -70,7 +71,7 @@ class Table:
     folder: Path  # that picture paths are relative to
     counting: str  # how `numbers` count, for messages
     numbers: Sequence[int]  # of each row as people count
-    columns: dict[str, list]  # cells by name
+    columns: dict[str, Any]  # cells by name, lists or what is read in parts
     broken: dict[int, str] = field(default_factory=dict)  # by index, what is wrong as a whole
     header: Sequence[str] = ()  # names of all columns
     notes: Sequence[str] = ()  # what people should know of how it was read

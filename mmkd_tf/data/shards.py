@@ -29,7 +29,7 @@ from mmkd_tf.kept_files import UNFINISHED
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.cells import cell_text
 from mmkd_tf.modalities.image import Image
-from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.modalities.modality import InputOptions, is_absent
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.shard_files import (
@@ -162,7 +162,7 @@ def plan(
     check_columns(table, names)
     with table.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    parts = (
+    parts: Sequence[Part | tuple[int, int]] = (
         _row_ranges(table, rows_per_shard) if _is_parquet(table) else divide(table, rows_per_shard)
     )
     key = {
@@ -299,7 +299,7 @@ def make_shard(job: Job) -> dict:
     columns, digest = job.settings.columns(), hashlib.sha256()
     reasons, shown, rows, bad_rows = Counter[str](), list[str](), 0, 0
     job.output.mkdir(parents=True, exist_ok=True)
-    writer = None
+    writer: Any = None
     with whole_file(job.path) as unfinished:
         try:
             for table, original in _tables(job):
@@ -384,18 +384,18 @@ def _tables(job: Job) -> Iterator[tuple[Table, Any]]:
         return
     import pyarrow as pa
 
-    for first, batch in _batches(job, at_once):
+    for first, batch in _batches(job, job.part, at_once):
         found = read_table(pa.Table.from_batches([batch]).to_pandas(ignore_metadata=True), names)
         found.numbers = range(first, first + len(found))
         found.source, found.folder = str(job.table), folder
         yield found, batch
 
 
-def _batches(job: Job, at_once: int) -> Iterator[tuple[int, Any]]:
+def _batches(job: Job, part: tuple[int, int], at_once: int) -> Iterator[tuple[int, Any]]:
     """Rows of a Parquet file with the number of the first, from the row groups that hold them."""
     import pyarrow.parquet
 
-    begin, end = job.part
+    begin, end = part
     with pyarrow.parquet.ParquetFile(job.table) as file:
         wanted = {one["name"] for one in job.settings.columns()}
         columns = [name for name in file.schema_arrow.names if name.strip() in wanted]
@@ -453,7 +453,7 @@ def _arrays(rows: Rows, table: Table, original, settings: Settings, kept: list[i
         if one.kind == Image.kind:
             pictures = np.asarray(values).reshape(len(table), len(columns), -1)
             for at, column in enumerate(columns):
-                there = pictures[:, at].any(1)
+                there = ~is_absent(pictures[:, at])
                 cells = [pictures[row, at].tobytes() if there[row] else None for row in kept]
                 arrays[column] = pa.array(cells, pa.binary())
         elif one.kind == Text.kind:
