@@ -4,6 +4,7 @@ A picture is there as it is after decoding, so a model reads what it would read 
 """
 
 import json
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ def shard_files(folder: Path) -> dict[Path, tuple[int, int]]:
 def is_shards(source) -> bool:
     """Whether a source of data is a folder of shards, finished or not."""
     folder = Path(source)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # which fails on no name, however long
         return False
     return (folder / SHARDS_FILE).is_file() or bool(shard_files(folder))
 

@@ -10,8 +10,6 @@ import functools
 import io
 import os
 import sys
-import zipfile
-import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,7 +110,7 @@ def read_table(
     path = Path(table)
     if is_shards(path):
         return _from_shards(path, find)
-    if not path.is_file():
+    if not os.path.isfile(path):  # which fails on no name, however long
         raise TableError(f"{path}: {why_no_file(path)}")
     folder = Path(folder or path.parent)
     if path.suffix.lower() == NPZ_SUFFIX:
@@ -149,7 +147,7 @@ def read_header(path: str | Path) -> list[str] | None:
     path = Path(path)
     if is_shards(path):
         return Shards.open(path).header
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TableError(f"{path}: {why_no_file(path)}")
     if path.suffix.lower() == NPZ_SUFFIX:
         with _opened_npz(path) as arrays:
@@ -162,7 +160,7 @@ def read_header(path: str | Path) -> list[str] | None:
 
         try:
             names = pyarrow.parquet.read_schema(path).names
-        except (OSError, ValueError, NotImplementedError):
+        except Exception:  # as below
             return None
     else:
         text = start.decode("utf-8-sig", errors="replace").lstrip("\r\n")
@@ -182,13 +180,13 @@ def is_table(source: str | Path) -> bool:
     So is a folder of shards, see `mmkd_tf.shard_files`.
     """
     path = Path(source)
-    is_file = path.suffix.lower() in TABLE_SUFFIXES or path.is_file()
+    is_file = path.suffix.lower() in TABLE_SUFFIXES or os.path.isfile(path)
     return is_file or (str(source) not in BUILT_IN and is_shards(path))
 
 
 def is_folder(source: str | Path) -> bool:
     """Whether a source is a folder of files; one called as built-in data does not hide that."""
-    return str(source) not in BUILT_IN and Path(source).is_dir() and not is_shards(source)
+    return str(source) not in BUILT_IN and os.path.isdir(source) and not is_shards(source)
 
 
 def is_frame(table) -> bool:
@@ -220,14 +218,14 @@ def _from_parquet(path: Path, find: Callable, folder: Path) -> Table:
                 chosen = [header[at] for at in positions.values()]
             file.seek(0)
             frame = pd.read_parquet(file, columns=chosen)
+        table = _from_frame(frame, find, str(path), folder)  # here texts are first looked at
     except TableError:
         raise
-    except (OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # pandas and pyarrow have errors of any kind for damaged files
         raise TableError(
             f"{path}: a damaged Parquet file, or one of a form that pandas can't read "
             f"({error}); save or copy it again."
         ) from error
-    table = _from_frame(frame, find, str(path), folder)
     return replace(table, header=[str(name).strip() for name in header])
 
 
@@ -251,7 +249,7 @@ def _opened_npz(path: Path) -> Iterator:
             yield arrays
     except TableError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # zipfile and NumPy have errors of any kind for damaged files
         raise TableError(
             f"{path}: a damaged NumPy archive, or one with Python objects, which are not read "
             f"({error}). Write arrays of numbers and texts with numpy.savez."
@@ -353,12 +351,12 @@ def _find_columns(
 
 def why_no_file(path: Path) -> str:
     """Says why there is no such file, and which one may be meant."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return "a folder, not a file. Name the table in it."
-    if path.exists():
+    if os.path.exists(path):
         return "a device or a pipe, not a file."
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"no such file; the folder '{folder}' does not exist either."
     close = get_close_matches(path.name, os.listdir(folder), n=1)
     return "no such file." + (f" Did you mean '{folder / close[0]}'?" if close else "")

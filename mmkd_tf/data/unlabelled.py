@@ -84,7 +84,7 @@ def read_unlabelled(
 def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) -> Table:
     """What there is to read, as columns of cells."""
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
-    if path is not None and path.is_dir() and not is_shards(path):
+    if path is not None and os.path.isdir(path) and not is_shards(path):
         column = _only(Image.kind, inputs, f"{path}: a folder of pictures")
         files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
         if not files:
@@ -92,7 +92,7 @@ def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) 
         cells = [str(file.relative_to(path)) for file in files]
         numbers = range(1, 1 + len(cells))
         return Table(str(path), path, "pictures by name, from 1", numbers, {column: cells})
-    if path is not None and path.is_file() and path.suffix.lower() == ".txt":
+    if path is not None and os.path.isfile(path) and path.suffix.lower() == ".txt":
         column = _only(Text.kind, inputs, f"{path}: a file of texts, one a line")
         # At line feeds alone: U+2028 and the like are parts of a text.
         lines = re.split(r"\r\n|\r|\n", decode(path.read_bytes(), path))

@@ -83,8 +83,8 @@ def resampled(values: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def _decoded(source, seconds: float) -> tuple[np.ndarray, int]:
     """The first seconds of a file: float `[n, channels]`, and its rate."""
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
-    if path and not path.is_file():  # not left to open(), which would wait for ever on a pipe
-        raise ValueError("it is not a file" if path.exists() else "there is no such file")
+    if path and not os.path.isfile(path):  # not left to open(), which would wait for ever on a pipe
+        raise ValueError("it is not a file" if os.path.exists(path) else "there is no such file")
     try:
         with path.open("rb") if path else io.BytesIO(source) as stream:
             if not stream.read(1):

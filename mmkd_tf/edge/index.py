@@ -159,6 +159,8 @@ class Index:
         """
         index = cls()
         try:
+            if os.path.exists(path) and not os.path.isfile(path):  # a pipe would never end
+                raise ValueError("a folder or device")
             with np.load(path) as arrays:
                 if any(info.compress_type for info in arrays.zip.infolist()):
                     raise ValueError("its arrays are compressed, so that their size is not known")

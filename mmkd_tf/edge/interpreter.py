@@ -54,8 +54,8 @@ class TensorRunner:
 
     Raises:
         ImportError: If no interpreter is installed.
-        ValueError: If the interpreter refuses the file, it is damaged, asks for more than 1 GiB,
-            or lacks the expected signature.
+        ValueError: If the interpreter refuses the file, it is damaged, asks for more than 1 GiB or
+            for what can't be told, or lacks the expected signature.
     """
 
     def __init__(self, content: bytes, *, num_threads: int = 1):
@@ -65,7 +65,7 @@ class TensorRunner:
             raise ImportError(
                 "Running a .tflite file needs the LiteRT interpreter: pip install ai-edge-litert"
             ) from error
-        _check_memory(content)
+        self._memory, self._bytes = _checked_memory(content)
         self._lock = threading.Lock()
         try:
             with _without_native_lines():
@@ -143,6 +143,7 @@ class TensorRunner:
         # From the inputs' values to the answer: another thread's would stand between them.
         with self._lock:
             if size != self._allocated:
+                self._check_growth(size)
                 for name, index in self._indices.items():
                     self._interpreter.resize_tensor_input(index, tensors[name].shape)
                 self._interpreter.allocate_tensors()
@@ -151,6 +152,14 @@ class TensorRunner:
                 self._interpreter.set_tensor(index, tensors[name])
             self._interpreter.invoke()
             return self._interpreter.get_tensor(self._output)
+
+    def _check_growth(self, size):
+        """Refuses what takes more for each example the more there are, beyond what one may take."""
+        if size > 1 and (asked := self._memory.needed(size)) > max(MOST_BYTES, size * self._bytes):
+            raise ValueError(
+                f"`tensors`: fewer examples at a time. Received: {size}, for which the model asks "
+                f"for {asked:,} bytes, where one takes {self._bytes:,}. Give one at a time."
+            )
 
     def _problems(self, tensors):
         problems, sizes = [], set()
@@ -170,12 +179,19 @@ class TensorRunner:
         return problems
 
 
-def _check_memory(content: bytes) -> None:
+def _checked_memory(content: bytes):
     """Refuses what asks for more than a model of ours: a file of some bytes can claim billions."""
-    from mmkd_tf.edge.memory import bytes_asked_for
+    from mmkd_tf.edge.memory import ModelMemory
+    from mmkd_tf.edge.operator_shapes import UnknownSizeError
 
     try:
-        asked = bytes_asked_for(content)
+        memory = ModelMemory(content)
+        asked = memory.needed()
+    except UnknownSizeError as error:
+        raise ValueError(
+            "`content`: a TFLite model whose tensors have sizes that can be told before it runs. "
+            f"Received: one with {error}. Trust no file of unknown origin."
+        ) from error
     except ValueError as error:
         raise ValueError(
             f"`content`: a whole TFLite model. Received: one that is cut off or damaged ({error}). "
@@ -187,6 +203,7 @@ def _check_memory(content: bytes) -> None:
             f"Received: one that asks for {asked:,}. Export it for smaller inputs or a smaller "
             "batch, and trust no file of unknown origin."
         )
+    return memory, asked
 
 
 def _signature(detail):

@@ -124,7 +124,7 @@ def read_model_file(path: str | os.PathLike) -> ModelFile:
             written by a later version.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise FileNotFoundError(_message(path, "no such file", "Check the path."))
     try:
         content = _read_tflite(path)
@@ -145,7 +145,7 @@ class _UnfitError(Exception):
 
 
 def _read_tflite(path: Path) -> bytes:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise _UnfitError("a folder or device", "Name a .tflite file.")
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -246,4 +246,4 @@ def find_file(folder: str | os.PathLike, name: str) -> Path:
         Its path; that of the float32 one if there is none.
     """
     files = [Path(folder) / f"{name}{end}.tflite" for end in ("", SMALL)]
-    return next((file for file in files if file.is_file()), files[0])
+    return next((file for file in files if os.path.isfile(file)), files[0])

@@ -115,8 +115,9 @@ def _array(source) -> np.ndarray:
 def _content(source) -> bytes:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if not path.is_file():  # not left to open(), which would wait for ever on a pipe
-            raise PointsError("it is not a file" if path.exists() else "there is no such file")
+        if not os.path.isfile(path):  # not left to open(), which would wait for ever on a pipe
+            there = os.path.exists(path)
+            raise PointsError("it is not a file" if there else "there is no such file")
         with path.open("rb") as file:
             source = file.read(MAX_BYTES + 1)
     if not len(source):

@@ -104,3 +104,16 @@ def test_says_how_to_install_the_interpreter(student_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(ImportError, match="pip install ai-edge-litert"):
         TensorRunner(student_file.read_bytes())
+
+
+def test_no_more_examples_than_memory():
+    """Each example compared with each: the second thousand takes more than the first."""
+    spec = tf.TensorSpec([None, 4], name="x")
+    content = converted(
+        lambda x: {"probabilities": tf.matmul(tf.matmul(x, x, transpose_b=True), x)}, [spec]
+    )
+    runner = TensorRunner(content)
+    x = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    np.testing.assert_allclose(runner({"x": x}), x @ x.T @ x, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="`tensors`: fewer examples at a time. Received: 40000"):
+        runner({"x": np.zeros([40_000, 4], np.float32)})

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import os
 import struct
 import threading
 import zipfile
@@ -77,8 +78,8 @@ def many(model, graph):
 def added(*operators):
     """The file with operators added: each a kind and what it reads, which are constants or results.
 
-    Constants are arrays; a number is the result of an operator before, "image" the input. All
-    results are declared to be of one value.
+    Constants are arrays; a number is the result of an operator before, "image" the input. Options
+    are a dict with the class of the schema under "of". All results are declared to be of one value.
     """
 
     def change(model, graph):
@@ -107,23 +108,145 @@ def added(*operators):
             code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
             model.operatorCodes.append(code)
             one.opcodeIndex = len(model.operatorCodes) - 1
+            options = given.pop() if isinstance(given[-1], dict) else DEFAULT_OPTIONS.get(name)
             one.inputs = [read(what) for what in given]
             is_whole = name in ("SHAPE", "RANGE", "MUL")
             made.append(tensor(FORMS["i" if is_whole else "f"][0], [1]))
             one.outputs = [made[-1]]
-            if name in ("MUL", "SHAPE", "RESIZE_BILINEAR"):
-                options = f"{name.title().replace('_B', 'B')}Options"
-                one.builtinOptionsType = getattr(schema.BuiltinOptions, options)
-                one.builtinOptions = getattr(schema, f"{options}T")()
-                if name == "SHAPE":
-                    one.builtinOptions.outType = schema.TensorType.INT32
+            if options:
+                kind = f"{options['of']}Options"
+                one.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+                one.builtinOptions = getattr(schema, f"{kind}T")()
+                vars(one.builtinOptions).update(options)
             graph.operators.append(one)
 
     return crafted(change)
 
 
+DEFAULT_OPTIONS = {
+    "MUL": {"of": "Mul"},
+    "SHAPE": {"of": "Shape", "outType": schema.TensorType.INT32},
+    "RESIZE_BILINEAR": {"of": "ResizeBilinear"},
+}
 FORMS = {"i": (schema.TensorType.INT32, "<i4"), "f": (schema.TensorType.FLOAT32, "<f4")}
 SIDES, OFTEN, UNIT = np.array([40_000, 40_000]), np.array([50_000]), np.float32(1)
+
+
+LINE, ROW, COLUMN = np.array([30_000]), np.array([1, 30_000]), np.array([30_000, 1])
+FILLED = ("FILL", COLUMN, UNIT), ("FILL", ROW, UNIT)
+MANY_BYTES = ("FILL", np.array([25_000_000]), UNIT)
+SQUARE = ("FILL", np.array([1, 1000, 1000, 1]), UNIT)
+WIDE_POOL = {"of": "Pool2D", "filterWidth": 9000, "filterHeight": 9000, "strideW": 1, "strideH": 1}
+DILATED = {"of": "Conv2D", "strideW": 1, "strideH": 1, "dilationWFactor": 9, "dilationHFactor": 9}
+SLICED = {"of": "StridedSlice", "beginMask": 3, "endMask": 3}
+
+# Operators whose results are larger than the file says, by what makes them so.
+GROWN = {
+    "an ADD of a column and a row": [*FILLED, ("ADD", 0, 1, {"of": "Add"})],
+    "a BATCH_MATMUL": [*FILLED, ("BATCH_MATMUL", 0, 1, {"of": "BatchMatMul"})],
+    "a BATCH_MATMUL, transposed": [
+        FILLED[0],
+        ("BATCH_MATMUL", 0, 0, {"of": "BatchMatMul", "adjY": True}),
+    ],
+    "a FULLY_CONNECTED": [FILLED[0], ("FULLY_CONNECTED", 0, 0, {"of": "FullyConnected"})],
+    "a CONCATENATION": [MANY_BYTES, ("CONCATENATION", *[0] * 20, {"of": "Concatenation"})],
+    "a PACK": [MANY_BYTES, ("PACK", *[0] * 20, {"of": "Pack", "valuesCount": 20})],
+    "a GATHER": [
+        FILLED[1],
+        ("FILL", LINE, np.int32(0)),
+        ("GATHER", 0, 1, {"of": "Gather"}),
+    ],
+    "an EMBEDDING_LOOKUP": [
+        FILLED[1],
+        ("FILL", LINE, np.int32(0)),
+        ("EMBEDDING_LOOKUP", 1, 0),
+    ],
+    "a ONE_HOT": [
+        ("FILL", LINE, np.int32(0)),
+        ("ONE_HOT", 0, np.int32(30_000), UNIT, UNIT, {"of": "OneHot", "axis": -1}),
+    ],
+    "a RESHAPE with a side left open": [
+        ("FILL", LINE, UNIT),
+        ("RESHAPE", 0, np.array([-1, 1])),
+        ("ADD", 0, 1, {"of": "Add"}),
+    ],
+    "a RESHAPE by its options": [
+        ("FILL", LINE, UNIT),
+        ("RESHAPE", 0, {"of": "Reshape", "newShape": [30_000, -1]}),
+        ("ADD", 0, 1, {"of": "Add"}),
+    ],
+    "an EXPAND_DIMS": [
+        ("FILL", LINE, UNIT),
+        ("EXPAND_DIMS", 0, np.int32(1)),
+        ("ADD", 0, 1, {"of": "Add"}),
+    ],
+    "a TRANSPOSE": [
+        FILLED[0],
+        ("TRANSPOSE", 0, np.array([1, 0])),
+        ("ADD", 0, 1, {"of": "Add"}),
+    ],
+    "a SPACE_TO_BATCH_ND": [
+        ("SPACE_TO_BATCH_ND", np.ones([1, 1, 1, 1]), np.array([1, 1]), np.full([2, 2], 20_000)),
+    ],
+    "a TRANSPOSE_CONV": [
+        (
+            "TRANSPOSE_CONV",
+            np.array([1, *SIDES, 1]),
+            np.ones([1, 1, 1, 1]),
+            np.ones([1, 1, 1, 1]),
+            {"of": "TransposeConv", "strideW": 1, "strideH": 1},
+        ),
+    ],
+    "a CONV_2D with dilation, for its windows": [
+        SQUARE,
+        ("CONV_2D", 0, np.ones([1, 30, 30, 1]), np.ones(1), DILATED),
+    ],
+    "a MAX_POOL_2D, for its windows": [SQUARE, ("MAX_POOL_2D", 0, WIDE_POOL)],
+    "a PAD with a value": [("PADV2", np.ones(1), np.array([[10**9, 10**9]]), UNIT)],
+    "a slice of what is large": [
+        ("SHAPE", "image"),
+        ("FILL", np.array([1, 30_000]), UNIT),
+        ("STRIDED_SLICE", 1, np.array([0, 0]), np.array([1, 1]), np.array([1, 1]), SLICED),
+        FILLED[0],
+        ("ADD", 2, 3, {"of": "Add"}),
+    ],
+    "many of computed sides, which are kept": [
+        ("MUL", np.array([25_000]), np.array([1000])),
+        *[("FILL", 0, UNIT)] * 12,
+    ],
+}
+# Operators of which none can say how large their results are.
+UNTOLD = {
+    "a FILL of an example": [("CAST", "image", {"of": "Cast"}), ("FILL", 0, UNIT)],
+    "a WHERE": [("WHERE", "image")],
+    "a RESHAPE to what an example says": [
+        ("RESHAPE", "image", np.array([-1])),
+        ("RESHAPE", "image", 0),
+    ],
+    "a SPLIT by what an example says": [("SPLIT", "image", "image", {"of": "Split"})],
+}
+
+
+def endless(model, graph):
+    """A loop of which the body is the model itself."""
+    code, loop = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode, code.deprecatedBuiltinCode = schema.BuiltinOperator.WHILE, 119
+    model.operatorCodes.append(code)
+    loop.opcodeIndex, loop.inputs = len(model.operatorCodes) - 1, list(graph.inputs)
+    loop.outputs, loop.builtinOptions = [], schema.WhileOptionsT()
+    loop.builtinOptionsType = schema.BuiltinOptions.WhileOptions
+    graph.operators.append(loop)
+
+
+def sparse(model, graph):
+    """Weights of which zeros are left out, which may be of any size then."""
+    constants = [t for t in graph.tensors if model.buffers[t.buffer].data is not None]
+    constants[0].sparsity = schema.SparsityParametersT()
+
+
+def twice(model, graph):
+    """Two operators that make the same tensor, each of what the other made."""
+    graph.operators[1].outputs = graph.operators[0].outputs
 
 
 def nan_weights(model, graph):
@@ -181,7 +304,7 @@ REFUSED = {
         packed(files=FILES | MANY | {"mmkd.json": GZIP}),
         DAMAGED,
     ),
-    "an input of 2.7 GB": (shaped("inputs", 1, 30_000, 30_000), "asks for"),
+    "an input of 2.7 GB": (shaped("inputs", 1, 30_000, 30_000), "damaged .*broadcast"),
     "an output of 8 GB": (shaped("outputs", 1, 2**31 - 1), "asks for"),
     "something of 6 GB inside": (crafted(inside), "asks for"),
     "a FILL of 6 GB": (added(("FILL", SIDES, UNIT)), "asks for"),
@@ -207,6 +330,11 @@ REFUSED = {
         added(("SHAPE", "image"), ("MUL", 0, np.array([1, 900, 900, 9])), ("FILL", 1, UNIT)),
         "asks for",
     ),
+    **{name: (added(*operators), "asks for") for name, operators in GROWN.items()},
+    **{name: (added(*operators), "can be told before") for name, operators in UNTOLD.items()},
+    "a loop within itself": (crafted(endless), "without end"),
+    "weights without their zeros": (crafted(sparse), "zeros are left out"),
+    "a tensor that is made twice": (crafted(twice), "made twice"),
     "operators without end": (crafted(many), "entries"),
     "tables of noise": (packed(MODEL[:8] + 30 * bytes(range(256))), "damaged"),
     "tables of ones": (packed(MODEL[:8] + 900 * b"\xff"), "damaged"),
@@ -227,8 +355,13 @@ def test_a_file_that_is_not_whole_is_refused(name, tmp_path):
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         Classifier(tmp_path / "nowhere.tflite")
-    with pytest.raises(ValueError, match="a folder or device"):
-        Classifier(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        Classifier("x" * 5000)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        for read in (Classifier, Index.load):
+            with pytest.raises(ValueError, match="a folder or device"):
+                read(path)
 
 
 @pytest.fixture

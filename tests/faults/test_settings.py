@@ -299,3 +299,10 @@ def test_names_that_make_two_files_one_are_refused_before_any_training(task, nam
     inputs = {name: Image(name, height=8) for name in names}
     problems = export_problems(_Data([], inputs, task=find_task(task)), ExportSettings())
     assert [problem.split("`")[1] for problem in problems] == [f"inputs.{one}" for one in refused]
+
+
+def test_a_name_too_long_for_any_file(tmp_path):
+    path = tmp_path / "long.yaml"
+    for name in ("data.source", "data.validation", "data.unlabelled"):
+        path.write_text(f"{name}: {'x' * 5000}\n")
+        assert getattr(make_config({}, path).data, name.removeprefix("data.")).endswith("xxx")

@@ -21,6 +21,17 @@ COLUMNS = ("text", "label")
 GOOD = "text,label\nred cup,cup\nold lamp,lamp\n"
 LARGE = "x" * 300_000
 
+
+def parquet(*change, **options):
+    """A Parquet file, with some of its bytes changed for others as long."""
+    stream = io.BytesIO()
+    frame = pd.DataFrame({"text": ["red cup", "old lamp"], "label": ["cup", "lamp"]})
+    frame.to_parquet(stream, **options)
+    content = stream.getvalue()
+    assert not change or change[0] in content
+    return content.replace(*change) if change else content
+
+
 # What a file holds, and a piece of the error.
 REFUSED = {
     "stray quote to the end": ('text,label\n"red cup,cup\nold lamp,lamp\n', "end of the file"),
@@ -73,6 +84,10 @@ REFUSED = {
     "picture": (b"\x89PNG\r\n\x1a\n", "a picture"),
     "array": (b"\x93NUMPY\x01\0", "a NumPy array"),
     "Parquet's first bytes": (b"PAR1", "a damaged Parquet file"),
+    "Parquet with texts of no UTF-8": (
+        parquet(b"red cup", b"red \xfcup", compression=None),
+        "a damaged Parquet file",
+    ),
     "Parquet cut off": (b"PAR1" + bytes(50) + b"PAR1", "a damaged Parquet file"),
 }
 
@@ -248,7 +263,12 @@ def test_archives_that_are_refused(tmp_path, arrays, message):
 def test_an_archive_of_objects_or_something_else_executes_nothing(tmp_path):
     np.savez(tmp_path / "a.npz", text=np.array([object()]), label=["b"], allow_pickle=True)
     (tmp_path / "b.npz").write_text(GOOD)
-    for name in ("a.npz", "b.npz"):
+    np.savez(tmp_path / "c.npz", text=np.array(["a"]), label=["b"])
+    newer = (
+        (tmp_path / "c.npz").read_bytes().replace(b"PK\x01\x02\x2d\x03\x2d", b"PK\x01\x02\x2d\x03T")
+    )
+    (tmp_path / "c.npz").write_bytes(newer)
+    for name in ("a.npz", "b.npz", "c.npz"):
         with pytest.raises(TableError, match="a damaged NumPy archive, or one with Python objects"):
             read_table(tmp_path / name, COLUMNS)
 
@@ -349,3 +369,9 @@ def _options(**changes):
     from mmkd_tf import DatasetOptions
 
     return DatasetOptions(**changes)
+
+
+def test_a_name_too_long_for_any_file():
+    for read in (read_header, lambda path: from_table(path, image=None)):
+        with pytest.raises(ValueError, match="no such file"):
+            read("x" * 5000 + ".csv")
