@@ -15,10 +15,11 @@ from mmkd_tf.commands.data import data as data_commands
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later, is_full_disk
 from mmkd_tf.commands.export import export, report
 from mmkd_tf.commands.first_checks import check_data, check_resume
+from mmkd_tf.commands.prepare import prepare
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
 from mmkd_tf.quiet import quiet_tensorflow
-from mmkd_tf.table_files import is_folder
+from mmkd_tf.table_files import is_folder, is_table
 from mmkd_tf.terminal import echo
 
 app = typer.Typer(
@@ -124,7 +125,8 @@ def run(
     for name in ("data", "validation", "test", "unlabelled"):
         path = Path(given.get(name, ""))
         if name in given and (
-            path.is_file() or (name in ("data", "unlabelled") and is_folder(path))
+            (path.exists() and is_table(path))
+            or (name in ("data", "unlabelled") and is_folder(path))
         ):
             given[name] = str(path.resolve())
     with errors_for_people():
@@ -378,6 +380,7 @@ app.command("settings")(settings_command)
 app.command("tune")(tune_command)
 
 app.add_typer(backbones, name="backbones")
+data_commands.command("prepare")(prepare)
 app.add_typer(data_commands, name="data")
 
 

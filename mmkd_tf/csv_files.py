@@ -4,8 +4,11 @@ Neither TensorFlow nor pandas is needed here.
 """
 
 import csv
+import io
+import itertools
 import re
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,8 @@ from pathlib import Path
 DELIMITERS = (",", ";", "\t")
 LONGEST_QUOTE = 80
 _LISTED_ROWS = 10
+_NO_HEADER = "{}: a row with names of columns. Received: separators alone."
+_NO_ROWS = "{}: no rows, only column names."
 _MOST_KNOWN = 4096
 _QUOTED = re.compile(r'"[^"\r\n]*"')
 _LINES = re.compile(r"\r\n|\r|\n")
@@ -72,6 +77,94 @@ def read_records(path: Path, choose: Callable[[list[str]], Mapping[str, int]]) -
         raise
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a CSV file that follow one another.
+
+    Attributes:
+        header: First byte of the row with the names of the columns, and the byte behind it.
+        begin: First byte of the rows.
+        end: The byte behind them.
+        number: Of the first of them as spreadsheets count.
+        rows: How many are not empty.
+    """
+
+    header: tuple[int, int]
+    begin: int
+    end: int
+    number: int
+    rows: int
+
+
+def divide(path: Path, rows: int) -> list[Part]:
+    """Divides a CSV file into parts of so many rows; it is read once, and nothing of it is held.
+
+    Raises:
+        TableError: As `read_records`, in what does not depend on the columns that are wanted.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            delimiter = delimiter_of(file.read(2**20))
+        with open(path, "rb") as file:
+            begin = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return _divided(file, path, delimiter, begin, rows)
+    except UnicodeDecodeError:
+        decode(path.read_bytes(), path)  # says where and what to do
+        raise
+
+
+def _divided(lines: Iterable[str], path: Path, delimiter: str, at: int, rows: int) -> list[Part]:
+    limit = csv.field_size_limit(2**31 - 1)
+    read_to = at
+
+    def told():
+        nonlocal read_to
+        for line in lines:
+            read_to += len(line.encode())
+            yield line
+
+    reader = csv.reader(told(), delimiter=delimiter, strict=True)
+    header: tuple[int, int] | None = None
+    parts, number, count, first, begin, end = list[Part](), 0, 0, 0, at, 0
+    try:
+        for number, record in enumerate(reader, start=1):
+            if header is None:
+                if any(map(str.strip, record)):
+                    header = at, read_to
+            elif any(record):
+                if count == rows:
+                    parts.append(Part(header, begin, at, first, count))
+                    count = 0
+                if not count:
+                    first, begin = number, at
+                count += 1
+            at, end = read_to, reader.line_num
+    except csv.Error as error:
+        raise _unclosed(path, number, end, error) from error
+    finally:
+        csv.field_size_limit(limit)
+    if header is None:
+        raise TableError(_NO_HEADER.format(path))
+    if not count:
+        raise TableError(_NO_ROWS.format(path))
+    return [*parts, Part(header, begin, at, first, count)]
+
+
+def read_part(path: Path, part: Part, choose: Callable[[list[str]], Mapping[str, int]]) -> Records:
+    """Reads a part that `divide` gave, as `read_records` reads the whole; without notes."""
+    with open(path, "rb") as file:
+        texts = []
+        for begin, end in (part.header, (part.begin, part.end)):
+            file.seek(begin)
+            texts.append(file.read(end - begin).decode())
+    lines = itertools.chain.from_iterable(io.StringIO(text, newline="") for text in texts)
+    found = _read(lines, path, choose, delimiter_of(texts[0]))
+    shift = part.number - found.numbers[0]
+    found.numbers, found.notes = [number + shift for number in found.numbers], []
+    return found
+
+
 def _read(lines: Iterable[str], path: Path, choose, delimiter: str) -> Records:
     limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
     of_record: list[str] = []
@@ -110,17 +203,13 @@ def _read(lines: Iterable[str], path: Path, choose, delimiter: str) -> Records:
             end = reader.line_num
             of_record.clear()
     except csv.Error as error:
-        raise TableError(
-            f"{path}: a CSV file whose quotation marks are closed. Received: in row "
-            f"{number + 1:,}, which begins in line {end + 1:,}, {_in_words(error)}. "
-            'Take the quotation mark out, or write it twice ("") in a cell within quotation marks.'
-        ) from error
+        raise _unclosed(path, number, end, error) from error
     finally:
         csv.field_size_limit(limit)
     if found is None:
-        raise TableError(f"{path}: a row with names of columns. Received: separators alone.")
+        raise TableError(_NO_HEADER.format(path))
     if not numbers:
-        raise TableError(f"{path}: no rows, only column names.")
+        raise TableError(_NO_ROWS.format(path))
     if refusal is not None:
         raise refusal
     found.notes = _line_breaks(breaks, swallowed)
@@ -130,6 +219,14 @@ def _read(lines: Iterable[str], path: Path, choose, delimiter: str) -> Records:
 def _shared(cell: str, known: dict[str, str]) -> str:
     """One object for equal cells of a column of few different ones, such as labels."""
     return known.setdefault(cell, cell) if len(known) < _MOST_KNOWN else known.get(cell, cell)
+
+
+def _unclosed(path: Path, number: int, end: int, error: csv.Error) -> TableError:
+    return TableError(
+        f"{path}: a CSV file whose quotation marks are closed. Received: in row "
+        f"{number + 1:,}, which begins in line {end + 1:,}, {_in_words(error)}. "
+        'Take the quotation mark out, or write it twice ("") in a cell within quotation marks.'
+    )
 
 
 def _in_words(error: csv.Error) -> str:

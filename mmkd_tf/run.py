@@ -170,21 +170,10 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                 name for name in models if name in STUDENTS or seen.modalities == dataset.modalities
             ]
             measured = robustness({name: models[name] for name in alike}, seen, seed=config.seed)
-    with stage("exports", "Exporting the student and comparing with Keras"):
-        exports = export_all(
-            models["student"],
-            seen_by("student", dataset),
-            export_settings(config, dataset),
-            folder.path,
-            quantize=config.export.quantize,
-            temperature=calibration["temperature"] if calibration else None,
-        )
-
     transfer, file = None, folder.path / TRANSFER_FILE
     if file.is_file():
         share = config.distillation.transfer_share
         transfer = {**json.loads(file.read_text(encoding="utf-8")), "share": share}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     compared = ("teacher", "student_alone", "student")
     results = {
         "task": task.name,
@@ -200,15 +189,25 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
         "inherited": inherited_from(config, dataset),
         "transfer": transfer,
         "calibration": calibration,
-        "exports": exports,
         "history": history.read(),
-        "seconds": folder.seconds(),
-        "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
         "versions": versions("ai-edge-litert"),
         "seed": config.seed,
         "config": given.model_dump(),
     }
     results["verdict"] = asdict(verdict(results))
+    reporter.say(results["verdict"]["sentence"])
+    with stage("exports", "Exporting the student and comparing with Keras"):
+        results["exports"] = export_all(
+            models["student"],
+            seen_by("student", dataset),
+            export_settings(config, dataset),
+            folder.path,
+            quantize=config.export.quantize,
+            temperature=calibration["temperature"] if calibration else None,
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    results["seconds"] = folder.seconds()
+    results["peak_memory_mib"] = round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
     folder.write_text("model_card.md", model_card(results))
     write_report(folder, results)
     written = write_results(folder, results)

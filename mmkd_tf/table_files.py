@@ -11,10 +11,11 @@ import io
 import os
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from mmkd_tf.csv_files import (
     LONGEST_QUOTE,
@@ -24,6 +25,7 @@ from mmkd_tf.csv_files import (
     quote,
     read_records,
 )
+from mmkd_tf.shard_files import Shards, is_shards
 
 __all__ = ["LONGEST_QUOTE", "TableError", "decode", "quote"]
 
@@ -67,10 +69,11 @@ class Table:
     folder: Path  # that picture paths are relative to
     counting: str  # how `numbers` count, for messages
     numbers: Sequence[int]  # of each row as people count
-    columns: dict[str, list]  # cells by name
+    columns: dict[str, Any]  # cells by name, lists or what is read in parts
     broken: dict[int, str] = field(default_factory=dict)  # by index, what is wrong as a whole
     header: Sequence[str] = ()  # names of all columns
     notes: Sequence[str] = ()  # what people should know of how it was read
+    sizes: Mapping[str, int] = field(default_factory=dict)  # pixels of decoded pictures, by column
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -105,6 +108,8 @@ def read_table(
             f"Received: {type(table).__name__}."
         )
     path = Path(table)
+    if is_shards(path):
+        return _from_shards(path, find)
     if not os.path.isfile(path):  # which fails on no name, however long
         raise TableError(f"{path}: {why_no_file(path)}")
     folder = Path(folder or path.parent)
@@ -140,6 +145,8 @@ def read_header(path: str | Path) -> list[str] | None:
         TableError: If there is no such file, or it is of another kind.
     """
     path = Path(path)
+    if is_shards(path):
+        return Shards.open(path).header
     if not os.path.isfile(path):
         raise TableError(f"{path}: {why_no_file(path)}")
     if path.suffix.lower() == NPZ_SUFFIX:
@@ -168,14 +175,18 @@ def read_header(path: str | Path) -> list[str] | None:
 
 
 def is_table(source: str | Path) -> bool:
-    """Whether a source of data is a table's path by its suffix, or as a file that is there."""
+    """Whether a source of data is a table's path by its suffix, or as a file that is there.
+
+    So is a folder of shards, see `mmkd_tf.shard_files`.
+    """
     path = Path(source)
-    return path.suffix.lower() in TABLE_SUFFIXES or os.path.isfile(path)
+    is_file = path.suffix.lower() in TABLE_SUFFIXES or os.path.isfile(path)
+    return is_file or (str(source) not in BUILT_IN and is_shards(path))
 
 
 def is_folder(source: str | Path) -> bool:
-    """Whether a source of data is a folder; one called as built-in data does not hide that."""
-    return str(source) not in BUILT_IN and os.path.isdir(source)
+    """Whether a source is a folder of files; one called as built-in data does not hide that."""
+    return str(source) not in BUILT_IN and os.path.isdir(source) and not is_shards(source)
 
 
 def is_frame(table) -> bool:
@@ -266,6 +277,15 @@ def _from_npz(path: Path, find: Callable, folder: Path) -> Table:
     }
     counting = "examples counted from 0"
     return Table(str(path), folder, counting, range(number), columns, header=names)
+
+
+def _from_shards(path: Path, find: Callable) -> Table:
+    shards = Shards.open(path)
+    cells = {name: shards.cells(name) for name in find(shards.header, str(path))}
+    numbers = range(shards.manifest["rows"])
+    sizes = {name: size for name, size in shards.sizes.items() if name in cells}
+    counting = "rows of the shards counted from 0"
+    return Table(str(path), path, counting, numbers, cells, header=shards.header, sizes=sizes)
 
 
 def _from_csv(path: Path, find: Callable, folder: Path) -> Table:

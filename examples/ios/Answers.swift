@@ -1,5 +1,5 @@
 /// The answer of a file of classes or labels for one example.
-public struct Prediction {
+public struct Prediction: Sendable {
     /// Names and their probabilities, 0 to 1, the most probable first.
     public let probabilities: [(label: String, probability: Float)]
     /// The names that are given: `label` alone, or of a file that gives any number of labels, those
@@ -26,7 +26,7 @@ public struct Prediction {
 }
 
 /// What is found: an item that was added to an `EmbeddingIndex`, and the cosine of both embeddings.
-public struct Match {
+public struct Match: Sendable {
     public let item: String
     public let score: Float
 }
@@ -35,7 +35,7 @@ public struct Match {
 ///
 /// Embeddings are those of an `EmbeddingEncoder` for one input, or what Python's
 /// `mmkd_tf.edge.Index` has as `embeddings`.
-public struct EmbeddingIndex {
+public struct EmbeddingIndex: Sendable {
     private var items: [String] = []
     private var units: [[Float]] = []
 

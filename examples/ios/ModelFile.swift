@@ -9,7 +9,7 @@ public struct ClassifierError: LocalizedError, CustomStringConvertible {
 }
 
 /// What a .tflite file of mmkd_tf holds: the model, and behind it an uncompressed zip archive.
-public struct ModelFile {
+public struct ModelFile: Sendable {
     /// Names of classes, labels or targets in the order of the outputs; none of embeddings.
     public let labels: [String]
     /// Name of the output: `probabilities`, `values` or `embedding`.
@@ -138,16 +138,15 @@ public struct ModelFile {
         guard packed.count > headBytes + endBytes, packed.starts(with: [0x1F, 0x8B, 8, 0]) else {
             throw refusal("one with a vocabulary in an unknown form")
         }
-        #if canImport(Darwin)
-            // Apple's name for the bare form of zlib, without a head and an end.
-            let body = Data(packed.dropFirst(headBytes).dropLast(endBytes))
-            guard let text = try? (body as NSData).decompressed(using: .zlib) as Data else {
-                throw refusal("one that is damaged")
-            }
-            return ArraySlice([UInt8](text))
-        #else
-            throw refusal("one with a compressed vocabulary, which Foundation reads on Apple only")
-        #endif
+        let bytes = Array(packed)
+        let end = bytes.count - endBytes
+        var inflation = Inflation(bytes[headBytes..<end], most: try number(bytes, end + 4, 4))
+        guard let text = inflation.text(), text.count == (try number(bytes, end + 4, 4)),
+            Int(checksum(text[...])) == (try number(bytes, end, 4))
+        else {
+            throw refusal("one that is damaged")
+        }
+        return text[...]
     }
 
     /// Reads a number without sign, its lowest byte first, as zip archives store them.
@@ -183,5 +182,157 @@ public struct ModelFile {
 
     private static let remainders: [UInt32] = (0..<256).map { byte in
         (0..<8).reduce(byte) { rest, _ in rest & 1 == 1 ? 0xEDB8_8320 ^ (rest >> 1) : rest >> 1 }
+    }
+}
+
+/// Unpacks the format deflate (RFC 1951), which Foundation reads on Apple's systems alone.
+private struct Inflation {
+    private let packed: ArraySlice<UInt8>
+    private let most: Int
+    private var place: Int
+    private var bits = 0
+    private var bitCount = 0
+    private var made: [UInt8] = []
+
+    /// How many codes there are by number of bits, and what they stand for, in order.
+    private typealias Code = (counts: [Int], symbols: [Int])
+
+    /// - Parameter most: bytes that it may become.
+    init(_ packed: ArraySlice<UInt8>, most: Int) {
+        self.packed = packed
+        self.most = most
+        place = packed.startIndex
+    }
+
+    /// Gives the bytes; nil if these are damaged.
+    mutating func text() -> [UInt8]? {
+        while true {
+            guard let isLast = take(1), let form = take(2) else { return nil }
+            let isWhole: Bool
+            switch form {
+            case 0:
+                isWhole = copy()
+            case 1:
+                let lengths = (0..<288).map { (symbol: Int) -> Int in
+                    symbol < 144 ? 8 : symbol < 256 ? 9 : symbol < 280 ? 7 : 8
+                }
+                isWhole = inflate(
+                    Inflation.code(lengths[...]),
+                    Inflation.code(ArraySlice(repeating: 5, count: 30)))
+            case 2:
+                guard let (letters, distances) = codes() else { return nil }
+                isWhole = inflate(letters, distances)
+            default:
+                isWhole = false
+            }
+            if !isWhole { return nil }
+            if isLast == 1 { return made }
+        }
+    }
+
+    private mutating func take(_ count: Int) -> Int? {
+        while bitCount < count {
+            guard place < packed.endIndex else { return nil }
+            bits |= Int(packed[place]) << bitCount
+            place += 1
+            bitCount += 8
+        }
+        defer {
+            bits >>= count
+            bitCount -= count
+        }
+        return bits & ((1 << count) - 1)
+    }
+
+    private mutating func copy() -> Bool {
+        (bits, bitCount) = (0, 0)
+        guard let count = take(16), let complement = take(16), count ^ complement == 0xFFFF,
+            count <= packed.endIndex - place, made.count + count <= most
+        else { return false }
+        made += packed[place..<(place + count)]
+        place += count
+        return true
+    }
+
+    private static func code(_ lengths: ArraySlice<Int>) -> Code {
+        var counts = [Int](repeating: 0, count: 16)
+        for length in lengths where length > 0 { counts[length] += 1 }
+        let symbols = (1..<16).flatMap { length in
+            lengths.indices.filter { lengths[$0] == length }.map { $0 - lengths.startIndex }
+        }
+        return (counts, symbols)
+    }
+
+    private mutating func symbol(_ code: Code) -> Int? {
+        var (found, first, index) = (0, 0, 0)
+        for length in 1..<16 {
+            guard let bit = take(1) else { return nil }
+            found |= bit
+            let count = code.counts[length]
+            if found - first < count {
+                let at = index + found - first
+                return at < 0 ? nil : code.symbols[at]
+            }
+            index += count
+            first = (first + count) << 1
+            found <<= 1
+        }
+        return nil
+    }
+
+    /// Reads the codes of a block that brings its own.
+    private mutating func codes() -> (Code, Code)? {
+        guard let more = take(5), let distances = take(5), let last = take(4) else { return nil }
+        let order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
+        var ofLengths = [Int](repeating: 0, count: 19)
+        for place in 0..<(last + 4) {
+            guard let length = take(3) else { return nil }
+            ofLengths[order[place]] = length
+        }
+        let code = Inflation.code(ofLengths[...])
+        let (letters, count) = (more + 257, more + 257 + distances + 1)
+        var lengths: [Int] = []
+        while lengths.count < count {
+            guard let found = symbol(code) else { return nil }
+            if found < 16 {
+                lengths.append(found)
+                continue
+            }
+            let (bits, least) = [(2, 3), (3, 3), (7, 11)][found - 16]
+            guard let times = take(bits), found > 16 || !lengths.isEmpty else { return nil }
+            let length = found == 16 ? lengths[lengths.count - 1] : 0
+            lengths += [Int](repeating: length, count: least + times)
+        }
+        if lengths.count > count { return nil }
+        return (Inflation.code(lengths[..<letters]), Inflation.code(lengths[letters...]))
+    }
+
+    private mutating func inflate(_ letters: Code, _ distances: Code) -> Bool {
+        while true {
+            guard let found = symbol(letters) else { return false }
+            if found == 256 { return true }
+            if found < 256 {
+                if made.count == most { return false }
+                made.append(UInt8(found))
+                continue
+            }
+            guard let count = length(found - 257), let far = symbol(distances), far < 30 else {
+                return false
+            }
+            let bits = max(far / 2 - 1, 0)
+            guard let rest = take(bits) else { return false }
+            let back = (far < 4 ? far : (2 + far % 2) << bits) + rest + 1
+            if back > made.count || made.count + count > most { return false }
+            for _ in 0..<count { made.append(made[made.count - back]) }
+        }
+    }
+
+    private mutating func length(_ place: Int) -> Int? {
+        if place < 8 { return place + 3 }
+        if place == 28 { return 258 }
+        if place > 28 { return nil }
+        let bits = place / 4 - 1
+        guard let rest = take(bits) else { return nil }
+        return ((4 + place % 4) << bits) + rest + 3
     }
 }

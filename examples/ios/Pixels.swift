@@ -1,5 +1,5 @@
 /// A picture without transparency: red, green, blue and a byte that doesn't count, row by row.
-public struct Pixels {
+public struct Pixels: Sendable {
     public let width: Int
     public let height: Int
     public let bytes: [UInt8]
@@ -71,7 +71,10 @@ public struct Pixels {
             let center = (Double(place) + 0.5) * scale
             let first = max(0, Int(center - reach + 0.5))
             let last = min(size, Int(center + reach + 0.5)) - 1
-            let heights = (first...last).map { max(0, 1 - abs(Double($0) + 0.5 - center) / reach) }
+            let heights = (first...last).map { (old: Int) -> Double in
+                let distance: Double = abs(Double(old) + 0.5 - center)
+                return max(0, 1 - distance / reach)
+            }
             let total = heights.reduce(0, +)
             return Shares(first: first, weights: heights.map { Float($0 / total) })
         }

@@ -116,7 +116,9 @@ public struct Series: Sendable {
     /// Numbers at equal distances from the first to the last, as NumPy's `linspace`.
     private static func spread(_ first: Double, _ last: Double, _ count: Int) -> [Double] {
         let step = (last - first) / Double(max(count - 1, 1))
-        return (0..<count).map { $0 == count - 1 && $0 > 0 ? last : Double($0) * step + first }
+        var made = (0..<count).map { (place: Int) -> Double in Double(place) * step + first }
+        if count > 1 { made[count - 1] = last }
+        return made
     }
 
     /// Numbers on the lines between others, as NumPy's `interp`.

@@ -98,7 +98,10 @@ public struct Sound: Sendable {
         let count = re.count
         var size = 1
         while size < 2 * count - 1 { size *= 2 }
-        let angles = (0..<count).map { Double.pi * Double($0 * $0 % (2 * count)) / Double(count) }
+        let angles = (0..<count).map { (place: Int) -> Double in
+            let turn: Int = place * place % (2 * count)
+            return Double.pi * Double(turn) / Double(count)
+        }
         let (cosines, sines) = (angles.map { cos($0) }, angles.map { sin($0) })
         var re1 = [Double](repeating: 0, count: size)
         var (im1, re2, im2) = (re1, re1, re1)
@@ -141,7 +144,9 @@ public struct Sound: Sendable {
                 im.swapAt(i, reversed)
             }
         }
-        let angles = (0..<(count / 2)).map { 2 * Double.pi * Double($0) / Double(count) }
+        let angles = (0..<(count / 2)).map { (place: Int) -> Double in
+            2 * Double.pi * Double(place) / Double(count)
+        }
         let (cosines, sines) = (angles.map { cos($0) }, angles.map { sin($0) })
         var half = 1
         while half < count {

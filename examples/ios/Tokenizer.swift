@@ -3,7 +3,7 @@
 /// The rules are lists of code points, given below. Don't use `lowercased()`, `split` or regular
 /// expressions in their place: what these do depends on the version of iOS. Words are arrays of
 /// code points, not strings: strings that look the same are equal to Swift, but not to the model.
-public struct Tokenizer {
+public struct Tokenizer: Sendable {
     public static let rules = 1
     public static let padID: Int32 = 0
     public static let unknownID: Int32 = 1

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from mmkd_tf.backbones.backbone import Backbone
+from mmkd_tf.backbones.backbone import BACKBONES, Backbone
 from mmkd_tf.backbones.checkpoint import check_shapes, read_torch, weights_digest
 from mmkd_tf.backbones.encoder import PictureEncoder
 
@@ -86,10 +86,13 @@ def make_encoder(backbone: Backbone, weights: dict[str, np.ndarray]) -> PictureE
                 layer.set_weights(model.get_layer(own).get_weights())
         return part
 
+    # Pictures of another size have other features.
+    usual = BACKBONES[backbone.name].size
+    size = "" if backbone.size == usual else f" {backbone.size} pixels"
     return PictureEncoder(
         backbone,
         model,
-        version=f"{weights_digest(weights)} {CODE_VERSION}",
+        version=f"{weights_digest(weights)} {CODE_VERSION}{size}",
         blocks=first_blocks,
         block_count=len(blocks),
         top=trained_on,

@@ -9,7 +9,7 @@ from mmkd_tf.commands.errors import errors_for_people
 from mmkd_tf.kept_files import DECODED, FEATURES, Kept, cache_folder, kept_files, limit_bytes
 from mmkd_tf.terminal import echo
 
-data = typer.Typer(no_args_is_help=True, help="What is kept of data for later runs.")
+data = typer.Typer(no_args_is_help=True, help="Large tables as shards, and what is kept of data.")
 
 _SHORT = 12  # characters of a name
 

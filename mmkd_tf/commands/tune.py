@@ -9,7 +9,7 @@ import typer
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.quiet import quiet_tensorflow
-from mmkd_tf.table_files import is_folder
+from mmkd_tf.table_files import is_folder, is_table
 from mmkd_tf.terminal import echo
 
 Flag = typer.Option
@@ -39,7 +39,7 @@ def tune_command(
         from mmkd_tf.setting_names import layered, parse_settings, read_yaml
 
         given = {} if data is None else {"data": data}
-        if data is not None and (Path(data).is_file() or is_folder(data)):
+        if data is not None and Path(data).exists() and (is_table(data) or is_folder(data)):
             given["data"] = str(Path(data).resolve())
         given |= parse_settings(settings or [])
         check_data(layered(read_yaml(config), given))

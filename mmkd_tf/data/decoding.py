@@ -39,7 +39,9 @@ def read_values(
     if shape is None:
         return kind.read(cells, options, **where)
     home = (where.get("folder") or Path()).resolve()
-    marks = [str(home), str(where.get("allow_outside")), *(_mark(cell, home) for cell in cells)]
+    own = getattr(cells, "mark", None)
+    each = (_mark(cell, home) for cell in cells) if own is None else [own]
+    marks = [str(home), str(where.get("allow_outside")), *each]
     key = key_of(kind, options, marks)
     if found := opened(key):
         return whole(found)

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,7 +81,9 @@ class _File:
             self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(file)
             self._begin = file.tell()
         self.row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        self._number = os.open(path, os.O_RDONLY)
+        # Windows ends lines of what is not opened as binary.
+        self._number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._lock = threading.Lock()
         weakref.finalize(self, os.close, self._number)
         if os.fstat(self._number).st_size != self._begin + self.shape[0] * self.row_bytes:
             raise ValueError(f"{path}: cut short")
@@ -94,10 +97,20 @@ class _File:
         for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
             part, at = view[start * size : end * size], self._begin + int(rows[start]) * size
             while part:
-                if not (number := os.preadv(self._number, [part], at)):
+                if not (number := self._read_into(part, at)):
                     raise OSError(f"{self.source}: what is kept of it was cut short. Begin anew.")
                 part, at = part[number:], at + number
         return found
+
+    def _read_into(self, part: memoryview, at: int) -> int:
+        """Reads some bytes from a place on, at most as many as there is room for; says how many."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._number, [part], at)
+        with self._lock:  # Windows knows one place in an open file for all threads
+            os.lseek(self._number, at, os.SEEK_SET)
+            found = os.read(self._number, min(len(part), PART_BYTES))
+        part[: len(found)] = found
+        return len(found)
 
     def changed(self, modality: Modality, form: str) -> "_File":
         key = self.key and hashlib.sha256(f"{self.key} {form}".encode()).hexdigest()[:32]

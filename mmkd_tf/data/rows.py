@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, select
+from mmkd_tf.shard_files import CellTuples
+from mmkd_tf.table_files import Table, TableError
 
 LISTED_PROBLEMS = 20
 
@@ -64,7 +66,24 @@ def cells_of(columns: Mapping[str, Sequence], name: str, options: InputOptions) 
     found = [columns.get(column) for column in options.columns_of(name)]
     number = len(next(iter(columns.values()), ()))
     filled = [[None] * number if cells is None else cells for cells in found]
-    return list(zip(*filled, strict=True)) if getattr(options, "columns", None) else filled[0]
+    return CellTuples(filled) if getattr(options, "columns", None) else filled[0]
+
+
+def check_sizes(table: Table, inputs: Mapping[str, InputOptions]) -> None:
+    """Refuses decoded pictures of another size than the inputs', which would be decoded twice."""
+    wrong = []
+    for name, options in inputs.items():
+        wanted = getattr(options, "size", None)
+        for column in options.columns_of(name):
+            size = table.sizes.get(column)
+            if size is not None and size != wanted:
+                wrong.append(
+                    f"`inputs.{name}.size`: {size}, at which {table.source} holds the pictures of "
+                    f"'{column}'. Received: {wanted}. Set {size}, or prepare the table again with "
+                    "the other size into another folder."
+                )
+    if wrong:
+        raise TableError("\n".join(wrong))
 
 
 def check_rows(

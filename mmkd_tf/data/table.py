@@ -10,7 +10,7 @@ from mmkd_tf.data.assembly import assemble
 from mmkd_tf.data.dataset import UNLABELLED, Dataset
 from mmkd_tf.data.decoding import read_values
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
-from mmkd_tf.data.rows import Rows, cells_of, check_rows
+from mmkd_tf.data.rows import Rows, cells_of, check_rows, check_sizes
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.cells import is_value, plain_text
@@ -42,7 +42,7 @@ def from_table(
     Args:
         table: Path of a CSV file (UTF-8; comma, semicolon or tab between cells) or of a Parquet
             file, or of a NumPy archive (`.npz`, an array a column with the examples along its first
-            axis), or a DataFrame.
+            axis), or a DataFrame, or a folder of shards that `mmkd-tf data prepare` made.
         image: Column of picture paths, relative to the table's folder (see
             `DatasetOptions.folder`); Parquet files and DataFrames may hold the bytes of picture
             files instead. None if the data has no pictures.
@@ -90,6 +90,7 @@ def from_table(
     unnamed = [n for n, one in inputs.items() if one.kind == "tabular" and one.columns_of(n) == [n]]
     tables = _read_all(sources, list(dict.fromkeys(columns)), options.folder, unnamed)
     for one in tables.values():
+        check_sizes(one, inputs)
         decode_labels(one, labels)
     cells = tables["train"].columns[labels[0]] if labels else ()
     task, notes = choose_task(cells, name=options.task, separator=options.label_separator)

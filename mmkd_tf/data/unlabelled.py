@@ -15,12 +15,13 @@ import pandas as pd
 
 from mmkd_tf.data.decoding import kept_shape, read_values
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.data.rows import DataError, Rows, cells_of, check_rows
+from mmkd_tf.data.rows import DataError, Rows, cells_of, check_rows, check_sizes
 from mmkd_tf.edge.picture import SUFFIXES
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.processes import available_memory
+from mmkd_tf.shard_files import is_shards
 from mmkd_tf.table_files import Table, TableError, decode, read_table
 from mmkd_tf.tasks.labels import label_text
 from mmkd_tf.tasks.task import MISSING
@@ -57,6 +58,7 @@ def read_unlabelled(
         table = _table(options.unlabelled, inputs, options)
     except (TableError, TypeError) as error:
         raise type(error)(f"`unlabelled`: {error}") from None
+    check_sizes(table, inputs)
     _check_memory(table, labelled, inputs)
     values, problems = {}, []
     for name, settings in inputs.items():
@@ -82,7 +84,7 @@ def read_unlabelled(
 def _table(source, inputs: Mapping[str, InputOptions], options: DatasetOptions) -> Table:
     """What there is to read, as columns of cells."""
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
-    if path is not None and os.path.isdir(path):
+    if path is not None and os.path.isdir(path) and not is_shards(path):
         column = _only(Image.kind, inputs, f"{path}: a folder of pictures")
         files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
         if not files:

@@ -132,6 +132,12 @@ def test_fingerprint_follows_the_weights(backbone, encoder, weights):
     assert make_encoder(backbone, changed).fingerprint != encoder.fingerprint
 
 
+def test_fingerprint_follows_the_size_of_pictures(backbone, encoder, weights):
+    sizes = (32, find_backbone(backbone.name).size)
+    others = {make_encoder(replace(backbone, size=n), weights).fingerprint for n in sizes}
+    assert len(others | {encoder.fingerprint}) == 3
+
+
 def test_refuses_weights_of_another_shape(backbone, weights):
     wrong = weights | {"_conv_stem.weight": np.zeros([32, 3, 5, 5], np.float32)}
     del wrong["_bn0.bias"]

@@ -156,7 +156,10 @@ def test_where_no_path_leads_to_a_file_all_are_counted(items, cache):
     assert not kept_files(DECODED)
 
 
-def test_an_index_is_as_numpys():
+@pytest.mark.parametrize("system", ["Linux", "Windows"])
+def test_an_index_is_as_numpys(system, monkeypatch):
+    if system == "Windows":  # where there is no such function
+        monkeypatch.delattr(os, "preadv")
     array = np.random.default_rng(0).integers(0, 256, (11, 4, 3), np.uint8)
     rows = rows_of(array)
     indices = [0, -1, slice(2, 9), slice(None, None, -1), slice(3, 3), [4, 4, 0, 5, 6], []]
