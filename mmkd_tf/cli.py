@@ -11,6 +11,7 @@ import typer
 from mmkd_tf import __version__
 from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
 from mmkd_tf.commands.backbones import backbones
+from mmkd_tf.commands.columns import Image, Label, SkipBadRows, Text, given_columns
 from mmkd_tf.commands.data import data as data_commands
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later, is_full_disk
 from mmkd_tf.commands.export import export, report
@@ -66,9 +67,9 @@ def run(
         Path | None, Flag(help="Folder for the results; by default below saved_models/.")
     ] = None,
     resume: Annotated[bool, Flag("--resume", help="Go on with an interrupted run.")] = False,
-    image: Annotated[str | None, Flag(help="Column of picture paths; none without.")] = None,
-    text: Annotated[str | None, Flag(help="Column of texts; none without.")] = None,
-    label: Annotated[str | None, Flag(help="Column of labels; of numbers, with commas.")] = None,
+    image: Image = None,
+    text: Text = None,
+    label: Label = None,
     task: Annotated[
         str | None,
         Flag(
@@ -87,9 +88,7 @@ def run(
     strategy: Annotated[
         str | None, Flag(help="auto: train on all GPUs of the machine; mirrored asks for two.")
     ] = None,
-    skip_bad_rows: Annotated[
-        bool | None, Flag("--skip-bad-rows", help="Go on without rows that can't be used.")
-    ] = None,
+    skip_bad_rows: SkipBadRows = None,
     compare: Annotated[
         str | None, Flag(help="scratch: train the student without inheritance too.")
     ] = None,
@@ -107,8 +106,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train a teacher, distil a student, evaluate, export."""
-    given: dict[str, Any] = {"data": data, "image": image, "text": text, "label": label}
-    given |= {
+    given: dict[str, Any] = {
+        "data": data,
         "task": task,
         "epochs": epochs,
         "validation": validation,
@@ -116,11 +115,11 @@ def run(
         "unlabelled": unlabelled,
         "seed": seed,
         "strategy": strategy,
-        "skip_bad_rows": skip_bad_rows,
         "fast": fast or None,
         "tensorboard": tensorboard or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    given |= given_columns(image, text, label, skip_bad_rows)
     # A run may be resumed from another folder.
     for name in ("data", "validation", "test", "unlabelled"):
         path = Path(given.get(name, ""))
@@ -193,6 +192,10 @@ def study(
     config: Annotated[Path | None, Flag(help="A YAML file: datasets, recipes, settings.")] = None,
     *,
     output: Annotated[Path, Flag(help="Folder of the study; one that is there is added to.")],
+    image: Image = None,
+    text: Text = None,
+    label: Label = None,
+    skip_bad_rows: SkipBadRows = None,
     seeds: Annotated[int | None, Flag(help="Number of seeds; 5 by default.")] = None,
     jobs: Annotated[
         int | None, Flag(help="Seeds trained at once; by default what the machine can hold.")
@@ -210,8 +213,10 @@ def study(
     with errors_for_people():
         from mmkd_tf.setting_names import layered, parse_settings
 
+        of_all = given_columns(image, text, label, skip_bad_rows)
+        of_all |= parse_settings(settings or [])
         if data is not None:
-            check_data(layered({"data": data}, parse_settings(settings or [])))
+            check_data(layered({"data": data}, of_all))
         quiet_tensorflow()
 
         from mmkd_tf.report.progress import Reporter, progress_console
@@ -224,7 +229,7 @@ def study(
                 f"`DATA`: what the study in {output} is about; to go on with it, the same command "
                 "as before. Received: neither a table's path nor a dataset's name, nor --config."
             )
-        given = {"data": data, "seeds": seeds, "settings": parse_settings(settings or [])}
+        given = {"data": data, "seeds": seeds, "settings": of_all}
         with goes_on_later("Go on with the same command."):
             reporter = Reporter(progress_console(quiet=quiet))
             made = make_study(given, config)

@@ -21,6 +21,7 @@ from mmkd_tf.backbones.backbone import DEFAULTS
 from mmkd_tf.modalities import KINDS, input_options
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.setting_names import SHORT_FORM, close_group, close_setting, flat, layered, read_yaml
+from mmkd_tf.setting_values import Settings
 from mmkd_tf.setting_words import commented_yaml
 from mmkd_tf.settings import (
     AUTO,
@@ -46,8 +47,24 @@ _MADE_OF = {
     "pictures": ("mixup_rows",),
 }
 
+# By pydantic's names of problems, what was expected.
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "a text",
+    "list": "a list",
+    "dict": "values by name",
+}
+_BOUNDS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
 
-class RunConfig(BaseModel, extra="forbid", frozen=True):
+
+class RunConfig(Settings):
     """The settings of `mmkd-tf run`; each group is also a key of the YAML file.
 
     `inputs` says by name what an example has, each with its `kind`, `column` and the options of
@@ -386,11 +403,23 @@ def _problems_of_options(name: str, kind: str, error: ValidationError) -> list[s
     return [f"`inputs.{name}.{line[1:]}" for line in explained]
 
 
+def _in_plain_words(problem: Mapping, message: str) -> str:
+    """What was expected, without the words of a parser."""
+    kind, bounds = problem["type"], problem.get("ctx", {})
+    what = kind.partition("_")[0]
+    if kind == "int_from_float" or kind in {f"{what}_type", f"{what}_parsing"}:
+        return _EXPECTED.get(what, message.rstrip("."))
+    if kind in _BOUNDS:
+        word, key = _BOUNDS[kind]
+        return f"{word} {int(bounds[key]) if bounds[key] == int(bounds[key]) else bounds[key]:,}"
+    return message.rstrip(".")
+
+
 def _explain(problem: Mapping, name: str, close: Callable = close_setting) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if message.startswith("`"):  # it says itself what it is about and what came
         return message
-    message, near = message.rstrip("."), None
+    message, near = _in_plain_words(problem, message), None
     if problem["type"] == "extra_forbidden":
         message, near = "there is no such setting", close(name)
     elif problem["type"] == "literal_error":

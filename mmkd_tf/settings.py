@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     field_validator,
     model_validator,
 )
+
+from mmkd_tf.setting_values import Settings
 
 if TYPE_CHECKING:
     from mmkd_tf.tasks.task import Task
@@ -82,7 +83,7 @@ FAST = {
 QuantizeLevel = Literal["auto", "float32", "float16", "dynamic", "dynamic4", "mixed", "mixed4"]
 
 
-class DataSettings(BaseModel, extra="forbid", frozen=True):
+class DataSettings(Settings):
     """Where the examples come from and how they are divided."""
 
     source: str = Field(
@@ -115,7 +116,7 @@ class DataSettings(BaseModel, extra="forbid", frozen=True):
         return value
 
 
-class TeacherSettings(BaseModel, extra="forbid", frozen=True):
+class TeacherSettings(Settings):
     """The large models."""
 
     architecture: Literal["fusion", "baseline"] = Field(
@@ -153,7 +154,7 @@ class TeacherSettings(BaseModel, extra="forbid", frozen=True):
     learning_rate: LearningRate = Field(2e-3, description="Its highest.")
 
 
-class StudentSettings(BaseModel, extra="forbid", frozen=True):
+class StudentSettings(Settings):
     """The small models: the student, and the same alone."""
 
     inputs: list[str] | None = Field(
@@ -186,7 +187,7 @@ GENERATORS = (
 )
 
 
-class DistillationSettings(BaseModel, extra="forbid", frozen=True):
+class DistillationSettings(Settings):
     """What the student learns from its teacher, beside the labels. All but the last weigh terms.
 
     The default is Hinton's form: with a teacher that knows more than its student it is best on
@@ -298,7 +299,7 @@ class DistillationSettings(BaseModel, extra="forbid", frozen=True):
         return self
 
 
-class TrainingSettings(BaseModel, extra="forbid", frozen=True):
+class TrainingSettings(Settings):
     """How each model is trained."""
 
     epochs: int = Field(32, ge=1, description="Passes over the training rows, for each model.")
@@ -340,7 +341,7 @@ class TrainingSettings(BaseModel, extra="forbid", frozen=True):
     )
 
 
-class CallbackSettings(BaseModel, extra="forbid", frozen=True):
+class CallbackSettings(Settings):
     """A Keras callback of all trainings, by name."""
 
     name: str = Field(description="Its dotted name, such as keras.callbacks.CSVLogger.")
@@ -349,7 +350,7 @@ class CallbackSettings(BaseModel, extra="forbid", frozen=True):
     )
 
 
-class ExportSettings(BaseModel, extra="forbid", frozen=True):
+class ExportSettings(Settings):
     """How files are made for phones."""
 
     text_input: Literal["ids", "bytes"] = Field(

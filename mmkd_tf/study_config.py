@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from mmkd_tf.config import RunConfig, problems_of
 from mmkd_tf.data.table import table_name
 from mmkd_tf.setting_names import full_names, layered, read_yaml, setting_names
+from mmkd_tf.setting_values import Settings
 from mmkd_tf.settings import AUTO, DistillationSettings
 from mmkd_tf.table_files import is_table
 from mmkd_tf.tasks.task import SoftTargetDefaults
@@ -23,7 +24,7 @@ _TABLES = ("data.source", "data.validation", "data.test", "data.unlabelled")
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
-class StudyConfig(BaseModel, extra="forbid", frozen=True):
+class StudyConfig(Settings):
     """What `mmkd-tf study` compares; each field is also a key of its YAML file.
 
     A dataset's settings take precedence over `settings`, a recipe's over both. They may be written

@@ -325,7 +325,7 @@ def test_the_rates_of_modality_dropout_are_those_of_the_models():
         ({"recombined_rows": 1, "text": "none"}, "0 where the student reads one input alone"),
         ({"unlabelled": "a.csv", "experts": True}, "nothing beside hints and experts"),
         ({"unlabelled_rows": True, "relation_weight": 1, **OLDER}, "nothing beside hints"),
-        ({"neighbour_rows": -1}, "greater than or equal to 0"),
+        ({"neighbour_rows": -1}, "at least 0. Received: -1"),
     ],
 )
 def test_rows_without_labels_that_there_cant_be(settings, problem):

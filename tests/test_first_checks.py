@@ -155,6 +155,8 @@ def test_other_mistakes_are_said_before_tensorflow_is_there(table, arguments, sa
         ["run", "items.csv"],
         ["study", "itms.csv", "--output", "study"],
         ["tune", "itms.csv", "--output", "tuning"],
+        ["study", "items.csv", "--image", "picture", "--output", "study"],
+        ["tune", "items.csv", "--label", "class", "--output", "tuning"],
     ],
 )
 def test_a_missing_table_or_column_is_said_before_tensorflow_is_there(table, arguments):
@@ -171,7 +173,7 @@ def test_a_missing_table_or_column_is_said_before_tensorflow_is_there(table, arg
     [
         ("`validation`: val.csv: no such file.", "`--validation`: val.csv: no such file."),
         ("`validation`, `test`: fractions", "`--validation`, `--test`: fractions"),
-        ("- `training.epochs`: 1 or more.", "- `--epochs`: 1 or more."),
+        ("- `training.epochs`: 1 or more.", "- `--epochs` (training.epochs): 1 or more."),
         ("several only with task='regression'.", "several only with --task regression."),
         ("`teacher.folds`: 2 or more.", "`teacher.folds`: 2 or more."),
     ],

@@ -27,6 +27,9 @@ def test_every_setting_is_listed_with_its_meaning():
 
 def test_some_are_chosen_by_a_part_of_their_name():
     assert "training.epochs" in invoke("settings", "epoch").stdout
+    for word in ("inputs", "inputs.image", "inputs.front.size", "size"):
+        assert "inputs.NAME.size" in invoke("settings", word).stdout, word
+    assert "inputs.NAME.column" not in invoke("settings", "inputs.front.size").stdout
     done = invoke("settings", "epochen")
     assert done.exit_code == 2 and "Did you mean training.epochs?" in done.output
 

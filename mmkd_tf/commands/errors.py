@@ -56,12 +56,17 @@ def for_command_line(message: str) -> str:
     """
 
     def renamed(match: re.Match) -> str:
-        names = re.sub(r"`([\w.]+)`", lambda m: f"`{_FLAGS.get(m[1], m[1])}`", match[2])
-        return match[1] + names
+        return match[1] + re.sub(r"`([\w.]+)`", lambda name: _in_flags(name[1]), match[2])
 
     for pattern, words in _WORDS:
         message = pattern.sub(words, message)
     return _ARGUMENTS.sub(renamed, message)
+
+
+def _in_flags(name: str) -> str:
+    flag = _FLAGS.get(name, name)
+    # Of a setting both names, since --set gives it too.
+    return f"`{flag}` ({name})" if "." in name and flag.startswith("--") else f"`{flag}`"
 
 
 class Terminated(KeyboardInterrupt):

@@ -32,7 +32,9 @@ def settings_command(
         from mmkd_tf.setting_words import settings_of
 
         found = [s for name, model in GROUPS.items() for s in settings_of(model, f"{name}.")]
-        if not words or not all(any(word in s.name for s in found) for word in words):
+        parts = {part for s in found for part in s.name.split(".")} - {"inputs"}
+        sought = [_of_any_input(word) for word in words or ()]
+        if not sought or not all(word.partition(".")[0] in parts for word in sought):
             # What kinds of input there are takes TensorFlow's time.
             quiet_tensorflow()
             from mmkd_tf.config import RunConfig
@@ -47,7 +49,7 @@ def settings_command(
                     if setting.name != "inputs.NAME.kind"
                 ]
         if words:
-            chosen = [s for s in found if any(word in s.name for word in words)]
+            chosen = [s for s in found if any(word in s.name for word in sought)]
             if not chosen:
                 close = [name for word in words if (name := close_setting(word))]
                 hint = f" Did you mean {' or '.join(close)}?" if close else ""
@@ -65,3 +67,9 @@ def settings_command(
         default = "" if setting.default is None else f" Default: {setting.default}."
         text = f"{setting.meaning}{default} Allowed: {setting.allowed}."
         echo(textwrap.fill(text, 92, initial_indent="    ", subsequent_indent="    "))
+
+
+def _of_any_input(word: str) -> str:
+    """What is asked of one input by its name is said of all: `inputs.photo.size`."""
+    group, *rest = word.split(".")
+    return ".".join(["inputs", "NAME", *rest[1:]]) if group == "inputs" and rest else word

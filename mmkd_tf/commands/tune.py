@@ -1,11 +1,13 @@
 """The command `tune`: looks for better settings of the student's training."""
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mmkd_tf.commands.columns import Image, Label, SkipBadRows, Text, as_flags, given_columns
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later
 from mmkd_tf.commands.first_checks import check_data
 from mmkd_tf.quiet import quiet_tensorflow
@@ -23,6 +25,10 @@ def tune_command(
     config: Annotated[Path | None, Flag(help="A YAML file of settings; flags go first.")] = None,
     *,
     output: Annotated[Path, Flag(help="Folder of the search; one that is there is gone on with.")],
+    image: Image = None,
+    text: Text = None,
+    label: Label = None,
+    skip_bad_rows: SkipBadRows = None,
     trials: Annotated[int, Flag(min=2, help="Number of students to train.")] = 20,
     settings: Annotated[
         list[str] | None, Flag("--set", metavar="NAME=VALUE", help="Any other setting of run.")
@@ -38,10 +44,11 @@ def tune_command(
     with errors_for_people():
         from mmkd_tf.setting_names import layered, parse_settings, read_yaml
 
-        given = {} if data is None else {"data": data}
+        given: dict[str, Any] = {} if data is None else {"data": data}
         if data is not None and Path(data).exists() and (is_table(data) or is_folder(data)):
             given["data"] = str(Path(data).resolve())
-        given |= parse_settings(settings or [])
+        columns = given_columns(image, text, label, skip_bad_rows)
+        given |= columns | parse_settings(settings or [])
         check_data(layered(read_yaml(config), given))
         quiet_tensorflow()
 
@@ -77,5 +84,5 @@ def tune_command(
         f"{found['best']:.3f}, with the settings that the search began with {found['first']:.3f}. "
         f"The best of {found['num_trials']} looks better than it is: judge it by a run."
     )
-    where = "" if data is None else f" {data}"
-    echo(f"Run it: mmkd-tf run{where} --config {best_file(output)}")
+    again = [*([] if data is None else [data]), *as_flags(columns)]
+    echo(f"Run it: {shlex.join(['mmkd-tf', 'run', *again, '--config', str(best_file(output))])}")

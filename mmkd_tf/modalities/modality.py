@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from mmkd_tf.setting_values import Settings
 
 Value = TypeVar("Value")
 # Raw values of a kind: a list, or an array with examples along the first axis.
@@ -21,18 +23,16 @@ TEACHER_PREFIX = "teacher/"
 _AT_ONCE = 512
 
 
-class StudentOptions(BaseModel, extra="forbid", frozen=True):
+class StudentOptions(Settings):
     """What may be different for the students: nothing, where a kind does not say otherwise."""
 
 
-class InputOptions(BaseModel):
+class InputOptions(Settings):
     """What settings say of one input; each kind adds its own fields, each with a default.
 
     `student` holds those of the kind's fields that are different for the students, such as a
     smaller size; a kind that has such fields types it as a model of theirs, None being unset.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str = Field(description="Kind of the input, such as image or text.")
     column: str | None = Field(
