@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ DECODED, FEATURES = "decoded", "features"  # parts of the cache
 ABOUT = "about.json"
 UNFINISHED = ".unfinished."
 _SECONDS_A_DAY = 86_400
+_SHORT, _SHORT_ENCODER = 12, 4  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Kept:
     Attributes:
         path: Where it lies.
         part: `DECODED`, pictures of a table or a split; or `FEATURES` of a frozen encoder.
+        name: What it is called, short, by which it can be removed.
         source: What it was made of, as far as it says.
         num_bytes: What it takes on disk.
         used: When it was last used, seconds since 1970.
@@ -30,6 +33,7 @@ class Kept:
 
     path: Path
     part: str
+    name: str
     source: str
     num_bytes: int
     used: float
@@ -61,13 +65,31 @@ def kept_files(*parts: str) -> list[Kept]:
 
 
 def _described(path: Path, part: str) -> Kept:
+    name = path.name[:_SHORT]
     if part == FEATURES:
-        about, source, files = path, "values of any table", [path]
+        # One encoder has read many values, and some values were read by many encoders.
+        encoder, _, values = path.stem.partition("-")
+        name = f"{encoder[:_SHORT_ENCODER]}-{values[:_SHORT]}"
+        about, source, files = path, _described_features(path), [path]
     else:
         about, files = path / ABOUT, list(path.iterdir())
         source = json.loads(about.read_text(encoding="utf-8"))["source"]
     num_bytes = sum(file.stat().st_size for file in files)
-    return Kept(path, part, str(source), num_bytes, about.stat().st_mtime)
+    return Kept(path, part, name, str(source), num_bytes, about.stat().st_mtime)
+
+
+def _described_features(path: Path) -> str:
+    """Of how many values features are, and of which encoder, as far as the file says."""
+    import numpy as np  # which takes time, and little here needs it
+
+    try:
+        with np.load(path) as kept, kept.zip.open("features.npy") as file:
+            np.lib.format.read_magic(file)  # the values themselves are not read
+            shape, _, _ = np.lib.format.read_array_header_1_0(file)
+            encoder = f", {kept['encoder']}" if "encoder" in kept else ""
+        return f"{shape[0]:,} values{encoder}"
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+        return "values of any table"
 
 
 def limit_bytes() -> int:

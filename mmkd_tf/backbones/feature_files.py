@@ -60,7 +60,8 @@ def kept_features(
             file.parent.mkdir(parents=True, exist_ok=True)
             checksum = hashlib.sha256(features.data).hexdigest()
             with whole_file(file) as unfinished:
-                np.savez(unfinished, features=features, sha256=checksum)
+                name = encoder.backbone.name  # for people
+                np.savez(unfinished, features=features, sha256=checksum, encoder=name)
     rows = {key: row for row, key in enumerate(order)}
     return features[[rows[key] for key in digests]]
 

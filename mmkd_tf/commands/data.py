@@ -11,8 +11,6 @@ from mmkd_tf.terminal import echo
 
 data = typer.Typer(no_args_is_help=True, help="Large tables as shards, and what is kept of data.")
 
-_SHORT = 12  # characters of a name
-
 
 @data.command("list")
 def list_kept() -> None:
@@ -31,7 +29,7 @@ def list_kept() -> None:
             used = datetime.fromtimestamp(one.used).strftime("%Y-%m-%d %H:%M")
             size = f"{one.num_bytes / 1e6:,.1f}"
             what = "pictures" if one.part == DECODED else "features"
-            table.add_row(one.path.name[:_SHORT], what, one.source, size, used)
+            table.add_row(one.name, what, one.source, size, used)
         Console().print(table)
         total = sum(one.num_bytes for one in found) / 1e6
         echo(f"{total:,.0f} MB in {cache_folder()}; of pictures {limit / 1e9:g} GB at most.")
@@ -54,7 +52,7 @@ def clear_kept(
         if name is not None and not chosen:
             raise ValueError(
                 f"`NAME`: one that `mmkd-tf data list` shows. Received: {name}. There are "
-                f"{', '.join(one.path.name[:_SHORT] for one in found) or 'none'}."
+                f"{', '.join(one.name for one in found) or 'none'}."
             )
         for one in chosen:
             one.remove()
@@ -63,4 +61,4 @@ def clear_kept(
 
 
 def _is_called(one: Kept, name: str | None) -> bool:
-    return name is not None and len(name) >= _SHORT and one.path.name.startswith(name)
+    return name in (one.name, one.path.name)

@@ -12,6 +12,7 @@ from mmkd_tf.data.kept import KeptRows
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError, Rows, data_error
 from mmkd_tf.data.unlabelled import split_off, transfer_rows
+from mmkd_tf.modalities.cells import quote
 from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, in_tensor_form
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.labels import notes_on_classes, unfit_names
@@ -19,6 +20,7 @@ from mmkd_tf.tasks.task import Task
 from mmkd_tf.terminal import plain
 
 _AT_ONCE = 512
+_SHOWN = 5
 
 
 def assemble(
@@ -59,7 +61,7 @@ def assemble(
     if problems := task.training_problems(train.labels, class_names):
         raise data_error(name, {"train": train}, problems)
     labels = {split: task.label_array(rows.labels, class_names) for split, rows in splits.items()}
-    notes = [*notes, *incomplete, *left_out, *_repeated_rows(splits)]
+    notes = [*notes, *incomplete, *left_out, *_repeated_rows(splits, task)]
     if task.counts_outputs:
         notes += notes_on_classes(class_names, one_class=task.has_one_class)
     notes += _missing_outputs(task, labels, class_names)
@@ -155,21 +157,58 @@ def _divide(name, tables, fractions, options: DatasetOptions) -> dict[str, Rows]
     return {split: splits[split] for split in SPLITS}
 
 
-def _repeated_rows(splits: Mapping[str, Rows]) -> list[str]:
-    """Counts the held-out rows whose inputs an earlier split has too."""
-    notes, seen = [], dict[str, set[tuple[bytes, ...]]]()
+def _repeated_rows(splits: Mapping[str, Rows], task: Task) -> list[str]:
+    """Notes rows with the inputs of others: in one split, in two, and with another class."""
+    keys = {split: rows.content_keys() for split, rows in splits.items()}
+    (kinds,) = {tuple(rows.kinds.values()) for rows in splits.values()}
+    nouns = " and ".join(dict.fromkeys(kind.noun for kind in kinds))
+    notes, seen = [], dict[str, set]()
     for split, rows in splits.items():
-        keys = rows.content_keys()
-        nouns = " and ".join(dict.fromkeys(kind.noun for kind in rows.kinds.values()))
+        # The same with another class is no help to anybody.
+        labels = rows.labels if task.has_one_class else [None] * len(rows)
+        own = list(zip(keys[split], labels, strict=True))
         for earlier, earlier_keys in seen.items():
-            count = sum(key in earlier_keys for key in keys)
+            count = sum(key in earlier_keys for key in own)
             if count:
                 notes.append(
                     f"{count:,} of {len(rows):,} {split} rows are in {earlier} too (same {nouns}); "
                     "measured results will look better than they are."
                 )
-        seen[split] = set(keys)
-    return notes
+        seen[split] = set(own)
+    pairs = {split: zip(keys[split], rows.labels, strict=True) for split, rows in splits.items()}
+    repeats = {split: len(splits[split]) - len(set(own)) for split, own in pairs.items()}
+    if total := sum(repeats.values()):
+        same = nouns if task.is_pairwise else f"{nouns}, same label"
+        shown = ", ".join(f"{count:,} of {split}" for split, count in repeats.items() if count)
+        notes.append(f"{total:,} rows repeat others of their split (same {same}): {shown}.")
+    return notes + (_contradictions(splits, keys, nouns) if task.has_one_class else [])
+
+
+def _contradictions(splits: Mapping[str, Rows], keys: Mapping[str, list], nouns: str) -> list[str]:
+    """Notes rows of the same inputs and of different classes, with their numbers."""
+    class_of: dict = {}
+    wrong = {
+        key
+        for split, rows in splits.items()
+        for key, label in zip(keys[split], rows.labels, strict=True)
+        if class_of.setdefault(key, label) != label
+    }
+    if not wrong:
+        return []
+    several = len({rows.source for rows in splits.values()}) > 1
+    found: dict = {}
+    for split, rows in splits.items():
+        for number, key, label in zip(rows.numbers, keys[split], rows.labels, strict=True):
+            if key in wrong:
+                where = f"{number} of {Path(rows.source).name}" if several else f"{number}"
+                found.setdefault(key, []).append((number, f"{where} ({quote(label)})"))
+    groups = [", ".join(said for _, said in sorted(rows)[:_SHOWN]) for rows in found.values()]
+    shown = "; ".join(f"rows {rows}" for rows in groups[:_SHOWN])
+    count = sum(map(len, found.values()))
+    return [
+        f"{count:,} rows contradict each other (same {nouns}, another label): {shown}"
+        f"{'; ...' if len(groups) > _SHOWN else ''}. Correct their labels."
+    ]
 
 
 def _missing_outputs(task: Task, labels: Mapping[str, np.ndarray], names) -> list[str]:

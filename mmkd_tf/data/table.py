@@ -1,5 +1,6 @@
 """Makes a Dataset of a CSV file, a Parquet file or a DataFrame."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,17 @@ from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, name
 from mmkd_tf.data.rows import Rows, cells_of, check_rows, check_sizes
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
 from mmkd_tf.modalities import KINDS
-from mmkd_tf.modalities.cells import is_value, plain_text
+from mmkd_tf.modalities.cell_files import NO_FILE
+from mmkd_tf.modalities.cells import cell_text, is_value, plain_text, quote
 from mmkd_tf.modalities.modality import InputOptions
-from mmkd_tf.table_files import Table, TableError, read_table
+from mmkd_tf.setting_names import SHORT_FORM
+from mmkd_tf.table_files import Table, TableError, read_header, read_table
 from mmkd_tf.tasks import DEFAULT_TASK, choose_task, find_task
 from mmkd_tf.tasks.labels import is_list
 from mmkd_tf.tasks.task import MISSING, Task
+
+_FEW_FILES = 10  # fewer that are missing say nothing of the column
+_ENDING = re.compile(r"[^\s.]\.[A-Za-z]\w{1,4}$")
 
 
 def from_table(
@@ -174,6 +180,8 @@ def _rows(
             folder=table.folder,
             allow_outside=options.allow_outside,
         )
+        if not options.skip_bad_rows:
+            _check_files(table, name, settings, wrong)
         problems.append(wrong)
     cells = [tuple(table.columns[name][row] for name in label_columns) for row in range(len(table))]
     labels, wrong = task.read_labels(cells, separator=options.label_separator, names=label_columns)
@@ -186,6 +194,50 @@ def _rows(
         rows.problems[index], labels[index] = [reason], MISSING
     rows.unlabelled = [index for index in rows.unlabelled if index not in table.broken]
     return rows
+
+
+def _check_files(table: Table, name: str, options: InputOptions, wrong: Mapping[int, str]) -> None:
+    """Asks for another column where next to no value of one is a file, and they look like none."""
+    column, *others = options.columns_of(name)
+    missing = [index for index, reason in wrong.items() if NO_FILE in reason]
+    if others or len(missing) < _FEW_FILES:
+        return
+    texts = [cell_text(table.columns[column][index]) for index in missing]
+    filled = sum(bool(cell_text(cell)) for cell in table.columns[column])
+    if len(missing) <= 0.9 * filled or _are_paths(texts):
+        return
+    noun, short = KINDS[options.kind].noun, name in SHORT_FORM
+    others = _columns_of_paths(table, column)
+    flag, set_to = f"--{name} ", name
+    if not short:
+        flag, set_to = f"--set inputs.{name}.column=", f"inputs.{name}.column"
+    ways = " or ".join(f"{set_to}={c!r} (on the command line {flag}{c})" for c in others)
+    advice = f"Values of {' and '.join(map(quote, others))} look like paths: {ways}."
+    raise TableError(
+        f"`{set_to}`: the column of {noun} files. Received: {quote(column)}, of whose {filled:,} "
+        f"values {len(missing):,} are no file in '{table.folder}', such as {quote(texts[0])}. Is "
+        f"it the column of {noun}s? {advice if others else ''}".rstrip()
+    )
+
+
+def _columns_of_paths(table: Table, column: str) -> list[str]:
+    """Names of other columns whose first values look like paths, of those not yet read too."""
+    columns = dict(table.columns)
+    try:
+        columns |= read_table(table.source, read_header(table.source) or ()).columns
+    except (TableError, TypeError):  # no file, or one with two columns of a name
+        pass
+    return [
+        name
+        for name, cells in columns.items()
+        if name != column and _are_paths([cell_text(cell) for cell in cells[:_FEW_FILES]])
+    ]
+
+
+def _are_paths(texts: Sequence[str]) -> bool:
+    """Whether most of these texts end as names of files do."""
+    filled = [text for text in texts if text]
+    return 2 * sum(bool(_ENDING.search(text)) for text in filled) > max(1, len(filled))
 
 
 def table_name(table) -> str:

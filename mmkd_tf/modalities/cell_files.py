@@ -16,7 +16,7 @@ from mmkd_tf.progress import steps
 # A decoded photograph takes up to 200 MB: no more threads than this, however many cores.
 MAX_THREADS = 8
 READ_AT_ONCE = 256
-_NO_FILE = "there is no such file"
+NO_FILE = "there is no such file"
 _MOST_SEARCHED = 20_000  # files and folders
 
 
@@ -87,7 +87,7 @@ def read_cells(
 def _add_hint(problems: dict[int, str], home: Path, noun: str) -> None:
     """Says with the first path what may be wrong with all of them, where none leads to a file."""
     first = min(problems)
-    if not all(_NO_FILE in reason for reason in problems.values()):
+    if not all(NO_FILE in reason for reason in problems.values()):
         return
     paths = [re.search(rf"{noun} '(.*?)': ", reason) for reason in problems.values()]
     name = PureWindowsPath(paths[0][1]).name if paths[0] else ""
@@ -138,5 +138,5 @@ def _source(cell, home: Path | None, allow_outside: bool):
             there = (home / text.replace("\\", "/")).exists()
             hint = "; with / in place of \\ it is there: " if there else "; "
             hint += "write paths with /, relative to the table"
-        raise CellError(f"{_NO_FILE} in '{home}'{hint}")
+        raise CellError(f"{NO_FILE} in '{home}'{hint}")
     return path

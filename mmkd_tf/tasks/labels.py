@@ -145,6 +145,13 @@ def notes_on_classes(names: Sequence[str], *, one_class: bool) -> list[str]:
     return notes
 
 
+def near_name(label: str, names: Iterable[str]) -> str:
+    """The hint that another class's name is nearly the same; empty if none is."""
+    alike = _likeness(label)
+    near = next((name for name in names if name != label and _likeness(name) == alike), None)
+    return "" if near is None else f"; it is nearly {quote(near)}: write them alike if one is meant"
+
+
 def _likeness(name: str) -> str | float:
     """What names that look alike have in common: letter case, spaces and signs left out."""
     if NUMBER.fullmatch(name):

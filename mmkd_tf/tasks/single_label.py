@@ -15,6 +15,7 @@ from mmkd_tf.tasks.labels import (
     label_text,
     look_like_no_classes,
     name_classes,
+    near_name,
     one_line,
     read_each,
 )
@@ -90,19 +91,30 @@ class SingleLabel(Task):
                 if not label:
                     continue
                 if class_of[label] not in counts:
-                    rows.add_problem(index, f"label {quote(label)}: no training row has it")
+                    rows.add_problem(
+                        index,
+                        f"label {quote(label)}: no training row has it{near_name(label, counts)}",
+                    )
                 elif rows is train and class_of[label] in single:
                     rows.add_problem(
                         index,
                         f"label {quote(label)}: the only row of its class, which can't be in train "
-                        f"and in {' and '.join(held_out)} too; add rows or merge classes",
+                        f"and in {' and '.join(held_out)} too; add rows or merge classes"
+                        f"{near_name(class_of[label], counts)}",
                     )
         return class_of, names, general
 
     def divide(self, labels, contents, *, fractions, seed):
-        """Class by class; rows of the same content but of another class count as different."""
-        groups = numbered(list(zip(contents, labels, strict=True)))
-        return stratified_split(labels, groups=groups, fractions=fractions, seed=seed)
+        """Class by class; rows of the same content stay together, also those of two classes.
+
+        Not the latter where a class has too few others for all splits: they may be all of it.
+        """
+        pairs = set(zip(contents, labels, strict=True))
+        classes = Counter(content for content, _ in pairs)
+        own = Counter(label for content, label in pairs if classes[content] == 1)
+        together = all(own[label] > len(fractions) for label in set(labels))
+        keys = contents if together else list(zip(contents, labels, strict=True))
+        return stratified_split(labels, groups=numbered(keys), fractions=fractions, seed=seed)
 
     def label_array(self, labels, names):
         index_of = {name: index for index, name in enumerate(names)}

@@ -230,16 +230,20 @@ def test_list_and_clear(items, cache):
     command = CliRunner()
     assert "Nothing is kept" in command.invoke(app, ["data", "list"]).output
     read(items)
-    features = cache.parent / "features" / "abcdefabcdef-1.npz"
-    features.parent.mkdir()
-    features.write_bytes(b"12")
+    features = [cache.parent / "features" / f"abcdefabcdef-{n}{'0' * 15}.npz" for n in range(2)]
+    features[0].parent.mkdir()
+    features[0].write_bytes(b"12")
+    np.savez(features[1], features=np.zeros([1234, 2], np.float32), encoder="some_encoder")
     shown = command.invoke(app, ["data", "list"], env={"COLUMNS": "300"}).output
     (entry,) = cache.iterdir()
-    assert entry.name[:12] in shown and str(items) in shown and "abcdefabcdef" in shown
+    assert entry.name[:12] in shown and str(items) in shown and "abcd-000000000000" in shown
+    assert "1,234 values, some_encoder" in shown
+    assert "Removed 1" in command.invoke(app, ["data", "clear", "abcd-100000000000"]).output
+    assert features[0].exists() and not features[1].exists()
     assert "`NAME`" in command.invoke(app, ["data", "clear"]).output
     wrong = command.invoke(app, ["data", "clear", "abc"])
     assert wrong.exit_code == 2 and entry.name[:12] in wrong.output
     assert "Removed 1" in command.invoke(app, ["data", "clear", entry.name[:12]]).output
-    assert not list(cache.iterdir()) and features.exists()
+    assert not list(cache.iterdir()) and features[0].exists()
     assert "Removed 1" in command.invoke(app, ["data", "clear", "--all"]).output
-    assert not features.exists()
+    assert not features[0].exists()

@@ -1,10 +1,12 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from mmkd_tf.commands.errors import for_command_line
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError
 from mmkd_tf.data.table import from_table
@@ -257,10 +259,48 @@ def test_broken_unicode_in_a_data_frame_is_a_problem(folder):
 
 def test_repeated_rows_stay_on_one_side(folder):
     rows = [row for row in good_rows() for _ in range(3)]
-    dataset = from_table(write(folder, rows), options=SMALL)
+    said = r"60 rows repeat others of their split \(same picture and text, same label\): 36"
+    with pytest.warns(UserWarning, match=said):
+        dataset = from_table(write(folder, rows), options=SMALL)
     sides = [set(examples.raw["text"]) for examples in dataset.splits.values()]
     assert sum(map(len, sides)) == 30
-    assert dataset.notes == []
+    assert len(dataset.notes) == 1
+
+
+def test_rows_that_contradict_each_other_stay_together_and_are_noted(folder):
+    rows = [*good_rows(), ("0.png", "cup number 0", "class1"), ("3.png", "cup number 3", "class0")]
+    said = r"4 rows contradict each other \(same picture and text, another label\): rows "
+    with pytest.warns(UserWarning, match=said) as warned:
+        dataset = from_table(write(folder, rows), options=SMALL)
+    assert "rows 2 ('class0'), 32 ('class1')" in str(warned[0].message)
+    sides = [set(examples.raw["text"]) for examples in dataset.splits.values()]
+    assert sum(map(len, sides)) == 30 and len(dataset.notes) == 1
+
+
+def test_a_class_of_contradictions_alone_is_in_every_split(folder):
+    rows = [*good_rows(), *((*row[:2], "other") for row in good_rows(3))]
+    with pytest.warns(UserWarning, match="6 rows contradict each other"):
+        dataset = from_table(write(folder, rows), options=SMALL)
+    assert all(2 in examples.labels for examples in dataset.splits.values())
+    assert len(dataset.notes) == 1  # none of them makes results look better
+
+
+def test_swapped_columns_are_said_in_place_of_all_rows(folder):
+    rows = [(n, f"cup {n}", f"{n}.png", f"class{n % 2}") for n in range(30)]
+    table = pd.DataFrame(rows, columns=["id", "title", "photo", "label"])
+    table.to_csv(folder / "items.csv", index=False)
+    names = {"image": "title", "text": "id"}
+    with pytest.raises(TableError) as caught:
+        from_table(folder / "items.csv", **names, options=SMALL)
+    assert for_command_line(str(caught.value)) == (
+        "`--image`: the column of picture files. Received: 'title', of whose 30 values 30 are no "
+        f"file in '{folder}', such as 'cup 0'. Is it the column of pictures? Values of 'photo' "
+        "look like paths: --image photo."
+    )
+    # Where they are named as pictures are, it is the folder that is another.
+    table["title"] = [f"other/{n}.png" for n in range(30)]
+    with pytest.raises(DataError, match="row 0: picture .*so it is with all 30"):
+        from_table(table, **names, options=replace(SMALL, folder=folder))
 
 
 def test_repeated_rows_across_files_are_counted(folder):

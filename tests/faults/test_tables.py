@@ -308,6 +308,7 @@ DATA = {
     ),
     "one class": ({"label": dict.fromkeys(range(24), "cup")}, {}, "one class only, 'cup'"),
     "a class of one row": ({"label": {3: "pan"}}, {}, "row 3: label 'pan': the only row"),
+    "a class nearly another": ({"label": {3: "Cup "}}, {}, "only row of its .*it is nearly 'cup'"),
     "no labels": ({"label": dict.fromkeys(range(24))}, {}, "no labels"),
     "no such column": ({}, {"label": "kind"}, "no column 'kind'"),
     "no share left": ({}, {"validation": 0.5, "test": 0.5}, "fractions that leave rows"),
