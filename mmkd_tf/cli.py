@@ -15,7 +15,7 @@ from mmkd_tf.commands.columns import Image, Label, SkipBadRows, Text, given_colu
 from mmkd_tf.commands.data import data as data_commands
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later, is_full_disk
 from mmkd_tf.commands.export import export, report
-from mmkd_tf.commands.first_checks import check_data, check_resume
+from mmkd_tf.commands.first_checks import check_data, check_model, check_resume
 from mmkd_tf.commands.prepare import prepare
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
@@ -298,6 +298,12 @@ def predict(
             )
         values = {"image": image, "text": text} | dict(pair.split("=", 1) for pair in pairs)
         values = {name: value for name, value in values.items() if value is not None}
+        check_model(model)
+        if not values:
+            raise ValueError(
+                "`--image`, `--text`, `--input`: a value of one at least, or behind MODEL a table, "
+                f"each row of which is answered: mmkd-tf predict {model} new.csv. Received: none."
+            )
         file = find_file(model, "student") if model.is_dir() else model
         towers = find_towers(model) if model.is_dir() else {}
         gives = "embedding" if towers else read_model_file(file).output

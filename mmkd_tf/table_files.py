@@ -59,6 +59,11 @@ MAGIC_OF_OTHERS = {
 
 BUILT_IN = ("emoji", "catalog")  # sources of data that are no paths
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".npz")
+# How those of a table that is to be learned from are named.
+NAME_COLUMNS = (
+    "Name yours with --image, --text and --label, or under `inputs` in the settings; --image none "
+    "if the data has no pictures. (In Python: image=, text=, label=, or inputs=; image=None.)"
+)
 
 
 @dataclass
@@ -341,11 +346,7 @@ def _find_columns(
                 f"(In Python: inputs={{'{open_ones[0]}': {{'kind': 'tabular', 'columns': "
                 f"{others}}}}}.)"
             )
-        raise TableError(
-            f"{source}: {'; '.join(wrong)}. Its columns are {there}. Name yours with --image, "
-            "--text and --label, or under `inputs` in the settings; --image none if the data has "
-            "no pictures. (In Python: image=, text=, label=, or inputs=; image=None.)"
-        )
+        raise TableError(f"{source}: {'; '.join(wrong)}. Its columns are {there}. {NAME_COLUMNS}")
     return {column: header.index(column) for column in columns}
 
 

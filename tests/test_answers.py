@@ -116,3 +116,20 @@ def test_labels_that_the_model_does_not_know_are_listed(tmp_path):
     assert "3 rows, 1 left out" in done.output
     done = invoke("evaluate", MODEL, table, "--label", "kind")
     assert done.exit_code == 2 and "no column 'kind'" in done.output
+
+
+def test_a_column_that_is_not_there_is_named_by_flags_that_the_command_has(table):
+    done = invoke("predict", MODEL, table, "--image", "foo")
+    assert done.exit_code == 2 and "no column 'foo'" in done.output
+    assert "--input NAME=COLUMN" in done.output and "--label" not in done.output
+    assert "--label" in invoke("evaluate", MODEL, table, "--text", "foo").output
+
+
+def test_a_model_alone_may_be_given_a_table(tmp_path):
+    done = invoke("predict", MODEL)
+    assert done.exit_code == 2 and f"mmkd-tf predict {MODEL} new.csv" in done.output
+    (tmp_path / "items").mkdir()
+    for more in (["--text", "cup"], ["new.csv"]):
+        done = invoke("predict", tmp_path / "itms", *more)
+        assert done.exit_code == 2 and f"Did you mean '{tmp_path / 'items'}'?" in done.output
+        assert "`MODEL`: a .tflite file, or the folder of a run" in done.output

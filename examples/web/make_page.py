@@ -85,7 +85,8 @@ def write_web_page(
         candidates: Of a model of embeddings, what is found: a file that `mmkd_tf.edge.Index.save`
             wrote; by default that of the run, beside the model, such as `student_texts.npz`.
         samples: Folder of pictures that people may try, see `sample_pictures.read_folder`; by
-            default six of OpenMoji (CC BY-SA 4.0), drawn anew, where its font is installed.
+            default six of OpenMoji (CC BY-SA 4.0), drawn anew, where its font is installed and the
+            model's classes are those of the emoji data; else none.
 
     Returns:
         Path of the page, `index.html`.
@@ -100,7 +101,7 @@ def write_web_page(
     _check_folder(folder)
     file = _check_model(model_file)
     found = _candidates(model_file, file, candidates)
-    tried = sample_pictures.of_page(samples) if "image" in _kinds(file) else None
+    tried = sample_pictures.of_page(samples, file.class_names) if "image" in _kinds(file) else None
     folder.parent.mkdir(parents=True, exist_ok=True)
     # On the disk where the page goes, so that finished files need only be renamed.
     place = folder if folder.exists() else folder.parent
@@ -281,7 +282,7 @@ def main(
         Path | None, typer.Option(help="Of retrieval, an index of what is found.")
     ] = None,
     samples: Annotated[
-        Path | None, typer.Option(help="A folder of pictures to try; by default OpenMoji's.")
+        Path | None, typer.Option(help="A folder of pictures to try; none without, but of emoji.")
     ] = None,
 ) -> None:
     """Write a page that runs the model in a browser."""

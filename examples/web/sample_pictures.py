@@ -4,6 +4,7 @@ import importlib.resources
 import io
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _EMOJI = {
     "guitar": 0x1F3B8,
     "key": 0x1F511,
 }
+# What they are called in the emoji data; to another model they say nothing.
+_CLASSES = {"Animals & Nature", "Food & Drink", "Objects", "Travel & Places"}
 _EMOJI_CREDIT = "Pictures: OpenMoji, CC BY-SA 4.0."
 
 
@@ -45,9 +48,11 @@ class Samples:
         (page / "samples.json").write_text(content, encoding="utf-8")
 
 
-def of_page(folder: str | os.PathLike | None) -> Samples:
-    """Gives those of a folder, or of OpenMoji; none where neither is there."""
-    return draw_emoji() if folder is None else read_folder(folder)
+def of_page(folder: str | os.PathLike | None, class_names: Collection[str]) -> Samples:
+    """Gives those of a folder, or emoji for a model that knows their classes; else none."""
+    if folder is not None:
+        return read_folder(folder)
+    return draw_emoji() if set(class_names) >= _CLASSES else Samples({}, "")
 
 
 def read_folder(folder: str | os.PathLike) -> Samples:

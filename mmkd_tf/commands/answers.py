@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmkd_tf.commands.errors import errors_for_people
+from mmkd_tf.commands.first_checks import check_model
 from mmkd_tf.progress import each, shown_by
 from mmkd_tf.quiet import quiet_tensorflow
-from mmkd_tf.table_files import Table, TableError, read_header, read_table
+from mmkd_tf.table_files import NAME_COLUMNS, Table, TableError, read_header, read_table
 from mmkd_tf.terminal import echo, plain
 from mmkd_tf.whole_file import whole_file
 
@@ -195,6 +196,7 @@ def answer_table(
     from mmkd_tf.edge.model_file import find_file, read_model_file
     from mmkd_tf.report.progress import Reporter, progress_console
 
+    check_model(model)
     path = find_file(model, "student") if model.is_dir() else model
     file = read_model_file(path)
     if file.output == "embedding":
@@ -228,7 +230,9 @@ def answer_table(
         try:
             read_table(table, [*(needed if there else all_columns)])
         except TableError as error:
-            raise TableError(f"`TABLE`: {error}") from None
+            flags = f"--image, --text, {'--label ' if labels else ''}or --input NAME=COLUMN"
+            said = str(error).replace(NAME_COLUMNS, f"Name yours with {flags}.")
+            raise TableError(f"`TABLE`: {said}") from None
     reporter = Reporter(progress_console(quiet=quiet))
     if left_out := [name for name in wanted if name not in there]:
         reporter.say(
@@ -266,6 +270,7 @@ def evaluate(
         from mmkd_tf.edge.model_file import find_file, read_model_file
 
         columns = named_columns(image, text, inputs)
+        check_model(model)
         file = read_model_file(find_file(model, "student") if model.is_dir() else model)
         labels = label or _labels_of_run(model)
         labels = list(file.class_names) if file.output == "values" and not label else [labels]

@@ -38,6 +38,15 @@ def _no_run(folder: Path) -> str:
     return f"{wanted}one without {' and '.join(_OF_RUNS[:2])}. Begin a run with mmkd-tf run."
 
 
+def check_model(path: Path) -> None:
+    """Raises a ValueError where there is neither a `.tflite` file nor a run's folder."""
+    if not path.exists():
+        raise ValueError(
+            "`MODEL`: a .tflite file, or the folder of a run. Received: "
+            f"{path}, {why_no_file(path).replace('no such file', 'nothing of that name', 1)}"
+        )
+
+
 def check_resume(
     folder: Path | None, settings: Mapping[str, Any], *, config: Path | None = None
 ) -> None:

@@ -1,6 +1,7 @@
 """Makes a Dataset of raw rows: checks them, divides them, turns them into tensors."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -158,48 +159,44 @@ def _divide(name, tables, fractions, options: DatasetOptions) -> dict[str, Rows]
 
 
 def _repeated_rows(splits: Mapping[str, Rows], task: Task) -> list[str]:
-    """Notes rows with the inputs of others: in one split, in two, and with another class."""
-    keys = {split: rows.content_keys() for split, rows in splits.items()}
+    """Notes rows with the inputs of others: in two splits, in one, and with another class."""
     (kinds,) = {tuple(rows.kinds.values()) for rows in splits.values()}
     nouns = " and ".join(dict.fromkeys(kind.noun for kind in kinds))
-    notes, seen = [], dict[str, set]()
+    keys = {split: rows.content_keys() for split, rows in splits.items()}
+    notes, seen, repeats, contradicted = [], dict[str, dict](), dict[str, int](), set()
     for split, rows in splits.items():
-        # The same with another class is no help to anybody.
-        labels = rows.labels if task.has_one_class else [None] * len(rows)
-        own = list(zip(keys[split], labels, strict=True))
-        for earlier, earlier_keys in seen.items():
-            count = sum(key in earlier_keys for key in own)
-            if count:
-                notes.append(
-                    f"{count:,} of {len(rows):,} {split} rows are in {earlier} too (same {nouns}); "
-                    "measured results will look better than they are."
-                )
-        seen[split] = set(own)
-    pairs = {split: zip(keys[split], rows.labels, strict=True) for split, rows in splits.items()}
-    repeats = {split: len(splits[split]) - len(set(own)) for split, own in pairs.items()}
+        seen[split], counts = {}, Counter[str]()
+        for key, label in zip(keys[split], rows.labels, strict=True):
+            for other, label_of in seen.items():
+                if key in label_of:
+                    differs = label_of[key] != label
+                    if task.has_one_class and differs:
+                        contradicted.add(key)
+                    elif other != split or not differs:
+                        counts[other] += 1
+            seen[split].setdefault(key, label)
+        repeats[split] = counts.pop(split, 0)
+        notes += [
+            f"{count:,} of {len(rows):,} {split} rows are in {earlier} too (same {nouns}); "
+            "measured results will look better than they are."
+            for earlier, count in counts.items()
+        ]
     if total := sum(repeats.values()):
         same = nouns if task.is_pairwise else f"{nouns}, same label"
         shown = ", ".join(f"{count:,} of {split}" for split, count in repeats.items() if count)
         notes.append(f"{total:,} rows repeat others of their split (same {same}): {shown}.")
-    return notes + (_contradictions(splits, keys, nouns) if task.has_one_class else [])
+    return notes + (_contradictions(splits, keys, contradicted, nouns) if contradicted else [])
 
 
-def _contradictions(splits: Mapping[str, Rows], keys: Mapping[str, list], nouns: str) -> list[str]:
+def _contradictions(
+    splits: Mapping[str, Rows], keys: Mapping[str, list], contradicted: set, nouns: str
+) -> list[str]:
     """Notes rows of the same inputs and of different classes, with their numbers."""
-    class_of: dict = {}
-    wrong = {
-        key
-        for split, rows in splits.items()
-        for key, label in zip(keys[split], rows.labels, strict=True)
-        if class_of.setdefault(key, label) != label
-    }
-    if not wrong:
-        return []
     several = len({rows.source for rows in splits.values()}) > 1
     found: dict = {}
     for split, rows in splits.items():
         for number, key, label in zip(rows.numbers, keys[split], rows.labels, strict=True):
-            if key in wrong:
+            if key in contradicted:
                 where = f"{number} of {Path(rows.source).name}" if several else f"{number}"
                 found.setdefault(key, []).append((number, f"{where} ({quote(label)})"))
     groups = [", ".join(said for _, said in sorted(rows)[:_SHOWN]) for rows in found.values()]

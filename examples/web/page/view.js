@@ -3,6 +3,7 @@
 import { PageError } from "./model_file.js";
 
 const FEW = 6;
+const MOST_NAMED = 20;
 
 const find = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -37,11 +38,18 @@ export function showAbout({ image, text, sounds, series, kind, names, numBytes, 
   const size = count(Math.ceil(numBytes / 1024), "KiB", "KiB");
   const facts = `${count(names.length, ...KINDS[kind].names)}, ${size}`;
   find("about").textContent =
-    `${facts}. The model runs in this browser: what you give it stays on this device.`;
+    `${facts}. The model runs in this browser: what you give it stays on this device.` +
+    (kind === "matches" ? "" : ` Its ${KINDS[kind].names[1]}: ${listed(names)}.`);
   find("credits").textContent = credits.length ? `The model: ${credits.join(", ")}.` : "";
   find("picture").hidden = !image;
   find("text").hidden = !text;
   find("main").hidden = false;
+}
+
+function listed(names) {
+  const more = names.length - MOST_NAMED;
+  const first = names.slice(0, MOST_NAMED).join(", ");
+  return more > 0 ? `${first} and ${more.toLocaleString("en")} more` : first;
 }
 
 /** Says why the page can't go on. */

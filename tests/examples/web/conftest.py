@@ -67,7 +67,10 @@ def driver(chromium, tmp_path_factory):
 @pytest.fixture(scope="session")
 def page(driver, model_files, tmp_path_factory):
     """The folder of a page as a person gets it, by npm."""
-    return write_web_page(model_files["one"], tmp_path_factory.mktemp("site") / "page").parent
+    site = tmp_path_factory.mktemp("site")
+    (site / "samples").mkdir()
+    Image.new("RGB", (80, 60), "red").save(site / "samples" / "red.png")
+    return write_web_page(model_files["one"], site / "page", samples=site / "samples").parent
 
 
 @pytest.fixture(scope="session")

@@ -246,11 +246,13 @@ def test_asks_nothing_of_other_machines(seen):
     assert seen["compat"]["script"] == "connect-src"  # the part of the policy that forbids it
 
 
-def test_says_what_to_do(seen):
+def test_says_what_to_do(seen, model_files):
     first, *_, empty, notes, wordless = seen["one"]["answers"]
     assert seen["one"]["title"] == "Picture and text classifier"
     assert seen["one"]["failure"] == ""
     assert re.match(r"3 classes, \d+ KiB. The model runs in this", seen["one"]["about"])
+    names = ", ".join(Classifier(model_files["one"]).class_names)
+    assert seen["one"]["about"].endswith(f" Its classes: {names}.")
     assert seen["one"]["credits"] == "The model: Ann, Apache-2.0."
     assert first["first"] == "Give a picture, a text or both."
     assert "“empty.png” is empty" in empty["problem"]

@@ -9,6 +9,7 @@ import keras
 import make_page as web
 import numpy as np
 import pytest
+import sample_pictures
 import typer
 from make_page import tokenizer_rules, write_web_page
 from PIL import Image as Picture
@@ -56,7 +57,7 @@ def test_writes_all_that_the_page_loads(model_file, litert, tmp_path):
     files = {str(p.relative_to(page.parent)) for p in page.parent.rglob("*") if p.is_file()}
     sources = {p.name for p in Path(web.__file__).with_name("page").iterdir()}
     expected = sources - {"package.json", "package-lock.json"} | {"model.tflite", "rules.json"}
-    expected |= {"samples.json", *(f"samples/{number}.png" for number in range(1, 7))}
+    expected |= {"samples.json"}
     expected |= {f"litert/{Path(name).name}" for name in web._LITERT_FILES}
     assert files == expected | {"litert/wasm-utils.js"}
     assert (page.parent / "model.tflite").read_bytes() == model_file.read_bytes()
@@ -198,6 +199,12 @@ def test_pictures_of_a_folder_are_made_small_and_named(model_file, litert, tmp_p
     (folder / "broken.png").write_text("no picture")
     with pytest.raises(ValueError, match="broken.png', which can't be read"):
         write_web_page(model_file, tmp_path / "page", litert=litert, samples=folder)
+
+
+def test_emoji_are_for_models_that_know_their_classes():
+    known = ["Animals & Nature", "Food & Drink", "Objects", "Symbols", "Travel & Places"]
+    assert not sample_pictures.of_page(None, ["cup", "lamp"]).pictures
+    assert len(sample_pictures.of_page(None, known).pictures) == 6
 
 
 def test_models_of_other_inputs_are_refused(class_names, examples, litert, tmp_path):
