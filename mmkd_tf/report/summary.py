@@ -1,6 +1,8 @@
 """What a run and an export print at their end."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mmkd_tf.report import run_tables as tables
 from mmkd_tf.report import sentences as say
@@ -57,5 +59,28 @@ def exports_text(exports: Sequence[Mapping]) -> str:
     parts += [f"\n{table.to_text()}" for table in tried]
     if tried:
         parts.append(wrapped(say.LEVELS))
+    if refused := say.four_bits(exports):
+        parts.append(wrapped(refused))
     parts.append(f"Measured on {say.compared_on(exports)} validation examples.")
     return "\n".join(parts)
+
+
+def next_steps(results: Mapping, folder: Path) -> str:
+    """Where the files of a run are, and what to do with them, a line each."""
+    task, read = say.task_of(results), say.read_by_student(results)
+    kinds = {name: kind for name, kind in say.kinds(results).items() if name in read}
+    # Of pairs: what is no text finds a text, if there are both.
+    names = sorted(kinds, key=lambda name: bool(kinds[name] and kinds[name].takes_utf8))
+    texts = [name for name in names if kinds[name] and kinds[name].takes_utf8]
+    asked = ["new.csv", "--output", "answers.csv"]
+    for name in names if task.gives_embeddings else texts or names:
+        example = kinds[name].example if kinds[name] else ""
+        if example.startswith('"'):
+            value = example.strip('"')
+            asked = [f"--{name}", value] if name in ("image", "text") else []
+            asked = asked or ["--input", f"{name}={value}"]
+            break
+    if task.gives_embeddings and not (task.is_pairwise and set(texts) - {name}):
+        asked += ["--candidates", "candidates.txt"]
+    steps = [f"Files: {folder}", f"Open {folder / 'report.html'}"]
+    return "\n".join([*steps, f"Try {shlex.join(['mmkd-tf', 'predict', str(folder), *asked])}"])
