@@ -67,20 +67,28 @@ def exports_text(exports: Sequence[Mapping]) -> str:
 
 def next_steps(results: Mapping, folder: Path) -> str:
     """Where the files of a run are, and what to do with them, a line each."""
-    task, read = say.task_of(results), say.read_by_student(results)
-    kinds = {name: kind for name, kind in say.kinds(results).items() if name in read}
-    # Of pairs: what is no text finds a text, if there are both.
-    names = sorted(kinds, key=lambda name: bool(kinds[name] and kinds[name].takes_utf8))
-    texts = [name for name in names if kinds[name] and kinds[name].takes_utf8]
-    asked = ["new.csv", "--output", "answers.csv"]
-    for name in names if task.gives_embeddings else texts or names:
-        example = kinds[name].example if kinds[name] else ""
-        if example.startswith('"'):
-            value = example.strip('"')
-            asked = [f"--{name}", value] if name in ("image", "text") else []
-            asked = asked or ["--input", f"{name}={value}"]
-            break
-    if task.gives_embeddings and not (task.is_pairwise and set(texts) - {name}):
-        asked += ["--candidates", "candidates.txt"]
     steps = [f"Files: {folder}", f"Open {folder / 'report.html'}"]
-    return "\n".join([*steps, f"Try {shlex.join(['mmkd-tf', 'predict', str(folder), *asked])}"])
+    if asked := _asked(results):
+        steps.append(f"Try {shlex.join(['mmkd-tf', 'predict', str(folder), *asked])}")
+    return "\n".join(steps)
+
+
+def _asked(results: Mapping) -> list[str]:
+    """Arguments of `mmkd-tf predict` for one value of an input, or for a table."""
+    task, found = say.task_of(results), say.kinds(results).items()
+    read = say.read_by_student(results)
+    kinds = {name: kind for name, kind in found if name in read and kind is not None}
+    texts = [name for name, kind in kinds.items() if kind.takes_utf8]
+    others = [name for name in kinds if name not in texts]
+    # Of pairs: what is no text finds a text, if there are both.
+    names = [*others, *texts] if task.is_pairwise else [*texts, *others]
+    # Of some kinds a value is no text that a flag can give.
+    name = next((name for name in names if kinds[name].example.startswith('"')), None)
+    if name is None:
+        return [] if task.gives_embeddings else ["new.csv", "--output", "answers.csv"]
+    value = kinds[name].example.strip('"')
+    asked = [f"--{name}", value] if name in ("image", "text") else ["--input", f"{name}={value}"]
+    if not task.gives_embeddings or (task.is_pairwise and set(texts) - {name}):
+        return asked
+    # By an embedding of several inputs the command compares nothing.
+    return [*asked, "--candidates", "candidates.txt"] if task.is_pairwise or len(kinds) < 2 else []

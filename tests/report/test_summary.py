@@ -248,7 +248,9 @@ def test_the_end_says_what_to_do_next(fabricate_run, tmp_path):
     results["dataset"]["inputs"] = {"front": {"kind": "image"}, "cells": {"kind": "tabular"}}
     assert next_steps(results, folder).endswith("--input front=picture.png")
     results["task"] = "embedding"
+    assert next_steps(results, folder).endswith("report.html")
+    results["dataset"]["modalities"].pop("cells")
     assert next_steps(results, folder).endswith("=picture.png --candidates candidates.txt")
-    results["dataset"]["modalities"].pop("front")
+    results["dataset"]["modalities"] = {"cells": "numbers"}
     results["task"] = "single_label"
     assert next_steps(results, folder).endswith("new.csv --output answers.csv")
