@@ -1,7 +1,7 @@
 """Every notebook is run from top to bottom, and kept with the small outputs that the site shows."""
 
-import re
 import runpy
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -16,7 +16,8 @@ MOST_BYTES = 250_000  # of a notebook with its pictures: they are kept in git
 QUICK = {
     "quickstart": "EVERY, EPOCHS = 20, 1",
     # What the notebook does not show is left out.
-    "own_data": "ROWS, EPOCHS = 60, '1 --set quantize=dynamic --set saved_model=false'",
+    "own_data": "ROWS, EPOCHS = 60, '1 --set quantize=dynamic --set saved_model=false "
+    "--set teacher.encoders=scratch --set student.inherit=none'",
     "keras_models": "EVERY, EPOCHS, WEIGHTS = 20, 1, None",
     "unlabelled_data": "LABELLED_EVERY, STEPS = 10, 20",
     "edge": "EVERY, EPOCHS = 20, 1",
@@ -64,8 +65,17 @@ def test_is_kept_as_it_ran(path):
 
 def test_all_install_alike_and_open_where_the_project_is():
     assert len({code_cells(path)[0].source for path in NOTEBOOKS}) == 1
-    repository = runpy.run_path(str(FOLDER / "badges.py"))["REPOSITORY"]
+    badges = runpy.run_path(str(FOLDER / "badges.py"))
     for path in NOTEBOOKS:
         first = nbformat.read(path, as_version=4).cells[0].source
-        opened = re.findall(r"research\.google\.com/github/([^)]+)\)", first)
-        assert opened == [f"{repository}/blob/main/notebooks/{path.name}"]
+        opened = badges["ADDRESS"].findall(first)
+        assert opened == [badges["badge_address"](badges["REPOSITORY"], path.name)]
+
+
+def test_badges_lead_to_the_project_once_its_address_is_known(tmp_path):
+    for file in ("badges.py", "edge.ipynb"):
+        shutil.copy(FOLDER / file, tmp_path)
+    runpy.run_path(str(tmp_path / "badges.py"))["set_repository"]("owner/name")
+    badges = runpy.run_path(str(tmp_path / "badges.py"))
+    (opened,) = badges["ADDRESS"].findall((tmp_path / "edge.ipynb").read_text(encoding="utf-8"))
+    assert opened == badges["badge_address"]("owner/name", "edge.ipynb")
