@@ -9,7 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from mmkd_tf import __version__
-from mmkd_tf.commands.answers import evaluate, named_columns, predict_table
+from mmkd_tf.commands.answers import (
+    evaluate,
+    named_columns,
+    predict_table,
+    rough_calibration_of_run,
+)
 from mmkd_tf.commands.backbones import backbones
 from mmkd_tf.commands.columns import Image, Label, SkipBadRows, Text, given_columns
 from mmkd_tf.commands.data import data as data_commands
@@ -157,7 +162,7 @@ def run(
 def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
 
     from mmkd_tf.report.progress import Reporter, progress_console
-    from mmkd_tf.report.summary import summary
+    from mmkd_tf.report.summary import next_steps, summary
     from mmkd_tf.run import run as run_job
 
     reporter = Reporter(progress_console(quiet=quiet))
@@ -175,7 +180,7 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
         raise
     finally:
         folder.release()
-    shown = f"{summary(results)}\nFiles: {folder.path}"
+    shown = f"{summary(results)}\n{next_steps(results, folder.path)}"
     echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
 
 
@@ -324,6 +329,8 @@ def predict(
             remarks = classifier.remarks(prediction, **values)
             figures = prediction.probabilities
             given = prediction.labels if read_model_file(file).threshold is not None else ()
+            if classifier.temperature is not None and (rough := rough_calibration_of_run(model)):
+                remarks = [*remarks, rough]
     if as_json:
         echo(json.dumps(figures, ensure_ascii=False))
         return

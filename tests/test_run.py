@@ -164,6 +164,7 @@ def test_what_the_report_needs_is_kept_and_makes_it_again(finished):
     assert [group["name"] for group in groups] == ["mistakes", "disagreements", "unsure"]
     shown = groups[2]["examples"][0]
     assert shown["inputs"]["image"]["data"].startswith("data:image/")
+    assert shown["number"] > 1  # the table's header is row 1
     low, high = results["exports"][2]["latency_spread_ms"]
     assert low <= results["exports"][2]["latency_ms"] <= high
 

@@ -435,6 +435,18 @@ def _settings_of_run(model: Path) -> dict:
     return found if isinstance(found, dict) else {}
 
 
+def rough_calibration_of_run(model: Path) -> str:
+    """Says that the probabilities of a run's files are rough, by the results beside them."""
+    from mmkd_tf.edge.remarks import rough_calibration
+
+    file = (model if model.is_dir() else model.parent) / "results.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")).get("calibration")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return rough_calibration(found) if isinstance(found, dict) else ""
+
+
 def _named(column: str, header: Sequence[str]) -> str | list[str]:
     """What a flag names: a column, or several with commas between."""
     if column in header or "," not in column:

@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def assemble(
         one: kind.fit(one, train.inputs[one], inputs[one]) for one, kind in train.kinds.items()
     }
     examples = {split: _examples(splits[split], labels[split], modalities) for split in SPLITS}
+    examples["test"] = replace(examples["test"], numbers=splits["test"].numbers)
     if transfer is not None:
         nothing = np.zeros([len(transfer), 0], np.uint8)
         examples[TRANSFER] = _examples(transfer, nothing, modalities)

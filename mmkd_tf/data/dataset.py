@@ -45,11 +45,14 @@ class Examples:
             belong together.
         raw: By name, the values as they were, of those inputs whose tensors lose of them, such as
             texts, str `[n]`, for reports and for exports that tokenise.
+        numbers: Of test examples of a table, `[n]`, the numbers of their rows as the list of
+            problems counts them; None where they are not known.
     """
 
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray
     raw: Mapping[str, RawValues] = field(default_factory=dict)
+    numbers: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -190,6 +193,7 @@ class Dataset:
                 inputs(examples),
                 examples.labels,
                 {**examples.raw, **{name: make(examples) for name, make in (raw or {}).items()}},
+                examples.numbers,
             )
             for split, examples in self.splits.items()
         }

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 SURE, FAIRLY_SURE = 0.9, 0.5
 # Of labels each by itself: how near to the threshold one is called open.
 _OPEN = 0.15
+# Below so many examples, and above this calibration error, shares of right answers are rough.
+_FEW_EXAMPLES, _LARGE_ERROR = 200, 0.1
 _LISTED = 8
 _LONGEST = 60  # characters of a name or word
 
@@ -24,6 +26,21 @@ def certainty(
     if threshold is not None:
         said = _of_labels(probabilities, threshold)
     return said if calibrated else f"{said} (The probabilities of this file are not calibrated.)"
+
+
+def rough_calibration(found: Mapping) -> str:
+    """Says that probabilities are roughly calibrated at best; empty where they are well.
+
+    Args:
+        found: `num_examples` that the temperature was found on, and `error_after`, the calibration
+            error on test, 0 to 1, as `calibration` in a run's results.
+    """
+    number, error = found.get("num_examples"), found.get("error_after")
+    if number is not None and number < _FEW_EXAMPLES:
+        return f"Probabilities calibrated on so few examples ({number:,}) are rough."
+    if error is not None and error > _LARGE_ERROR:
+        return f"Probabilities with such a calibration error ({error:.3f} on test) are rough."
+    return ""
 
 
 def _of_class(probabilities: Mapping[str, float], calibrated: bool) -> str:

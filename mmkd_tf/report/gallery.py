@@ -21,11 +21,13 @@ def gallery(dataset: Dataset, outputs: Mapping[str, np.ndarray]) -> list[dict]:
 
     Returns:
         Groups, each with its `name`, the `total` of such examples, and some of these, the most
-        telling first: `row` in the test split, `inputs` by name in the forms of `Modality.shown`
+        telling first: `row` in the test split, `number` as its table counts, where that is known,
+        `inputs` by name in the forms of `Modality.shown`
         (`{"form": "absent"}` of those that are not there), `label`, and by role `answers`: `words`,
         `sure` (0 to 1, or None), and `right`, None where an answer is not right or wrong.
     """
     task, labels = dataset.task, dataset.splits["test"].labels
+    numbers = dataset.splits["test"].numbers
     about: dict[str, Any] = {"labels": labels, "names": dataset.class_names}
     inputs = list(student_inputs(dataset.modalities))
     models = [name for name in MODELS if name in outputs]
@@ -44,6 +46,7 @@ def gallery(dataset: Dataset, outputs: Mapping[str, np.ndarray]) -> list[dict]:
     def example(row: int) -> dict:
         return {
             "row": row,
+            **({} if numbers is None else {"number": int(numbers[row])}),
             "inputs": _shown(dataset, row),
             "label": label_words[row],
             "answers": {

@@ -207,7 +207,7 @@ def files(exports: Sequence[Mapping]) -> Table:
         "KiB",
         "ms per call",
         "most calls",
-        task.words.headline,
+        f"validation {task.words.headline}",
         "in Keras",
         f"largest {_DIFFERENCES[task.output]}",
         _as_keras(task.words.same),

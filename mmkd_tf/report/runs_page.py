@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmkd_tf.report.page import render, style
-from mmkd_tf.report.sentences import task_of
+from mmkd_tf.report.sentences import first_look, task_of
 from mmkd_tf.report.tables import Table, figure
 from mmkd_tf.report.verdict import (
     comparison_of,
@@ -30,6 +30,7 @@ def runs_page(runs: Mapping[str, Mapping], paired: Mapping[str, Mapping] | None 
         "runs.html",
         style=style(),
         verdicts={name: verdict(results) for name, results in found.items()},
+        first_looks=[name for name, results in found.items() if first_look(results)],
         figures=_figures(found),
         first=next(iter(found)),
         differences=_differences(found, differences),

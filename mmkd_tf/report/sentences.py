@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from mmkd_tf.config import make_config
+from mmkd_tf.edge.remarks import rough_calibration
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
 from mmkd_tf.report.tables import figure
@@ -48,6 +49,11 @@ def task_of(values: Mapping) -> Task:
 def setting(results: Mapping, name: str) -> Any:
     """A setting of a run by its full name, such as `training.epochs`; None if it is not there."""
     return full_names(results.get("config", {})).get(name)
+
+
+def nothing_seen(interval: Sequence[float] | None) -> bool:
+    """Whether no example tells two models apart, where a bootstrap knows nothing of chance."""
+    return interval is not None and interval[0] == 0 == interval[1]
 
 
 def kinds(results: Mapping) -> dict[str, type[Modality] | None]:
@@ -123,14 +129,34 @@ def finetuning(results: Mapping) -> str:
 
 
 def calibration(results: Mapping) -> str:
-    """Says what makes probabilities in files as sure as they are right; nothing if nothing does."""
+    """Says what is to make files as sure as they are right, and whether it does; or nothing."""
     found = results.get("calibration")
     if not found:
         return ""
+    before, after = found["error_before"], found["error_after"]
+    text = (
+        f"The files divide logits by {found['temperature']:.2f}, found on the "
+        f"{found['num_examples']:,} validation examples, which is to make probabilities as sure as "
+        f"they are right; on test the calibration error is {after:.3f}, without it {before:.3f}"
+    )
+    text += ": there it became worse." if after > before else "."
+    return " ".join(filter(None, [text, rough_calibration(found)]))
+
+
+# Levels with weights of 4 bits, which the last runtimes called TensorFlow Lite refuse.
+_FOUR_BITS = ("dynamic4", "mixed4")
+
+
+def four_bits(exports: Sequence[Mapping]) -> str:
+    """Says which files an older runtime refuses, and how to make others; nothing without any."""
+    files = [made["file"] for made in exports if made["quantize"] in _FOUR_BITS]
+    if not files:
+        return ""
     return (
-        f"The files divide logits by {found['temperature']:.2f}, which makes probabilities as sure "
-        f"as they are right on the {found['num_examples']:,} validation examples; on test the "
-        f"calibration error is {found['error_after']:.3f}, without it {found['error_before']:.3f}."
+        f"{' and '.join(files)} {'has' if len(files) == 1 else 'have'} 4-bit weights, which "
+        "TensorFlow Lite 2.17 on phones (TensorFlowLiteSwift, org.tensorflow:tensorflow-lite) "
+        "refuses at the first call; for it make another: mmkd-tf export DIR --output exported "
+        "--quantize dynamic"
     )
 
 
@@ -145,7 +171,10 @@ def can_help(results: Mapping) -> str:
     text = (
         f"On the {found['num_examples']:,} validation examples the teacher's {task.words.headline} "
         f"is {found['teacher']:.3f}, that of the student alone {found['student_alone']:.3f}: "
-        f"{gap}{unit} (95 %: {low} to {high})"
+        f"{gap}{unit} "
+    )
+    text += (
+        "(no difference seen)" if nothing_seen(found["interval"]) else f"(95 %: {low} to {high})"
     )
     if (first := found["only_teacher_right"]) is not None:
         other = found["only_student_right"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmkd_tf.edge import Classifier, Regressor
-from mmkd_tf.edge.remarks import certainty, unknown_words
+from mmkd_tf.edge.remarks import certainty, rough_calibration, unknown_words
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
 
 
@@ -28,6 +28,12 @@ def test_how_sure_a_class_is(probabilities, said):
 def test_uncalibrated_probabilities_promise_no_share():
     said = certainty({"cup": 0.97, "hat": 0.03}, calibrated=False)
     assert said == "It is sure. (The probabilities of this file are not calibrated.)"
+
+
+def test_a_rough_calibration_is_said_to_be_one():
+    assert "so few examples (44)" in rough_calibration({"num_examples": 44, "error_after": 0.01})
+    assert "0.173" in rough_calibration({"num_examples": 440, "error_after": 0.173})
+    assert rough_calibration({"num_examples": 440, "error_after": 0.04}) == ""
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def fabricated_examples():
     picture = {"form": "picture", "data": "data:image/png;base64,iVBORw0KGgo="}
     example = {
         "row": 3,
+        "number": 17,
         "inputs": {
             "image": picture,
             "text": {"form": "text", "words": "<script>alert(1)</script>"},

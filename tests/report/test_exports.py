@@ -69,6 +69,12 @@ def test_what_is_not_known_is_a_dash():
     assert second[-1] == "0.610"
 
 
+def test_a_file_that_an_older_runtime_refuses_is_named():
+    assert "4-bit" not in exports_text(EXPORTS)
+    said = exports_text([EXPORTS[0], EXPORTS[1] | {"quantize": "dynamic4"}])
+    assert "student_small.tflite has 4-bit weights" in said and "--quantize dynamic" in said
+
+
 def test_markdown_shows_the_same():
     (tried,) = levels(EXPORTS)
     assert "| dynamic | 58.6 | 0.80 | 0.620 | 98.0% | 0.02 | taken |" in tried.to_markdown()
@@ -79,7 +85,7 @@ def test_exports_of_numbers_are_not_called_accurate():
     exports = [export | {"task": "regression", "ladder": ()} for export in EXPORTS]
     columns = files(exports).columns
     assert columns[5:] == (
-        "R2",
+        "validation R2",
         "in Keras",
         "largest difference in standard deviations",
         "near Keras",

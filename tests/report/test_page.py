@@ -105,7 +105,7 @@ def test_examples_are_shown_with_what_each_model_says(fabricate_run, examples):
     page = report_page(fabricate_run(), examples=examples)
     section = Page(page).section("Examples")
     assert "Confident mistakes" in section and "wrong in 7 test examples" in section
-    assert "<script>alert(1)</script> label cup teacher right cup, 75%" in section
+    assert "<script>alert(1)</script> row 17 label cup teacher right cup, 75%" in section
     assert "wrong <b>pot</b> & co, 50%" in section and "no image" in section
     assert "disagree" not in section  # there are none
     assert page.count('alt="image of test example 3"') == 2

@@ -10,8 +10,16 @@ from mmkd_tf.config import make_config
 from mmkd_tf.report.card import model_card
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.run_tables import outputs as outputs_table
-from mmkd_tf.report.sentences import can_help, command, task_of, taught, teacher_comparison
-from mmkd_tf.report.summary import summary
+from mmkd_tf.report.runs_page import runs_page
+from mmkd_tf.report.sentences import (
+    calibration,
+    can_help,
+    command,
+    task_of,
+    taught,
+    teacher_comparison,
+)
+from mmkd_tf.report.summary import next_steps, summary
 from mmkd_tf.report.tables import figure
 from mmkd_tf.setting_names import parse_settings
 from mmkd_tf.tasks import TASKS
@@ -56,7 +64,7 @@ def test_no_line_is_too_long_for_the_terminal(fabricate_run, monkeypatch, width)
     results["exports"][0]["file"] = "student_photograph_small.tflite"
     text = summary(results)
     assert max(map(len, text.splitlines())) <= width
-    row = next(line for line in text.splitlines() if line.startswith("teacher"))
+    row = next(line for line in text.splitlines() if line.startswith("teacher "))
     assert row.split() == [
         *("teacher", "0.886", "0.836", "to", "0.936"),
         *("0.611", "0.622", "0.033", "90,000"),
@@ -85,7 +93,7 @@ def test_numbers_have_their_own_columns():
         for name in ("teacher", "student_alone", "student")
     }
     whole |= {"exports": [], "seconds": {"data": 1.0}, "peak_memory_mib": 10.0}
-    row = next(line for line in summary(whole).splitlines() if line.startswith("teacher"))
+    row = next(line for line in summary(whole).splitlines() if line.startswith("teacher "))
     assert row.split() == ["teacher", "0.946", "18.19", "24.49", "986,210"]
 
 
@@ -213,5 +221,36 @@ def test_a_first_look_is_said_to_be_one_everywhere(fabricate_run):
     results = fabricate_run()
     assert "This was a first look" not in summary(results) + report_page(results)
     results["config"] = make_config({"fast": True}).model_dump()
+    assert 'class="badge">first look' in report_page(results)
+    assert 'class="badge">first look' in runs_page({"a": results})
     for text in (" ".join(summary(results).split()), report_page(results)):
         assert "This was a first look (--fast), with 4 epochs" in text
+
+
+def test_a_calibration_is_not_said_to_do_what_it_does_not():
+    found = {"temperature": 1.36, "num_examples": 440, "error_before": 0.05, "error_after": 0.04}
+    said = calibration({"calibration": found})
+    assert "which is to make" in said and said.endswith(
+        "on test the calibration error is 0.040, without it 0.050."
+    )
+    said = calibration({"calibration": found | {"num_examples": 44, "error_after": 0.06}})
+    assert "it became worse. Probabilities calibrated on so few examples (44) are rough." in said
+
+
+def test_the_end_says_what_to_do_next(fabricate_run, tmp_path):
+    results, folder = fabricate_run(), tmp_path / "my items"
+    assert next_steps(results, folder).splitlines() == [
+        f"Files: {folder}",
+        f"Open {folder / 'report.html'}",
+        f"Try mmkd-tf predict '{folder}' --text 'a few words'",
+    ]
+    results["dataset"]["modalities"] = {"front": "a picture", "cells": "numbers"}
+    results["dataset"]["inputs"] = {"front": {"kind": "image"}, "cells": {"kind": "tabular"}}
+    assert next_steps(results, folder).endswith("--input front=picture.png")
+    results["task"] = "embedding"
+    assert next_steps(results, folder).endswith("report.html")
+    results["dataset"]["modalities"].pop("cells")
+    assert next_steps(results, folder).endswith("=picture.png --candidates candidates.txt")
+    results["dataset"]["modalities"] = {"cells": "numbers"}
+    results["task"] = "single_label"
+    assert next_steps(results, folder).endswith("new.csv --output answers.csv")

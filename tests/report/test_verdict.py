@@ -49,13 +49,13 @@ def judged(*, student=0.8, alone=0.7, teacher=0.9, naive=0.2, size=400, by=0.04,
     }
 
 
-def test_one_sentence_has_all_figures():
+def test_short_sentences_have_all_figures():
     found = verdict(judged(scratch=0.5, inherited={"image": "x"}))
     assert found.ship == "yes"
     assert found.sentence == (
-        "Ship the distilled student: on 400 test examples its accuracy is 80.0% (95 %: 77.0% to "
-        "83.0%), where always naming cup reaches 20.0% and its teacher, 25 times as large, 90.0%; "
-        "inheritance brought +20.0 points (95 %: +16.0 to +24.0); the teacher brought +10.0 points "
+        "Ship the distilled student. On 400 test examples its accuracy is 80.0% (95 %: 77.0% to "
+        "83.0%); its teacher, 25 times as large, reaches 90.0%, always naming cup 20.0%. "
+        "Inheritance brought +20.0 points (95 %: +16.0 to +24.0). The teacher brought +10.0 points "
         "(95 %: +6.0 to +14.0), 50% of the gap to it."
     )
 
@@ -69,6 +69,26 @@ def test_one_sentence_has_all_figures():
         ({"student": 0.8, "naive": 0.3}, "yes", "^Ship"),
         ({"teacher": 0.1}, "yes", "^Ship"),
         ({"size": 19}, "unclear", "^Too few test examples"),
+        (
+            {"alone": 0.82},
+            "unclear",
+            r"^The distilled student is good enough to ship, but the student alone, as small, "
+            r"measured better here by 2\.0 points \(no more than chance can make; files of that "
+            r"one: mmkd-tf export DIR --output exported --model student_alone\)\. On 400 test "
+            r"examples the distilled student's accuracy is 80\.0%",
+        ),
+        ({"alone": 0.82, "teacher": 2.0}, "no", "lead"),
+        (
+            {"config": {"fast": True}},
+            "unclear",
+            r"^First look \(--fast\): so far the distilled student is good enough to ship\. On",
+        ),
+        ({"naive": 0.78, "config": {"fast": True}}, "no", r"^First look \(--fast\): don't ship"),
+        (
+            {"alone": 0.8, "by": 0.0},
+            "yes",
+            r"The teacher brought \+0\.0 points \(no difference seen on 400 examples\)",
+        ),
     ],
 )
 def test_what_decides(changes, ship, words):
@@ -95,6 +115,25 @@ def test_what_decides(changes, ship, words):
 def test_a_student_that_is_no_better_than_a_guess_needs_more_epochs(changes, epochs, words):
     said = verdict(judged(**changes, config={"training": {"epochs": epochs}})).sentence
     assert words in said and ("too short" in said) == bool(words), said
+
+
+def test_short_trainings_of_students_that_are_compared_are_told():
+    config = {"training": {"epochs": 5}}
+    falls, rises = {"val_loss": [1.3, 1.2]}, {"val_loss": [1.2, 1.3]}
+    said = verdict(judged(scratch=0.21, config=config)).sentence
+    assert said.endswith(
+        "The training of the student from scratch was probably too short (5 epochs): try more, "
+        "such as --epochs 32."
+    )
+    history = {"student": rises, "student_alone": falls, "student_scratch": falls}
+    said = verdict(judged(scratch=0.5, config=config, history=history)).sentence
+    assert said.endswith(
+        "At the end (5 epochs) the validation loss of the student alone and the student from "
+        "scratch still fell, so with more epochs differences may be others: try more, such as "
+        "--epochs 32."
+    )
+    config = {"training": {"epochs": 50}}
+    assert "still fell" not in verdict(judged(config=config, history=history)).sentence
 
 
 def test_a_study_says_so_too():
@@ -165,7 +204,7 @@ def test_an_unfinished_run_has_none():
         ([0.1] * 5, (0.1, 0.1), None, "helped: .*no share of the gap"),
         ([0.1] * 5, (0.1, 0.1), 3.0, "helped: .*all of the gap"),
         ([-0.06] * 5, (-0.1, -0.02), -5.0, r"^Distillation did not help: -6.0 points [^%]*% over"),
-        ([0.0] * 5, (0, 0), None, r"^Can't be told from 5 seeds: \+0.0 points"),
+        ([0.0] * 5, (0, 0), None, r"^Can't be told from 5 seeds: \+0.0 points .*\(no difference"),
         ([0.1] * 4, (0.1, 0.1), 0.5, r"^Can't be told from 4 seeds: .*Use at least 5\."),
         ([0.25], None, 0.5, r"^Can't be told from one seed: \+25.0 points of accuracy\.$"),
     ],
