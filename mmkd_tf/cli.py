@@ -304,14 +304,14 @@ def predict(
         values = {"image": image, "text": text} | dict(pair.split("=", 1) for pair in pairs)
         values = {name: value for name, value in values.items() if value is not None}
         check_model(model)
-        if not values:
-            raise ValueError(
-                "`--image`, `--text`, `--input`: a value of one at least, or behind MODEL a table, "
-                f"each row of which is answered: mmkd-tf predict {model} new.csv. Received: none."
-            )
         file = find_file(model, "student") if model.is_dir() else model
         towers = find_towers(model) if model.is_dir() else {}
         gives = "embedding" if towers else read_model_file(file).output
+        if not values and gives != "embedding":
+            raise ValueError(
+                "`--image`, `--text`, `--input`: at least one value, or behind MODEL a table, each "
+                f"row of which is answered: mmkd-tf predict {model} new.csv. Received: neither."
+            )
         given, remarks = (), []
         if candidates is not None and gives != "embedding":
             raise ValueError("`--candidates`: only with a retrieval or embedding run.")
