@@ -80,11 +80,12 @@ def answers(file) -> np.ndarray:
     return np.concatenate([row["probabilities"] for row in rows])
 
 
-def test_the_float32_file_answers_to_the_bit_as_the_old_one(exported):
-    # Both on this processor, so that it may be any.
+def test_the_float32_file_answers_as_the_old_one(exported):
+    # Both on this processor. The converter folds batch normalisation into kernels on the one where
+    # it runs, and square roots of two makers differ in the last bit: so not to the bit.
     was, now = answers(MODELS / "concatenation.tflite"), answers(exported["float32"][0])
     assert len(np.unique(was.argmax(-1))) == 3
-    assert was.tobytes() == now.tobytes()
+    np.testing.assert_allclose(now, was, rtol=1e-5, atol=1e-7)
 
 
 def test_the_quantised_file_agrees_with_the_old_one(exported):
