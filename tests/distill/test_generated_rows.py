@@ -19,7 +19,7 @@ LABELS = np.array([0, 0, 1, 1, 0, 0], np.int32)
 
 
 class Backbone:
-    dim = 2
+    name, dim = "words", 2
 
 
 class Words:
