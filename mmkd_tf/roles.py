@@ -27,7 +27,7 @@ from mmkd_tf.models.inheritance import (
 )
 from mmkd_tf.models.inputs import route
 from mmkd_tf.models.named_fusions import fusion_by_name
-from mmkd_tf.models.seeding import keeping, seeded
+from mmkd_tf.models.seeding import seeded
 
 STUDENTS = ("student_alone", "student_scratch", "student")
 # Of the pictures that a teacher's encoder reads; at its usual 224 they take three times as long.
@@ -48,7 +48,7 @@ def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
         for name in (student.input if config.teacher.experts else ())
     }
     teacher = untrained_teacher(config, dataset)
-    return {"teacher": teacher, **experts, **_untrained_students(config, student)}
+    return {"teacher": teacher, **experts, **_untrained_students(config, dataset, student)}
 
 
 def untrained_teacher(config: RunConfig, dataset: Dataset) -> keras.Model:
@@ -56,13 +56,17 @@ def untrained_teacher(config: RunConfig, dataset: Dataset) -> keras.Model:
     return seeded(_build(config, dataset, "teacher"), seed=2 * config.seed)
 
 
-def _untrained_students(config: RunConfig, student: keras.Model) -> dict[str, keras.Model]:
+def _untrained_students(
+    config: RunConfig, dataset: Dataset, student: keras.Model
+) -> dict[str, keras.Model]:
     seed = 2 * config.seed + 1
     models = {name: seeded(student, seed=seed) for name in ("student_alone", "student")}
     if config.student.compare_scratch:
-        scratch = seeded(keeping(student, ()), seed=seed)
-        scratch.trainable = True  # blocks that are held where they are inherited too
-        models["student_scratch"] = scratch
+        # The student of those who inherit nothing. One of the form of an inheriting student would
+        # be a poor opponent: so many blocks without weights learn nothing of a small table.
+        plain = config.student.model_copy(update={"inherit": "none"})
+        scratch = _build(config.model_copy(update={"student": plain}), dataset, "student")
+        models["student_scratch"] = seeded(scratch, seed=seed)
     return {name: models[name] for name in STUDENTS if name in models}
 
 

@@ -166,7 +166,7 @@ class StudentSettings(Settings):
         "are for files of 80, 300 and 1,024 KiB.",
     )
     compare_scratch: bool = Field(
-        False, description="Train the same student without inheritance too, for comparison."
+        False, description="Train the student that inherits nothing too, for comparison."
     )
     fusion: FusionName | None = Field(
         None, description="How the inputs are merged; by default as in the teacher."
