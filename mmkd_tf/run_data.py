@@ -25,10 +25,10 @@ def load_dataset(config: RunConfig) -> Dataset:
     return with_features(read_dataset(config), config)
 
 
-def read_dataset(config: RunConfig) -> Dataset:
-    """Reads the same without features: pictures and texts, with the words that students inherit."""
+def dataset_options(config: RunConfig) -> DatasetOptions:
+    """How a config has its data read."""
     data = config.data
-    options = DatasetOptions(
+    return DatasetOptions(
         seed=config.seed,
         skip_bad_rows=data.skip_bad_rows,
         allow_outside=data.allow_outside,
@@ -37,7 +37,12 @@ def read_dataset(config: RunConfig) -> Dataset:
         unlabelled=data.unlabelled,
         unlabelled_rows=data.unlabelled_rows,
     )
-    shared: dict[str, Any] = {"inputs": config.inputs, "options": options}
+
+
+def read_dataset(config: RunConfig) -> Dataset:
+    """Reads the same without features: pictures and texts, with the words that students inherit."""
+    data = config.data
+    shared: dict[str, Any] = {"inputs": config.inputs, "options": dataset_options(config)}
     shared |= {"validation": data.validation, "test": data.test}
     if is_folder(data.source):
         dataset = from_folder(data.source, **shared)

@@ -58,20 +58,14 @@ def prepare(
             check_data(layered(read_yaml(config), given))
         quiet_tensorflow()
         from mmkd_tf.config import make_config
-        from mmkd_tf.data.options import DatasetOptions
         from mmkd_tf.data.shard_pipeline import find_beam, run_pipeline
         from mmkd_tf.data.shards import finish, make_shard, missing, plan, shard_settings
+        from mmkd_tf.run_data import dataset_options
 
         find_beam()
         made = make_config(given, config)
-        data = made.data
-        options = DatasetOptions(
-            task=data.task,
-            label_separator=data.label_separator,
-            allow_outside=data.allow_outside,
-            unlabelled_rows=data.unlabelled_rows,
-        )
-        how = shard_settings(table, made.inputs, None if unlabelled else data.label, options)
+        label_columns = None if unlabelled else made.data.label
+        how = shard_settings(table, made.inputs, label_columns, dataset_options(made))
         jobs = plan(table.resolve(), output.resolve(), how, rows_per_shard=rows_per_shard)
         wanted = missing(jobs)
         echo(f"{len(wanted):,} of {len(jobs):,} shards are to be made in {output}", err=True)

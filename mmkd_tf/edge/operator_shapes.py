@@ -18,6 +18,7 @@ from flatbuffers import number_types
 Shape = tuple[int, ...]
 _MOST_SIDES = 64
 WHILE, IF = 119, 118  # which run other subgraphs
+SHAPE, RANK = 77, 110  # of which the values follow from shapes alone
 
 
 class UnknownSizeError(ValueError):
@@ -424,7 +425,6 @@ def _unfilled(shape: Shape) -> np.ndarray:
 
 _CONV, _DEPTHWISE, _TRANSPOSE_CONV, _BATCH_MATMUL, _RFFT2D = 3, 4, 67, 126, 131
 _POOLS = (1, 12, 17)  # AVERAGE_POOL_2D, L2_POOL_2D, MAX_POOL_2D
-_SHAPE, _RANK = 77, 110
 # Results of the form of the first input: DEQUANTIZE, FLOOR, L2_NORMALIZATION,
 # LOCAL_RESPONSE_NORMALIZATION, LOGISTIC, RELU, RELU_N1_TO_1, RELU6, SOFTMAX, TANH, EXP,
 # LOG_SOFTMAX, CAST, NEG, SIN, LOG, SQRT, RSQRT, FAKE_QUANT, LOGICAL_NOT, SQUARE, ZEROS_LIKE,
@@ -467,7 +467,7 @@ _RULES: dict[int, Callable[[Step], Shape | list[Shape]]] = {
     _TRANSPOSE_CONV: _transpose_conv,
     69: _tile,
     70: _expand,
-    _SHAPE: lambda step: (len(step.shape(0)),),
+    SHAPE: lambda step: (len(step.shape(0)),),
     83: _pack,
     85: _one_hot,
     88: _unpack,
@@ -475,7 +475,7 @@ _RULES: dict[int, Callable[[Step], Shape | list[Shape]]] = {
     96: _range,
     102: _split_by_sizes,
     107: _gather_nd,
-    _RANK: lambda step: (),
+    RANK: lambda step: (),
     122: _shape_in(2),  # SCATTER_ND
     _BATCH_MATMUL: _batch_matmul,
     130: _shape_in(1),  # BROADCAST_TO

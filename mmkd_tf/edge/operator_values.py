@@ -5,12 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmkd_tf.edge.operator_shapes import Shape, Step, axis_of, sliced
+from mmkd_tf.edge.operator_shapes import RANK, SHAPE, Shape, Step, axis_of, sliced
 
 MOST_NUMBERS = 64  # of a tensor whose values are followed; shapes have some four
 DTYPES = {0: "<f4", 2: "<i4", 4: "<i8", 6: "?"}  # of these, by type of a tensor
 _MOST = 2**31  # of a value; larger ones are cut off in other ways by other processors
-_SHAPE, _RANK = 77, 110
 
 
 def values_of(step: Step, shape: Shape, kind: int) -> np.ndarray | None:
@@ -23,7 +22,7 @@ def values_of(step: Step, shape: Shape, kind: int) -> np.ndarray | None:
     """
     if kind not in DTYPES or step.kind not in _VALUES or math.prod(shape) > MOST_NUMBERS:
         return None
-    if step.kind not in (_SHAPE, _RANK):
+    if step.kind not in (SHAPE, RANK):
         if any(values is None for values in step.known):
             return None
         is_exact = all(step.is_exact(index) for index in range(len(step.known)))
@@ -68,8 +67,8 @@ def _as_they_are(step: Step, shape: Shape) -> np.ndarray | None:
 # CONCATENATION, STRIDED_SLICE, GATHER, FILL, BROADCAST_TO, ADD, SUB, MUL, MAXIMUM, MINIMUM,
 # FLOOR_DIV, FLOOR_MOD, REDUCE_PROD, SUM.
 _VALUES: dict[int, Callable[[Step, Shape], np.ndarray | None]] = {
-    _SHAPE: lambda step, shape: np.array(step.shape(0), np.int64),
-    _RANK: lambda step, shape: np.array(len(step.shape(0))),
+    SHAPE: lambda step, shape: np.array(step.shape(0), np.int64),
+    RANK: lambda step, shape: np.array(len(step.shape(0))),
     **dict.fromkeys((53, 22, 43, 70), _as_they_are),
     83: lambda step, shape: np.stack(step.known, axis=step.option(6)),
     2: lambda step, shape: np.concatenate(step.known, axis=step.option(4)),
