@@ -18,7 +18,7 @@ from pydantic import (
 
 from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.backbone import DEFAULTS
-from mmkd_tf.modalities import KINDS, input_options
+from mmkd_tf.modalities import KINDS, input_options, unfit_input_name
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.setting_names import SHORT_FORM, close_group, close_setting, flat, layered, read_yaml
 from mmkd_tf.setting_values import Settings
@@ -110,6 +110,9 @@ class RunConfig(Settings):
             raise ValueError("at least one, by name, such as {photo: {kind: image}}")
         made, problems = {}, []
         for name, options in value.items():
+            if reason := unfit_input_name(name):
+                problems.append(f"`inputs`: {reason}. Received: {str(name)[:80]!r}.")
+                continue
             try:
                 chosen = input_options(options)
                 made[name] = chosen.model_copy(update={"column": chosen.column or name})

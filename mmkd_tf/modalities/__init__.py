@@ -43,7 +43,7 @@ def register_modality(cls: type[Modality]) -> type[Modality]:
 def unfit_input_name(name) -> str | None:
     """Says why an input can't be called so; None where it can."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return "names of letters, digits and underscores, a letter first"
+        return "names of letters, digits and underscores, a letter first, 64 signs at most"
     if name in _TAKEN or keyword.iskeyword(name):
         return "names that are neither Python's own nor those of a model's layers or methods"
     return None

@@ -195,6 +195,9 @@ def test_names_of_inputs_that_are_refused_before_any_training(name):
     with pytest.raises(ValueError, match="`inputs`: names .* Received: ") as error:
         named_inputs({name: {"kind": "text"}}, **more)
     assert repr(name) in str(error.value)
+    with pytest.raises(ValueError, match="`inputs`.*names .* Received: ") as error:
+        make_config({"inputs": {name: {"kind": "text"}}})
+    assert repr(str(name)) in str(error.value)
 
 
 @pytest.mark.parametrize(("pair", "message"), PAIRS.values(), ids=PAIRS)
