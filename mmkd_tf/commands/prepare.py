@@ -59,7 +59,8 @@ def prepare(
         quiet_tensorflow()
         from mmkd_tf.config import make_config
         from mmkd_tf.data.shard_pipeline import find_beam, run_pipeline
-        from mmkd_tf.data.shards import finish, make_shard, missing, plan, shard_settings
+        from mmkd_tf.data.shard_plan import missing, plan, shard_settings
+        from mmkd_tf.data.shard_writer import finish, make_shard
         from mmkd_tf.run_data import dataset_options
 
         find_beam()
