@@ -18,7 +18,15 @@ from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.modalities.text import Text
-from mmkd_tf.shard_files import FORM, SHARDS_FILE, listed, read_footer, shard_files, shard_name
+from mmkd_tf.shard_files import (
+    ANSWERS,
+    FORM,
+    SHARDS_FILE,
+    listed,
+    read_footer,
+    shard_files,
+    shard_name,
+)
 from mmkd_tf.table_files import NPZ_SUFFIX, PARQUET, TableError, check_columns, read_header
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 
@@ -205,7 +213,11 @@ def _check_output(output: Path, jobs: Mapping[str, Job]) -> None:
     if not output.exists():
         return
     own = {SHARDS_FILE, *(path.name for path in shard_files(output))}
-    others = [e.name for e in output.iterdir() if e.name not in own and not e.name.startswith(".")]
+    others = [
+        entry.name
+        for entry in output.iterdir()
+        if entry.name not in own and not entry.name.startswith((".", ANSWERS))
+    ]
     advice = "Choose another folder, or remove this one if nobody needs it."
     if others:
         raise ValueError(
