@@ -106,6 +106,12 @@ def export_saved_model(
         _replace_folder(unproved, path)
     finally:
         shutil.rmtree(unproved, ignore_errors=True)
+    if _OF_PATTERNS & set(path.as_posix()):
+        warnings.warn(
+            f"TensorFlow may open no SavedModel whose path has one of * ? [ \\ in it, as {path}: "
+            "rename or copy the folder before it is loaded.",
+            stacklevel=2,
+        )
     reads_text = any(modality.takes_utf8 for modality in modalities.values())
     return Export(
         file=str(path),
@@ -126,11 +132,6 @@ def _without_patterns(path: Path) -> Iterator[Path]:
     if not _OF_PATTERNS & set(path.as_posix()):
         yield path
         return
-    warnings.warn(
-        f"TensorFlow may open no SavedModel whose path has one of * ? [ \\ in it, such as {path}: "
-        "rename or copy the folder before it is loaded.",
-        stacklevel=4,
-    )
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / "model"
         link.symlink_to(path.resolve(), target_is_directory=True)
