@@ -93,7 +93,7 @@ def _run_study(
     folder = RunFolder(output)
     folder.write_text(RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     folder.write_text(PAGE_FILE, study_page(results, figure=FIGURE_FILE))
-    if study.recipes:  # it shows pairs of students
+    if study.recipes and set(results["datasets"]) - set(study.only):  # it shows pairs of students
         with whole_file(output / FIGURE_FILE) as unfinished:
             study_figure(results).savefig(unfinished, format="png", dpi=150)
     return results
@@ -106,9 +106,13 @@ def make_units(study: StudyConfig, output: Path) -> list[Unit]:
         for dataset in study.datasets:
             path = Path(output) / dataset / f"seed-{seed}"
             config = study.run_config(dataset, seed)
-            recipes = {name: study.run_config(dataset, seed, name) for name in study.recipes}
-            teacher_path = teachers.setdefault(json.dumps(teacher_settings(config)), path)
-            units.append(Unit(dataset, seed, path, config, recipes, teacher_path))
+            only = study.only.get(dataset)
+            names = study.recipes if only is None else ()
+            recipes = {name: study.run_config(dataset, seed, name) for name in names}
+            teacher_path = path
+            if only != "student_alone":  # which has no teacher that others could take
+                teacher_path = teachers.setdefault(json.dumps(teacher_settings(config)), path)
+            units.append(Unit(dataset, seed, path, config, recipes, teacher_path, only))
     return units
 
 

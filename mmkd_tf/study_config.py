@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 
@@ -39,6 +39,10 @@ class StudyConfig(Settings):
     recipes: dict[Name, dict[str, Any]] = Field(
         {"default": {}},
         description="By name, settings of the distilled student; none for students alone.",
+    )
+    only: dict[Name, Literal["teacher", "student_alone"]] = Field(
+        {},
+        description="By dataset, the one model that others are compared with; no more is trained.",
     )
 
     def run_config(self, dataset: str, seed: int, recipe: str | None = None) -> RunConfig:
@@ -127,6 +131,13 @@ def _wrong_settings(study: StudyConfig) -> list[str]:
         for place, own in owners.items()
         if own.get("teacher.finetune", "none") != "none"
     ]
+    problems += [
+        f"`only`: names of `datasets`, {', '.join(study.datasets)}. Received: {name}."
+        for name in study.only
+        if name not in study.datasets
+    ]
+    if study.recipes and not set(study.datasets) - set(study.only):
+        problems.append("`only`: not for all datasets; one at least is for the recipes.")
     for dataset, own in study.datasets.items():
         for place, changed in {"": {}, **recipes}.items():
             layers = {place: changed, f"datasets.{dataset}.": own, "settings.": study.settings}

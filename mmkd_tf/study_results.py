@@ -53,7 +53,7 @@ class Unit:
     is called `recipe-<name>`), the settings (`config.yaml`, `recipe-<name>.yaml`), the checksum of
     the data and `manifest.json`, which tells these files from others. `teacher_path` is the folder
     of the unit whose teacher this one takes, if it is there already: its own, or that of a unit
-    whose students alone are others.
+    whose students alone are others. `only` is the one model that there is to train, None for all.
     """
 
     dataset: str
@@ -62,6 +62,7 @@ class Unit:
     config: RunConfig
     recipes: Mapping[str, RunConfig]
     teacher_path: Path
+    only: str | None = None
 
     def __str__(self) -> str:
         return f"{self.dataset}, seed {self.seed}"
@@ -74,12 +75,16 @@ class Unit:
     @property
     def teachers(self) -> list[str]:
         """Its teachers in the order of training; none where there is nobody to teach."""
+        if self.only is not None:
+            return [self.only] if self.only == "teacher" else []
         experts = self.config.student_inputs if self.config.teacher.experts else []
         return ["teacher", *map(expert_name, experts)] if self.recipes else []
 
     @property
     def models(self) -> list[str]:
         """The models in the order of training."""
+        if self.only is not None:
+            return [self.only]
         return [*self.teachers, "student_alone", *(f"recipe-{name}" for name in self.recipes)]
 
     @property
@@ -267,7 +272,8 @@ def summarize(
             continue
         trained[dataset] = outcomes
         compared = {split: _comparisons(outcomes, study.recipes, split, task) for split in splits}
-        comparisons[dataset] = compared["validation"]
+        if dataset not in study.only:
+            comparisons[dataset] = compared["validation"]
         datasets[dataset] = {
             "task": task.name,
             "config": shared_settings(study.run_config(dataset, 0)),
@@ -303,8 +309,8 @@ def _outcomes(units: Sequence[Unit]) -> dict[str, dict[int, Outcome]]:
     outcomes: dict[str, dict[int, Outcome]] = {}
     for unit in units:
         missing = unit.missing
-        if {*unit.teachers, "student_alone"} & set(missing):
-            continue
+        if any(not model.startswith("recipe-") for model in missing):
+            continue  # there is nothing to compare with
         for model in unit.models:
             if model not in missing and (found := unit.outcome(model)):
                 outcomes.setdefault(model, {})[unit.seed] = found
@@ -339,7 +345,7 @@ def _measure(outcomes, comparisons: Mapping[str, Comparison], split: str, task: 
             for name in next(iter(by_seed.values())).without[split]
         }
         models[model] = {**measured, "mean": means, "without": without}
-    labels = next(iter(outcomes["student_alone"].values())).labels[split]
+    labels = next(iter(next(iter(outcomes.values())).values())).labels[split]
     most_frequent = np.bincount(labels).max() / len(labels) if task.has_one_class else None
     verdicts = {
         name: study_verdict(
@@ -379,7 +385,8 @@ def absence(
                 continue
             pair = (outcomes[name], outcomes[other_name], split, tasks[name])
             read, others = unit.config.student_inputs, other.config.student_inputs
-            if len(read) == 2 and len(others) == 1 and others[0] in read:
+            made_for_it = len(others) == 1 and "student_alone" in outcomes[other_name]
+            if len(read) == 2 and made_for_it and others[0] in read:
                 left += _left(name, other_name, others[0], *pair)
             same = unit.config.model_dump(exclude=dropout) == other.config.model_dump(
                 exclude=dropout

@@ -125,6 +125,9 @@ def test_all_problems_are_listed_at_once(tmp_path):
         ),
         ("seeds: [", "`--config`: a YAML file"),
         ("settings: 3", "`settings`: "),
+        ("only: {emoji: student}", "`only.emoji`"),
+        ("datasets: {a: , b: }\nonly: {c: teacher}", "- `only`: names of `datasets`, a, b. .*c"),
+        ("datasets: {a: }\nonly: {a: teacher}", "- `only`: not for all datasets"),
     ],
 )
 def test_refuses(tmp_path, text, match):

@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 
+from mmkd_tf.report.figures import study_figure
+from mmkd_tf.report.study_page import study_page
 from mmkd_tf.study import make_units
 from mmkd_tf.study_config import StudyConfig
 from mmkd_tf.study_results import SPLITS, Outcome, summarize
@@ -87,6 +89,36 @@ def test_seeds_without_a_student_alone_are_left_out(tmp_path):
     leave(units[1], teacher=10, student_alone=6, **{"recipe-soft": 8})
     models = summarize(study, units, EMOJI, test=False, failed={})["datasets"]["emoji"]["models"]
     assert models["teacher"]["seeds"] == [1]
+
+
+def test_a_dataset_may_be_there_for_one_model_that_others_are_compared_with(tmp_path):
+    study = StudyConfig(
+        seeds=1,
+        datasets={"scratch": {"data": "emoji"}, "emoji": {}, "text": {"data": "emoji"}},
+        only={"scratch": "student_alone", "text": "teacher"},
+    )
+    units = make_units(study, tmp_path)
+    assert [unit.missing for unit in units] == [
+        ["student_alone"],
+        ["teacher", "student_alone", "recipe-default"],
+        ["teacher"],
+    ]
+    assert units[1].teacher_path == units[2].teacher_path == units[1].path
+    leave(units[0], student_alone=7)
+    leave(units[1], teacher=10, student_alone=6, **{"recipe-default": 8})
+    leave(units[2], teacher=9)
+    tasks = dict.fromkeys(study.datasets, TASKS["single_label"])
+    results = summarize(study, units, tasks, test=True, failed={})
+    found = {name: each["splits"]["test"] for name, each in results["datasets"].items()}
+    assert {name: list(each["models"]) for name, each in found.items()} == {
+        "scratch": ["student_alone"],
+        "emoji": ["teacher", "student_alone", "recipe-default"],
+        "text": ["teacher"],
+    }
+    assert list(found["emoji"]["comparisons"]) == ["default"] and not found["text"]["comparisons"]
+    assert [each["recipe"] for each in results["ranking"]] == ["default"]
+    assert "| text " in study_page(results, figure="study.png")
+    assert len(study_figure(results).axes) == 2
 
 
 def test_models_of_other_tasks_are_compared_by_their_own_figures(tmp_path):

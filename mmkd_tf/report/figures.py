@@ -19,10 +19,14 @@ _SHIFT = 0.2
 def study_figure(results: Mapping) -> Figure:
     """Draws each seed's headline figure alone and distilled, by dataset and recipe.
 
-    A panel for each dataset and split; a pair of columns for each recipe. A line joins the two
-    students of a seed. It is readable without colours.
+    A panel for each split and each dataset with students to compare; a pair of columns for each
+    recipe. A line joins the two students of a seed. It is readable without colours.
     """
-    datasets = results["datasets"]
+    datasets = {
+        name: values
+        for name, values in results["datasets"].items()
+        if {"teacher", "student_alone"} <= set(values["models"])
+    }
     splits = list(next(iter(datasets.values()))["splits"])
     recipes = list(results["recipes"])
     width = max(3.6, 0.9 * len(recipes) + 0.9)
