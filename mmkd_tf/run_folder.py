@@ -53,6 +53,13 @@ class RunFolder:
         """Makes the folder, or takes an empty one, and notes the settings."""
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"`--output`: a folder. Received: the file {self.path}.")
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                "`--output`: a path in UTF-8, the only ones that TensorFlow writes to. Received: "
+                f"{str(self.path)!a}. Choose another name."
+            ) from None
         self._check_empty()
         self.made = not self.path.exists()
         try:
@@ -259,9 +266,15 @@ class RunFolder:
                 pass
             warnings.warn(f"{file} is damaged: the teacher is chosen again.", stacklevel=2)
             return None
-        if results.is_file():
+        if not results.is_file():
+            return None
+        try:
             return json.loads(results.read_text(encoding="utf-8")).get("teacher_comparison")
-        return None
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"`{results}`: the results of a run, as JSON. Received: a damaged file ({error}). "
+                "Put it back, or make the run anew with its config.yaml."
+            ) from None
 
     def seconds(self) -> dict[str, float]:
         """Seconds that each stage has taken so far, interrupted runs included.

@@ -1,10 +1,13 @@
 """The report of a run: what is kept for it in the run's folder, and the page made of that."""
 
 import json
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 
 from mmkd_tf.data.dataset import Dataset
@@ -27,6 +30,11 @@ REPORT_FILE = "report.html"
 RUNS_FILE = "comparison.html"
 EXAMPLES_FILE = "examples.json"
 OUTPUTS_FILE = "test_outputs.npz"
+# What values of another kind lead to, within a page and in what is counted for it.
+_OF_EDITED_FILES = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError),
+    *(jinja2.TemplateError, zipfile.BadZipFile),
+)
 
 
 def keep_test_outputs(
@@ -94,7 +102,9 @@ def report_again(path: Path) -> Path:
     Raises:
         ValueError: If it is no folder of a run.
     """
-    return write_report(RunFolder(path), read_run(path))
+    results = read_run(path)
+    with _as_written(path / RESULTS_FILE, path / EXAMPLES_FILE):
+        return write_report(RunFolder(path), results)
 
 
 def report_runs(paths: Sequence[Path], output: Path) -> Path:
@@ -107,10 +117,27 @@ def report_runs(paths: Sequence[Path], output: Path) -> Path:
             problems.append(str(error))
     if problems:
         raise ValueError("\n".join(problems))
+    files = [path / name for path in paths for name in (RESULTS_FILE, OUTPUTS_FILE)]
+    with _as_written(*files):
+        page = runs_page(runs, _paired(runs))
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(output) as unfinished:
-        unfinished.write_text(runs_page(runs, _paired(runs)), encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8")
     return output
+
+
+@contextmanager
+def _as_written(*files: Path) -> Iterator[None]:
+    """Says what a page is made of where it holds what no run has written."""
+    try:
+        yield
+    except _OF_EDITED_FILES as error:
+        there = ", ".join(f"`{file}`" for file in files if file.is_file())
+        raise ValueError(
+            f"{there}: as the run has written them. Received: one that was edited or damaged "
+            f"({type(error).__name__}: {error}). Put it back, or make the run anew with its "
+            "config.yaml."
+        ) from error
 
 
 def _paired(runs: Mapping[str, Mapping]) -> dict[str, dict]:
@@ -145,7 +172,7 @@ def read_run(path: Path) -> dict:
     folder, file = RunFolder(path), Path(path) / RESULTS_FILE
     if file.is_file():
         try:
-            results = json.loads(file.read_text(encoding="utf-8"))
+            results = {**json.loads(file.read_text(encoding="utf-8"))}
             if (
                 "class_tables" in results
                 and (tables := file.with_name(CLASS_TABLES_FILE)).is_file()
@@ -153,7 +180,7 @@ def read_run(path: Path) -> dict:
                 file = tables
                 found = json.loads(tables.read_text(encoding="utf-8"))
                 results = with_class_tables(results, found)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"`{file}`: the results of a run, as JSON. Received: a damaged file ({error}). "
                 "Make the run anew with its config.yaml."

@@ -442,9 +442,9 @@ def rough_calibration_of_run(model: Path) -> str:
     file = (model if model.is_dir() else model.parent) / "results.json"
     try:
         found = json.loads(file.read_text(encoding="utf-8")).get("calibration")
-    except (OSError, ValueError, AttributeError):
+        return rough_calibration(found) if isinstance(found, dict) else ""
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return ""
-    return rough_calibration(found) if isinstance(found, dict) else ""
 
 
 def _named(column: str, header: Sequence[str]) -> str | list[str]:

@@ -49,6 +49,13 @@ def export(
         settings = export_settings(config, dataset) if is_student else config.export
         options: dict[str, Any] = {"quantize": quantize, "batch_size": batch_size or None}
         options["temperature"] = export_temperature(model, loaded, dataset, config)
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"`--output`: a folder that can be written. Received: {output} "
+                f"({error.strerror}). Choose another folder."
+            ) from None
         reporter = Reporter()
         with reporter.stage(f"Exporting the model {model}", lambda seconds: None):
             made = export_all(loaded, dataset, settings, output, name=model, **options)
@@ -81,14 +88,17 @@ def report(
 
 def _check_export_flags(output: Path, quantize: str, batch_size: int) -> None:
     """Finds mistakes before the work; lists them all."""
+    from mmkd_tf.export.convert import MOST_EXAMPLES
     from mmkd_tf.export.tflite import AUTO, LEVELS
 
     levels = (AUTO, *LEVELS)
     problems = []
     if quantize not in levels:
         problems.append(f"`--quantize`: one of {', '.join(levels)}. Received: {quantize}.")
-    if batch_size < 0:
-        problems.append(f"`--batch-size`: 1 or more, 0 for any number. Received: {batch_size}.")
+    if not 0 <= batch_size <= MOST_EXAMPLES:
+        problems.append(
+            f"`--batch-size`: 1 to {MOST_EXAMPLES:,}, 0 for any number. Received: {batch_size}."
+        )
     if output.exists() and not output.is_dir():
         problems.append(f"`--output`: a folder, to make or to write into. Received: {output}.")
     if problems:

@@ -1,5 +1,7 @@
 """Checks of what a Distiller is given, before any step is made."""
 
+import math
+import numbers
 from collections.abc import Mapping
 
 import keras
@@ -15,6 +17,13 @@ from mmkd_tf.tasks import task_of_loss
 _OVER_CLASSES = (
     keras.losses.CategoricalCrossentropy,
     keras.losses.SparseCategoricalCrossentropy,
+)
+# Of these Keras repeats labels of fewer columns for the others.
+_OF_NUMBERS = (
+    keras.losses.MeanSquaredError,
+    keras.losses.MeanAbsoluteError,
+    keras.losses.Huber,
+    keras.losses.LogCosh,
 )
 ON_WRONG_TEACHER = ("keep", "skip", "correct")
 
@@ -212,6 +221,43 @@ def check_labels(y, logits, loss) -> None:
             f"{tuple(shape)}, as one-hot labels have. Compile with "
             "loss=keras.losses.CategoricalCrossentropy(from_logits=True)."
         )
+    if isinstance(loss, _OF_NUMBERS) and shape[1:] != logits.shape[1:]:
+        same = (*shape, 1)[1:] == logits.shape[1:] or shape[1:] == (*logits.shape, 1)[1:]
+        if not same:
+            raise ValueError(
+                f"`y`: a number for each output, of shape {(None, *logits.shape[1:])}, for "
+                f"{type(loss).__name__}. Received: shape {(None, *shape[1:])}. Give a column for "
+                "each output; for the numbers of classes compile with another loss."
+            )
+
+
+def check_sample_weight(sample_weight) -> None:
+    """Refuses weights that are not one an example, while the step is traced."""
+    shape = tuple(getattr(sample_weight, "shape", ()))
+    if any(size != 1 for size in shape[1:]):
+        raise ValueError(
+            "`sample_weight`: one number for each example, of shape (batch,). Received: shape "
+            f"{(None, *shape[1:])}."
+        )
+
+
+def check_class_weight(class_weight, num_outputs: int) -> None:
+    """Refuses weights of what is no class: Keras would leave them out without a word."""
+    if class_weight is None:
+        return
+    fits = isinstance(class_weight, Mapping) and all(
+        isinstance(number, numbers.Integral) and 0 <= int(number) < num_outputs
+        for number in class_weight
+    )
+    if fits and all(
+        isinstance(weight, numbers.Real) and 0 <= float(weight) < math.inf
+        for weight in class_weight.values()
+    ):
+        return
+    raise ValueError(
+        f"`class_weight`: a dict from the number of a class, 0 to {num_outputs - 1}, to a finite "
+        f"number, 0 or more; 1 for classes that it lacks. Received: {class_weight!r:.200}."
+    )
 
 
 def check_unlabelled(arguments: Mapping) -> None:

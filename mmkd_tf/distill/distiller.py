@@ -11,18 +11,20 @@ from keras import ops
 
 from mmkd_tf.data.batches import LABEL_WEIGHT, named_teachers
 from mmkd_tf.distill.checks import (
+    check_class_weight,
     check_keras_arguments,
     check_labels,
     check_loss,
     check_models,
     check_replicas,
+    check_sample_weight,
     check_soft_targets,
     check_teacher_options,
     check_terms,
     check_trainable,
     check_unlabelled,
 )
-from mmkd_tf.distill.epochs import StopDiverging
+from mmkd_tf.distill.epochs import StopDiverging, check_finite
 from mmkd_tf.distill.replicas import Counts, first_part, regularisation
 from mmkd_tf.distill.schedules import value_at
 from mmkd_tf.distill.step_checks import check_label_values, check_no_probabilities, in_words
@@ -150,8 +152,10 @@ class Distiller(keras.Model):
         check_keras_arguments(kwargs)
         check_loss(loss)
         task = task_of_loss(loss)
-        if metrics is not None:
-            metrics = task.metrics() if metrics is TASK_METRICS else list(metrics)
+        if metrics is TASK_METRICS:
+            metrics = task.metrics()
+        elif metrics is not None:
+            metrics = [metrics] if isinstance(metrics, str | keras.Metric) else list(metrics)
         defaults = task.soft_targets(loss)
         if terms is None:
             given = defaults.temperature, defaults.weight, defaults.loss
@@ -214,6 +218,7 @@ class Distiller(keras.Model):
     def train_step(self, data):
         """Makes one step of distillation on `(x, y)`, `(x, y, sample_weight)` or `x` alone."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        check_sample_weight(sample_weight)
         teacher_outputs = self._held.teachers(x)
         step = self.optimizer.iterations
         student = self._held.student_outputs
@@ -266,18 +271,23 @@ class Distiller(keras.Model):
             ValueError: If a teacher gives NaN or infinity for an example, labels are none of the
                 student's outputs, or the first batch shows that a model gives probabilities.
                 Under `jit_compile=True` these are not seen, because XLA leaves checks out.
-            DivergedError: A ValueError: as soon as the loss is no number.
+            ValueError: If `class_weight` names what is no class of the student's.
+            DivergedError: A ValueError: as soon as the loss is no number, or in the end a weight.
         """
         check_trainable(self.student)
         given = _FIT.bind(self, *args, **kwargs).arguments
         given.pop("self")
+        check_class_weight(given.get("class_weight"), self.student.outputs[0].shape[-1])
         stop, callbacks = StopDiverging(), given.get("callbacks")
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(stop)
         else:
             given["callbacks"] = [stop, *keras.tree.flatten(callbacks or [])]
         with self._traced_whole(), in_words():
-            return super().fit(**given)
+            history = super().fit(**given)
+        # No loss tells what the last step of all made of them.
+        check_finite((w.numpy() for w in self.student.weights), "the student's weights")
+        return history
 
     def train_on_batch(self, *args, **kwargs):
         """Makes one step, as `keras.Model.train_on_batch`; raises as `fit`."""
@@ -307,6 +317,7 @@ class Distiller(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if y is None:
             raise ValueError("`y`: labels, on which a student is evaluated. Received: none.")
+        check_sample_weight(sample_weight)
         logits = self(x, training=False)
         check_labels(y, logits, self.hard_label_loss)
         y = check_label_values(y, logits, self.hard_label_loss)

@@ -19,6 +19,7 @@ from mmkd_tf.export.recurrent import lowered_inner_loop
 from mmkd_tf.models.fusion import Presence
 from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
+MOST_EXAMPLES = 2**16  # at a time; of many more the converter computes for hours
 # What the converter raises where it meets an operator or a shape that it can't convert.
 _CANT_BE_DONE = (ConverterError, tf.errors.OpError, ValueError, RuntimeError)
 _LOG_TAIL = 1500
@@ -139,9 +140,11 @@ def _stderr_kept() -> Iterator[Callable[[], str]]:
 
 def _check(inputs, batch_size, readers):
     problems = []
-    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+    if batch_size is not None and (
+        type(batch_size) is not int or not 1 <= batch_size <= MOST_EXAMPLES
+    ):
         problems.append(
-            "`batch_size`: 1 or more, or None for any. "
+            f"`batch_size`: 1 to {MOST_EXAMPLES:,}, or None for any. "
             f"Received: batch_size={batch_size!r}. Phones want 1."
         )
     for name, reader in readers.items():

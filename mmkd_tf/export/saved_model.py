@@ -2,7 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -18,6 +21,7 @@ from mmkd_tf.modalities.modality import Modality
 from mmkd_tf.tasks import DEFAULT_TASK, Task, find_task
 
 _NUM_RAW = 20
+_OF_PATTERNS = set("*?[\\")  # with one of these TensorFlow reads a path as a pattern of names
 
 
 def export_saved_model(
@@ -32,7 +36,7 @@ def export_saved_model(
 ) -> Export:
     """Writes a model as a SavedModel with everything between raw inputs and class names.
 
-    Signature `serving_default` takes a batch of any size, each input as string `[batch]`: of
+    Signature `serving_default` takes a batch of one or more, each input as string `[batch]`: of
     pictures the bytes of JPEG, PNG or BMP files, see `mmkd_tf.modalities.picture_files`, of texts
     UTF-8; an empty string is an absent one; of sets of pictures string `[batch, views]`. An example
     of which all is absent is an InvalidArgumentError, as is a picture of another format, a damaged
@@ -86,8 +90,8 @@ def export_saved_model(
     unproved = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         _save(model, unproved, class_names, modalities, inputs, task)
-        with tf.device("CPU:0"):
-            signatures = tf.saved_model.load(str(unproved)).signatures
+        with tf.device("CPU:0"), _without_patterns(unproved) as readable:
+            signatures = tf.saved_model.load(str(readable)).signatures
 
             def run(tensors):
                 tensors = {name: tf.constant(values) for name, values in tensors.items()}
@@ -102,6 +106,12 @@ def export_saved_model(
         _replace_folder(unproved, path)
     finally:
         shutil.rmtree(unproved, ignore_errors=True)
+    if _OF_PATTERNS & set(path.as_posix()):
+        warnings.warn(
+            f"TensorFlow may open no SavedModel whose path has one of * ? [ \\ in it, as {path}: "
+            "rename or copy the folder before it is loaded.",
+            stacklevel=2,
+        )
     reads_text = any(modality.takes_utf8 for modality in modalities.values())
     return Export(
         file=str(path),
@@ -114,6 +124,18 @@ def export_saved_model(
         text_input="bytes" if reads_text else None,
         task=task.name,
     )
+
+
+@contextmanager
+def _without_patterns(path: Path) -> Iterator[Path]:
+    """Gives another path of the same folder where TensorFlow would not find what is in it."""
+    if not _OF_PATTERNS & set(path.as_posix()):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "model"
+        link.symlink_to(path.resolve(), target_is_directory=True)
+        yield link
 
 
 def _save(model, path, class_names, modalities, inputs, task) -> None:
@@ -167,14 +189,16 @@ def _save(model, path, class_names, modalities, inputs, task) -> None:
 
 
 def _something_in_each(ready) -> tf.Operation:
-    """Refuses, in a graph, a batch with examples of which all is absent."""
+    """Refuses, in a graph, a batch with examples of which all is absent, or without examples."""
     there = [
         tf.reduce_any(values != 0, axis=list(range(1, values.shape.rank)))
         for values in ready.values()
     ]
-    lacking = tf.where(~tf.reduce_any(tf.stack(there), axis=0))[:, 0]
+    complete = tf.reduce_any(tf.stack(there), axis=0)
+    lacking = tf.where(~complete)[:, 0]
     wanted = f"An example has at least one of {', '.join(ready)}. Received: none, of the examples"
-    return tf.debugging.Assert(tf.size(lacking) == 0, [wanted, lacking])
+    fits = (tf.size(lacking) == 0) & (tf.size(complete) > 0)
+    return tf.debugging.Assert(fits, [wanted, lacking])
 
 
 def _compare_raw(model, serving, modalities, inputs, task) -> None:

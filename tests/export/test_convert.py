@@ -52,8 +52,10 @@ def test_unfit_batches_and_readers_are_refused(model, examples):
     reader = Reader(tf.TensorSpec([1, 12], tf.uint8), lambda letters: letters)
     with pytest.raises(ValueError) as caught:
         convert(model, examples, batch_size=0, readers={"text": reader, "sound": reader})
-    for part in ("`batch_size`: 1 or more", "for text, a batch of 0", "Received: one of 'sound'"):
+    for part in ("`batch_size`: 1 to 65,536", "for text, a batch of 0", "Received: one of 'sound'"):
         assert part in str(caught.value)
+    with pytest.raises(ValueError, match="`batch_size`: 1 to 65,536, or None .*100000000000"):
+        convert(model, examples, batch_size=10**11)
     with pytest.raises(ValueError, match=r"gives text of shape \(1, 6\).*gives \(1, 12\)"):
         convert(model, examples, readers={"text": reader})
 

@@ -199,6 +199,61 @@ def test_labels_that_are_none_are_said_in_words(case):
     expect(said, lambda: model.evaluate(X, labels, verbose=0))
 
 
+# Labels for four outputs, a loss, the size of a batch, and a piece of what is said.
+SHAPES = {
+    "one column": (ONE_HOT[:, :1], KERAS.MeanSquaredError, 8, r"shape \(None, 4\).*\(None, 1\)"),
+    "no column": (
+        Y,
+        KERAS.MeanAbsoluteError,
+        CLASSES,
+        r"shape \(None, 4\), for MeanAbs.*\(None,\)",
+    ),
+    "three columns": (ONE_HOT[:, :3], KERAS.Huber, 8, r"\(None, 4\), for Huber.*\(None, 3\)"),
+    "a last size of 1": (ONE_HOT[..., None], KERAS.MeanSquaredError, 8, None),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_labels_that_would_be_repeated_for_other_outputs_are_refused(case):
+    labels, loss, size, said = SHAPES[case]
+    model = distiller(loss=loss(), terms=[], metrics=None)
+    expect(said and f"`y`: .*{said}", lambda: model.fit(X, labels, batch_size=size, verbose=0))
+
+
+# Weights of `fit`, and a piece of what is said.
+WEIGHTS = {
+    "two columns": ({"sample_weight": np.ones([16, 2])}, r"`sample_weight`: one.*\(None, 2\)"),
+    "as many as a batch": ({"sample_weight": np.ones([16, 16])}, "`sample_weight`: one number"),
+    "a column": ({"sample_weight": np.ones([16, 1])}, None),
+    "names": ({"class_weight": {"cup": 5}}, "`class_weight`: a dict from the number .* 0 to 3"),
+    "numbers as texts": ({"class_weight": {"0": 5}}, "`class_weight`: .*Received: {'0': 5}"),
+    "a class too many": ({"class_weight": {0: 1, 4: 5}}, "`class_weight`"),
+    "a part of a class": ({"class_weight": {0.5: 5}}, "`class_weight`"),
+    "a list": ({"class_weight": [1, 1, 1, 1]}, "`class_weight`"),
+    "below 0": ({"class_weight": {0: -1}}, "`class_weight`"),
+    "no number": ({"class_weight": {0: np.nan}}, "`class_weight`"),
+    "of NumPy": ({"class_weight": {np.int64(0): np.float32(2)}}, None),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights_without_effect_are_refused(case):
+    given, said = WEIGHTS[case]
+    expect(said, lambda: distiller().fit(X, Y, verbose=0, **given))
+
+
+def test_a_metric_may_be_alone():
+    for metric in ("accuracy", keras.metrics.SparseCategoricalAccuracy("accuracy")):
+        assert "accuracy" in distiller(metrics=metric).evaluate(X, Y, verbose=0, return_dict=True)
+
+
+def test_a_last_step_that_breaks_the_weights_is_said():
+    model = distiller()
+    model.optimizer.learning_rate = np.nan
+    with pytest.raises(DivergedError, match="diverged: the student's weights hold NaN"):
+        model.fit(X, Y, verbose=0)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e19])
 def test_numbers_that_are_none_are_said_in_words(value):
     model = distiller(loss=KERAS.MeanSquaredError(), terms=[])

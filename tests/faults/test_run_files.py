@@ -327,6 +327,13 @@ def test_a_table_that_is_away_costs_no_run_that_goes_on(tmp_path):
     assert go_on(tmp_path / "out")[0].training.epochs == 3
 
 
+@pytest.mark.parametrize("content", [b"[]", b"{", b"[" * 100_000])
+def test_results_of_a_finished_run_that_are_damaged_are_said(tmp_path, content):
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(ValueError, match="results.json`: the results of a run.* damaged file"):
+        RunFolder(tmp_path).read_comparison()
+
+
 def test_a_model_that_diverged_is_neither_saved_nor_kept_as_a_state(tmp_path):
     folder = RunFolder(tmp_path)
     folder.begin(make_config(SETTINGS))
@@ -379,6 +386,12 @@ def test_two_that_begin_at_once_are_one(tmp_path):
     assert second.manifest.files == {}
     second.give_up()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_path_that_no_model_can_be_written_to_is_refused_before_any_training(tmp_path):
+    with pytest.raises(ValueError, match=r"`--output`: a path in UTF-8.*Received: .*a\\udcff"):
+        RunFolder(tmp_path / "a\udcff").begin(make_config(SETTINGS))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["teacher", "student_alone"])

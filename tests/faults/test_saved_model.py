@@ -134,12 +134,28 @@ def serve(path):
     return tf.saved_model.load(str(path)).signatures["serving_default"]
 
 
+@pytest.mark.parametrize("name", ["a [1]", "a\\b", "a*?"])
+def test_a_path_in_which_tensorflow_sees_a_pattern(tmp_path, name):
+    text = keras.Input([2], name="text")
+    with pytest.warns(UserWarning, match="TensorFlow may open no SavedModel .* rename or copy"):
+        exported = export_saved_model(
+            keras.Model(text, layers.Dense(2)(text)),
+            tmp_path / name / "student",
+            class_names=["cup", "hat"],
+            modalities={"text": Text(vocabulary=["<pad>", "<unk>", "red"], length=2)},
+            examples={"text": np.array([[2, 1]] * 4, np.float32)},
+        )
+    assert exported.num_examples == 4
+    assert [file.name for file in (tmp_path / name).iterdir()] == ["student"]
+
+
 def png(value):
     return tf.io.encode_png(np.full([8, 8, 3], value, np.uint8)).numpy()
 
 
 # Pictures, texts, and a piece of the error.
 REFUSED = {
+    "no examples": ([], [], r"at least one of .*Received: none, of the examples\] \[\]"),
     "nothing at all": ([b""], [""], r"at least one of .*the examples\] \[0\]"),
     "one of three without anything": (
         [png(9), b"", b""],
@@ -157,7 +173,7 @@ REFUSED = {
 def test_what_a_saved_model_refuses(name, serve):
     images, texts, message = REFUSED[name]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message or "."):
-        serve(image=tf.constant(images), text=tf.constant(texts))
+        serve(image=tf.constant(images, tf.string), text=tf.constant(texts, tf.string))
 
 
 def test_what_is_there_is_enough(serve):
