@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -92,7 +93,10 @@ def run(
     epochs: Annotated[int | None, Flag(help="Passes over the training rows.")] = None,
     seed: Annotated[int | None, Flag(help="Seed of everything that is random.")] = None,
     strategy: Annotated[
-        str | None, Flag(help="auto: train on all GPUs of the machine; mirrored asks for two.")
+        str | None,
+        Flag(
+            help="auto: train on all GPUs of the machine, and of all machines that TF_CONFIG names."
+        ),
     ] = None,
     skip_bad_rows: SkipBadRows = None,
     compare: Annotated[
@@ -148,27 +152,41 @@ def run(
         quiet_tensorflow()
         from mmkd_tf.config import make_config
         from mmkd_tf.data.table import table_name
-        from mmkd_tf.runs.folder import RunFolder, default_folder
+        from mmkd_tf.distill.workers import is_chief, together
+        from mmkd_tf.runs.folder import CONFIG_FILE, RunFolder, default_folder
 
         if resume and output is not None:
             folder = RunFolder(output)
-            made = folder.resume(given)
+            made = folder.read_config() if (output / CONFIG_FILE).is_file() else None
         else:
             made = make_config(given, config)
             folder = RunFolder(output or default_folder(table_name(made.data.source)))
+        if made and together(made.training.strategy) and not is_chief():
+            with TemporaryDirectory(prefix="mmkd-tf-") as path:
+                folder = RunFolder(Path(path) / "run")
+                folder.begin(made)
+                _run(made, folder, quiet=quiet, as_json=as_json, along=True)
+            return
+        if resume and output is not None:
+            made = folder.resume(given)
+        else:
             folder.begin(made)
         _run(made, folder, quiet=quiet, as_json=as_json)
 
 
-def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
+def _run(config, folder, *, quiet: bool, as_json: bool, along: bool = False) -> None:
+    """Runs in a folder; `along` is a process whose training alone counts, for the first one."""
+    import tensorflow as tf
 
     from mmkd_tf.report.progress import Reporter, progress_console
     from mmkd_tf.report.summary import next_steps, summary
     from mmkd_tf.run import run as run_job
 
     reporter = Reporter(progress_console(quiet=quiet))
-    reporter.say(f"Results go to {folder.path}")
+    reporter.say("Trains along." if along else f"Results go to {folder.path}")
     go_on = f"Go on with: mmkd-tf run --output {folder.path} --resume"
+    if along:
+        go_on = "Begin it again together with the first process."
     try:
         with goes_on_later(go_on, reporter.say):
             results = run_job(config, folder, reporter)
@@ -178,9 +196,17 @@ def _run(config, folder, *, quiet: bool, as_json: bool) -> None:
         if is_full_disk(error):
             raise ValueError(f"The disk is full: free some space. {go_on}") from None
         folder.give_up()
+        if folder.strategy is not None and isinstance(error, tf.errors.UnavailableError):
+            raise ValueError(
+                "another process of TF_CONFIG has ended, and says why itself. Begin all of them "
+                "again, the first one with --resume."
+            ) from None
         raise
     finally:
         folder.release()
+    if along:
+        reporter.say("Done. Results are those of the first process.")
+        return
     shown = f"{summary(results)}\n{next_steps(results, folder.path)}"
     echo(json.dumps(results, ensure_ascii=False) if as_json else shown)
 

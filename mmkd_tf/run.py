@@ -17,6 +17,7 @@ from mmkd_tf.data.unlabelled import OF_TRAINING, REPEATS
 from mmkd_tf.distill.calibration import file_calibration
 from mmkd_tf.distill.replicas import strategy_by_name
 from mmkd_tf.distill.training import check_strategy, class_weights
+from mmkd_tf.distill.workers import between_workers
 from mmkd_tf.evaluate.robustness import modality_weights, robustness
 from mmkd_tf.evaluate.statistics import gap_closed
 from mmkd_tf.export.early import export_problems
@@ -63,6 +64,10 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     """Trains, distils, evaluates and exports; each stage that is done already is read instead.
 
     The folder was given its settings by `begin` or `resume`. Gives what `results.json` holds.
+
+    Of several processes (`training.strategy: multiworker`) each calls it with a folder of its own.
+    They train together, and what one device trains is the chief's; it alone goes on from there, the
+    others have no results.
     """
 
     def stage(name: str, title: str):
@@ -71,6 +76,8 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
     check_callbacks(config)
     if (strategy := strategy_by_name(config.training.strategy)) is not None:
         reporter.say(f"Models are trained on {strategy.num_replicas_in_sync} devices together.")
+    if between_workers(strategy):
+        folder.join(strategy)
     with stage("data", "Reading the data"):
         raw = read_dataset(config)
         dataset = with_features(raw, config)
@@ -135,7 +142,9 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
                     *named,
                 ],
             )
-            folder.save_model(name, models[name])
+            models[name] = folder.save_model(name, models[name])
+    if folder.follows:
+        return {}
 
     with stage("evaluation", "Evaluating on the test split"):
         predicted = {name: predict(name, model, dataset) for name, model in models.items()}

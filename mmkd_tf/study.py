@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import TRANSFER, Dataset
+from mmkd_tf.distill.workers import refuse_together
 from mmkd_tf.files.whole import whole_file
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.cross_fitted import FOLD
@@ -148,6 +149,7 @@ def _check_data(units: Sequence[Unit], reporter: Reporter) -> dict[str, Task]:
         dataset = load_dataset(unit.config)
         for config in (unit.config, *unit.recipes.values()):
             config.for_task(dataset.task)
+            refuse_together(config.training.strategy, "a study")
         reporter.say(f"{unit.dataset}: {repr(dataset).splitlines()[0]}")
         unit.path.mkdir(parents=True, exist_ok=True)
         unit.folder.check_same_data(dataset.fingerprint())

@@ -25,7 +25,7 @@ from mmkd_tf.distill.checks import (
     check_unlabelled,
 )
 from mmkd_tf.distill.epochs import StopDiverging, check_finite
-from mmkd_tf.distill.replicas import Counts, first_part, regularisation
+from mmkd_tf.distill.replicas import Counts, figures, first_part, regularisation
 from mmkd_tf.distill.schedules import value_at
 from mmkd_tf.distill.step_checks import check_label_values, check_no_probabilities, in_words
 from mmkd_tf.distill.teacher_signals import TeacherSignals, projection_name, teachers_of
@@ -329,8 +329,8 @@ class Distiller(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """As in Keras; of a batch without labels the terms alone, since metrics ask for labels."""
         if y is None:
-            return self._costs_of_terms()
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+            return figures(self._costs_of_terms())
+        return figures(super().compute_metrics(x, y, y_pred, sample_weight))
 
     def get_metrics_result(self):
         """As in Keras, also while metrics have seen no labels."""

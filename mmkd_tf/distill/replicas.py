@@ -1,5 +1,7 @@
 """Training over several devices by `tf.distribute`: each example counts as on one device.
 
+They are of one process, or of several, see `mmkd_tf.distill.workers`.
+
 Every device has a replica of the weights and reads a part of each batch; gradients are summed. A
 last batch may divide unevenly, and may leave a replica without any example: Keras then has replicas
 count alike and not examples, and clips the gradients of each replica before they are summed. What
@@ -15,6 +17,12 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from mmkd_tf.distill.workers import (
+    between_workers,
+    take_chiefs_weights,
+    together,
+    workers_strategy,
+)
 from mmkd_tf.models.inputs import route
 from mmkd_tf.models.seeding import take_over_weights
 
@@ -23,18 +31,16 @@ from mmkd_tf.models.seeding import take_over_weights
 def strategy_by_name(name: str) -> tf.distribute.Strategy | None:
     """Makes the strategy that `training.strategy` names; None where one device trains.
 
+    That of several processes is to be made before TensorFlow computes anything, and waits for all.
+
     Raises:
-        ValueError: If there are no two devices, or the strategy is for several machines.
+        ValueError: If there are no two devices, or processes in TF_CONFIG.
     """
+    if together(name):
+        return workers_strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return None
-    if name == "multiworker":
-        raise ValueError(
-            "`training.strategy`: none, mirrored or auto. Received: multiworker. A run's other "
-            "stages (features, soft targets, exports, files) are those of one machine. Train on "
-            "all GPUs of one with auto, or give each machine seeds of its own with --seed."
-        )
     devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
     if len(devices) < 2:
         raise ValueError(
@@ -68,6 +74,8 @@ def over_devices(model: keras.Model, strategy: str) -> Iterator[keras.Model]:
         pairs = [(layer, copy.get_layer(layer.name)) for layer in model.layers]
         for layer, copied in pairs:
             take_over_weights(layer, copied)
+        if between_workers(found):
+            take_chiefs_weights(copy, found)
         yield copy
     for layer, copied in pairs:
         layer.set_weights(copied.get_weights())
@@ -171,6 +179,16 @@ def first_part(model: keras.Model, iterator):
     return keras.tree.map_structure(lambda value: parts(value)[0], next(batches))
 
 
+def figures(results):
+    """A step's figures by name, so that Keras can take their mean over replicas.
+
+    Between workers it takes that of scalars along an axis, which they do not have.
+    """
+    if not between_workers(tf.distribute.get_strategy()):
+        return results
+    return {name: ops.reshape(value, [1]) for name, value in results.items()}
+
+
 class OnLabels(keras.Model):
     """A model that learns from labels over several replicas; its layers are the model's.
 
@@ -209,6 +227,9 @@ class OnLabels(keras.Model):
         loss = counts.part(self.label_loss(y, outputs, sample_weight))
         counts.track(self.loss_tracker, loss + regularisation(self))
         return self.compute_metrics(x, y, outputs, sample_weight)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return figures(super().compute_metrics(x, y, y_pred, sample_weight))
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None:

@@ -32,6 +32,7 @@ from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.teachers import LOGITS
 from mmkd_tf.distill.terms import SoftTargets
 from mmkd_tf.distill.transfer import Draws, TransferRows
+from mmkd_tf.distill.workers import between_workers
 from mmkd_tf.models.inputs import input_names
 from mmkd_tf.models.two_tower import embedding_layer
 
@@ -116,7 +117,7 @@ def train(
             **compiled,
             metrics=task.metrics(),
             jit_compile=False,
-            **_stepping(dataset, recipe, replicas),
+            **_stepping(dataset, recipe, own.distribute_strategy),
         )
         # Of more inputs than a model has, Keras may bind the wrong one to it.
         _fit(trained, dataset.only(input_names(model)), recipe, backup, callbacks, more=more)
@@ -168,8 +169,7 @@ def distill(
     check_strategy(recipe.strategy, recipe.precision, dataset, arguments.get("terms") or ())
     with over_devices(part, recipe.strategy) as own, computing_in(own, recipe.precision):
         distiller = Distiller(student=own, teacher=teacher)
-        replicas = distiller.distribute_strategy.num_replicas_in_sync
-        distiller.compile(**_stepping(dataset, recipe, replicas), **arguments)
+        distiller.compile(**_stepping(dataset, recipe, own.distribute_strategy), **arguments)
         _fit(distiller, dataset, recipe, backup, callbacks, soft_targets=caches or None, more=more)
     return student
 
@@ -294,19 +294,21 @@ def check_strategy(strategy: str, precision: str, dataset: Dataset, terms: Seque
         check_replicas(terms, loss, found.num_replicas_in_sync)
 
 
-def _stepping(dataset: Dataset, recipe: Recipe, replicas: int) -> dict:
+def _stepping(dataset: Dataset, recipe: Recipe, strategy: tf.distribute.Strategy) -> dict:
     """The arguments of `compile` that say how steps are made, the same for every model."""
     steps = num_steps(dataset, recipe.batch_size)
     schedule = cosine(recipe, steps)
     arguments = {"learning_rate": schedule, "weight_decay": recipe.weight_decay}
     # Clipping guards the LSTM's first steps; it is inactive later.
-    if replicas > 1:
+    if strategy.num_replicas_in_sync > 1:
         optimizer = ClippingAdamW(limit=1.0, **arguments)
     else:
         optimizer = keras.optimizers.AdamW(clipnorm=1.0, **arguments)
     # Several steps in one call of TensorFlow save a tenth to a fifth of a small model's time.
     # Keras takes too many batches where they do not divide the epoch.
     together = max(d for d in range(1, MOST_STEPS_TOGETHER + 1) if steps % d == 0)
+    if between_workers(strategy):
+        together = 1  # in a loop of its own TensorFlow loses what it is fed of a last batch
     return {"optimizer": optimizer, "steps_per_execution": together}
 
 

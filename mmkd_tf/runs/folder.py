@@ -1,9 +1,11 @@
 """RunFolder: where a run leaves its files, and what it finds there when it is resumed."""
 
+import io
 import json
 import platform
 import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -11,13 +13,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mmkd_tf.config import RunConfig, make_config
 from mmkd_tf.distill.checks import broken_weight_problems
 from mmkd_tf.distill.epochs import Backup
+from mmkd_tf.distill.workers import from_chief, is_chief
 from mmkd_tf.files.whole import whole_file
 from mmkd_tf.losses.checks import refuse
-from mmkd_tf.report.history import History
+from mmkd_tf.report.history import HISTORY_FILE, History
 from mmkd_tf.runs.manifest import LOCK_FILE, MANIFEST_FILE, FolderLock, Manifest, read_model
 from mmkd_tf.settings.names import differences, full_names, grouped, read_yaml
 
@@ -39,6 +43,7 @@ class RunFolder:
         self.path = Path(path)
         self.state = self.path / STATE_FOLDER
         self.begun, self.made = False, False
+        self.strategy: tf.distribute.Strategy | None = None
         self._lock: FolderLock | None = None
         self._manifest: Manifest | None = None
 
@@ -48,6 +53,11 @@ class RunFolder:
         if self._manifest is None:
             self._manifest = Manifest.read(self.path)
         return self._manifest
+
+    @property
+    def follows(self) -> bool:
+        """Whether this is the folder of one of several processes that is not the chief."""
+        return self.strategy is not None and not is_chief()
 
     def begin(self, config: RunConfig) -> None:
         """Makes the folder, or takes an empty one, and notes the settings."""
@@ -121,6 +131,37 @@ class RunFolder:
             refuse(_strange(manifest, saved, self._made()))
         return config
 
+    def join(self, strategy: tf.distribute.Strategy) -> None:
+        """Has the folders of several processes, each with its own, begin alike and stay so.
+
+        Those of all but the chief take over what the chief's holds, and from now on each
+        `artefact` of its. Kept soft targets each process makes for itself.
+
+        Raises:
+            ValueError: If the chief's run has other settings.
+        """
+        self.strategy = strategy
+        files = [self.path / CONFIG_FILE, *self.path.glob("*.keras"), self.path / HISTORY_FILE]
+        files += [self.path / FINGERPRINT_FILE, self.path / MANIFEST_FILE]
+        for pattern in ("*", "*/epoch-*.npz", "*/best.npz"):
+            files += self.state.glob(pattern)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for file in filter(Path.is_file, files):
+                archive.write(file, file.relative_to(self.path))
+        data = from_chief(packed.getvalue(), strategy)
+        if not self.follows:
+            return
+        own = self.read_config().model_dump()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            archive.extractall(self.path)
+        self._manifest = Manifest.read(self.path)
+        if changed := differences(self.read_config().model_dump(), own):
+            raise ValueError(
+                "`training.strategy`: the same settings in all processes. Received other ones than "
+                "the first process has:\n" + "\n".join(f"- {line}" for line in changed)
+            )
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keeps other processes out of the folder from now on, or until this fails."""
@@ -175,7 +216,16 @@ class RunFolder:
             self._lock = None
 
     def check_same_data(self, fingerprint: str) -> None:
-        """Notes the `Dataset.fingerprint` of the run, or compares it with what was noted."""
+        """Notes the `Dataset.fingerprint` of the run, or compares it with what was noted.
+
+        And with the chief's where there are several processes.
+        """
+        strategy = self.strategy
+        if strategy and from_chief(fingerprint.encode(), strategy) != fingerprint.encode():
+            raise ValueError(
+                "`DATA`: the rows that the first process reads. Received: others, by classes, "
+                "split or vocabulary. Give all machines the same table and picture files."
+            )
         file, noted = self.path / FINGERPRINT_FILE, self.manifest and self.manifest.data
         if noted is None and file.is_file():
             noted = file.read_text(encoding="utf-8", errors="replace").strip()
@@ -207,9 +257,14 @@ class RunFolder:
 
     @contextmanager
     def artefact(self, name: str) -> Iterator[Path]:
-        """As `whole_file`, of a file that later stages rest on: the manifest gets its checksum."""
+        """As `whole_file`, of a file that later stages rest on: the manifest gets its checksum.
+
+        Of several processes each gets the chief's.
+        """
         with whole_file(self.path / name) as unfinished:
             yield unfinished
+            if self.strategy is not None:
+                unfinished.write_bytes(from_chief(unfinished.read_bytes(), self.strategy))
             if self.manifest is not None:
                 (self.path / name).unlink(missing_ok=True)  # else a kill leaves it with a new sum
                 self.manifest.note(name, unfinished)
@@ -223,11 +278,15 @@ class RunFolder:
         with whole_file(self.path / name) as unfinished:
             np.savez_compressed(unfinished, allow_pickle=False, **arrays)
 
-    def save_model(self, name: str, model: keras.Model) -> None:
-        """Writes `<name>.keras`; a ValueError if the model has diverged."""
+    def save_model(self, name: str, model: keras.Model) -> keras.Model:
+        """Writes `<name>.keras`; a ValueError if the model has diverged.
+
+        Gives the model; of several processes, each has the chief's.
+        """
         refuse(broken_weight_problems(model, argument=name))
         with self.artefact(f"{name}.keras") as unfinished:
             model.save(unfinished)
+        return read_model(self.path / f"{name}.keras", model) if self.follows else model
 
     def load_model(self, name: str, like: keras.Model | None = None) -> keras.Model | None:
         """Reads `<name>.keras`; None if it is not there yet.

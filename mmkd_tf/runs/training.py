@@ -237,11 +237,7 @@ def finetuned_encoders(
         By input, encoders of the teacher's own, and what became of their fine-tuning.
     """
     part, file = config.teacher.finetune, folder.path / TUNED_FILE
-    # Not those of `roles.encoder`: from these the students inherit.
-    encoders = {
-        name: [find_backbone(backbone).load() for backbone in backbones]
-        for name, backbones in config.backbones.items()
-    }
+    encoders = _loaded(config)
     found = read_tuned(file, encoders, part=part)
     if found is None:
         recipe = replace(FINETUNING_RECIPE, augment=config.training.augment)
@@ -251,7 +247,18 @@ def finetuned_encoders(
         folder.state.mkdir(exist_ok=True)
         with folder.artefact(TUNED_FILE) as unfinished:
             write_tuned(unfinished, found, encoders, part=part)
+        if folder.follows:  # what became of it in the chief's process
+            encoders = _loaded(config)
+            found = read_tuned(file, encoders, part=part) or found
     return encoders, found
+
+
+def _loaded(config: RunConfig) -> dict[str, list[Encoder]]:
+    # Not those of `roles.encoder`: from these the students inherit.
+    return {
+        name: [find_backbone(backbone).load() for backbone in backbones]
+        for name, backbones in config.backbones.items()
+    }
 
 
 def choose_teacher(
@@ -295,7 +302,7 @@ def choose_teacher(
                     backup=folder.backup(name),
                     callbacks=callbacks,
                 )
-                folder.save_model(f"{STATE_FOLDER}/{name}", model)
+                model = folder.save_model(f"{STATE_FOLDER}/{name}", model)
             outputs = predict("teacher", model, seen, ["validation"])["validation"]
             labels = dataset.splits["validation"].labels
             found[kind] = {
@@ -308,7 +315,7 @@ def choose_teacher(
     size = dataset.sizes["validation"]
     comparison = {"chosen": chosen, "num_examples": size, "candidates": found}
     folder.write_comparison(comparison)
-    return comparison
+    return (folder.follows and folder.read_comparison()) or comparison
 
 
 def compare_teacher(models: Mapping[str, keras.Model], dataset: Dataset) -> dict:

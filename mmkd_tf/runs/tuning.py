@@ -14,6 +14,7 @@ import yaml
 
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
+from mmkd_tf.distill.workers import refuse_together
 from mmkd_tf.files.whole import whole_file
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.runs.data import load_dataset
@@ -54,6 +55,7 @@ def tune(
         ValueError: If the settings leave open which teacher there is.
     """
     optuna = _optuna()
+    refuse_together(config.training.strategy, "a search")
     if config.teacher_candidates:
         raise ValueError(
             "`teacher.encoders`: one kind, since the teacher is trained once. Received: auto. Set "

@@ -337,7 +337,8 @@ class TrainingSettings(Settings):
     strategy: Literal["none", "mirrored", "multiworker", "auto"] = Field(
         "none",
         description="Devices that train a model together: one; mirrored, all GPUs of the machine; "
-        "auto, mirrored where there are two GPUs or more. multiworker is not supported.",
+        "multiworker, those of all machines that TF_CONFIG names; auto, the one of these that can be "
+        "had.",
     )
 
 
