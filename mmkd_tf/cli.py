@@ -157,11 +157,12 @@ def run(
 
         if resume and output is not None:
             folder = RunFolder(output)
-            made = folder.read_config() if (output / CONFIG_FILE).is_file() else None
+            begun = (output / CONFIG_FILE).is_file()
+            made = folder.read_config() if begun else folder.resume(given)
         else:
             made = make_config(given, config)
             folder = RunFolder(output or default_folder(table_name(made.data.source)))
-        if made and together(made.training.strategy) and not is_chief():
+        if together(made.training.strategy) and not is_chief():
             with TemporaryDirectory(prefix="mmkd-tf-") as path:
                 folder = RunFolder(Path(path) / "run")
                 folder.begin(made)

@@ -26,7 +26,7 @@ def cluster() -> tuple[int, int]:
         if not jobs:
             return 1, 0
         if not others:
-            return len(names), names.index((task.get("type"), int(task["index"])))
+            return len(names), names.index((str(task.get("type")), int(task["index"])))
         reason = f"with {', '.join(others)}"
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         reason = str(error)

@@ -337,8 +337,7 @@ class TrainingSettings(Settings):
     strategy: Literal["none", "mirrored", "multiworker", "auto"] = Field(
         "none",
         description="Devices that train a model together: one; mirrored, all GPUs of the machine; "
-        "multiworker, those of all machines that TF_CONFIG names; auto, the one of these that can be "
-        "had.",
+        "multiworker, those of all machines that TF_CONFIG names; auto, what of these is there.",
     )
 
 
