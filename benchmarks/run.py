@@ -104,6 +104,13 @@ def _files(folder: Path, number: int, rng) -> list[str]:
     return [str(folder / f"{index}.jpg") for index in range(number)]
 
 
+def projected(measured: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, Any]]:
+    """The stages and behind them `all`, what a run costs an example."""
+    spent = sum(row["milliseconds"] * row["times"] for row in measured.values())
+    num_bytes = sum(row["bytes"] for row in measured.values())
+    return {**measured, "all": {"milliseconds": spent, "times": 1, "bytes": num_bytes}}
+
+
 def run_text(measured: Mapping[str, Mapping[str, float]]) -> str:
     """A table of the stages, and of hours of one core and bytes by number of examples.
 
@@ -112,10 +119,7 @@ def run_text(measured: Mapping[str, Mapping[str, float]]) -> str:
     """
     head = "".join(f"{f'{number:.0e}'.replace('e+0', 'e'):>20}" for number in MANY)
     lines = [f"{'stage':<24}{'ms':>8}{'times':>7}{'bytes':>8}{head}"]
-    rows: dict[str, Any] = dict(measured)
-    rows["all"] = {"milliseconds": sum(r["milliseconds"] * r["times"] for r in rows.values())}
-    rows["all"] |= {"times": 1, "bytes": sum(r["bytes"] for r in measured.values())}
-    for stage, row in rows.items():
+    for stage, row in projected(measured).items():
         hours = row["milliseconds"] * row["times"] / 3.6e6
         cells = (f"{hours * n:,.0f} h {row['bytes'] * n / 1e9:,.0f} GB" for n in MANY)
         start = f"{stage:<24}{row['milliseconds']:8.3f}{row['times']:7}{row['bytes']:8.0f}"

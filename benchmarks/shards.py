@@ -47,7 +47,8 @@ def plain_loop(folder: Path, rows: int) -> None:
 def shards_alone(table: Path, output: Path, rows: int) -> None:
     """Makes the shards in this process, without Beam."""
     from mmkd_tf.data.options import DatasetOptions, named_inputs
-    from mmkd_tf.data.shards import finish, make_shard, plan, shard_settings
+    from mmkd_tf.data.shard_plan import plan, shard_settings
+    from mmkd_tf.data.shard_writer import finish, make_shard
 
     options = DatasetOptions(image_size=SIZE)
     inputs = named_inputs(None, image="image", text="text", options=options)

@@ -2,12 +2,14 @@
 
     python benchmarks/training.py
 
-It prints the seconds of an epoch of each variant, and the ratios.
+It prints the seconds of an epoch of each variant, and the ratios. Where PyTorch is installed, the
+same models in PyTorch take part (`training_torch.py`).
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -33,6 +35,12 @@ from mmkd_tf.models.weighing import WeightedSum
 HINT_LAYER = "fused_features"
 THEIRS = "keras.distillation with hint"
 WARM_UP_ROUNDS = 1
+TORCH_CLAIMS = (
+    ("student", "torch student"),
+    ("online", "torch online"),
+    ("online", "torch online, compiled, bfloat16"),
+    ("cached", "torch online, compiled, bfloat16"),
+)
 
 
 def benchmark_training(
@@ -54,7 +62,8 @@ def benchmark_training(
         `seconds`: median seconds of an epoch by variant; `ratios`: for each claim the median over
         the rounds of its ratio, with the least and the greatest: `cached / student`,
         `online / (student + teacher forward)`, `online with hint / keras.distillation with hint`,
-        and `cached with hint / keras.distillation with hint`.
+        and `cached with hint / keras.distillation with hint`; where PyTorch is installed also
+        those of `TORCH_CLAIMS`.
 
     Raises:
         ValueError: If a number is less than 1.
@@ -76,6 +85,11 @@ def benchmark_training(
         f"online with hint / {THEIRS}": lambda s: s["online with hint"] / s[THEIRS],
         f"cached with hint / {THEIRS}": lambda s: s["cached with hint"] / s[THEIRS],
     }
+    if "torch student" in variants:
+        claims |= {
+            f"{ours} / {theirs}": lambda s, ours=ours, theirs=theirs: s[ours] / s[theirs]
+            for ours, theirs in TORCH_CLAIMS
+        }
     ratios = {claim: [ratio(seconds) for seconds in rounds] for claim, ratio in claims.items()}
     return {
         "seconds": {name: median(seconds[name] for seconds in rounds) for name in variants},
@@ -134,7 +148,13 @@ def _variants(dataset, folder, *, batch_size, seed) -> dict[str, Callable]:
         "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "metrics": ["accuracy"],
     }
-    return {
+    peers: dict[str, Callable] = {}
+    if find_spec("torch"):
+        from training_torch import torch_variants
+
+        like = {"student": student(), "teacher": teacher}
+        peers = torch_variants(dataset.splits["train"], batch_size=batch_size, like=like)
+    return peers | {
         "student": trained(student(), live, **labels),
         "teacher forward": _forward(teacher, live),
         "cached": distilled(cache, cached, [soft_targets]),

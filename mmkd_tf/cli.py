@@ -21,6 +21,7 @@ from mmkd_tf.commands.data import data as data_commands
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later, is_full_disk
 from mmkd_tf.commands.export import export, report
 from mmkd_tf.commands.first_checks import check_data, check_model, check_resume
+from mmkd_tf.commands.label import label as label_command
 from mmkd_tf.commands.prepare import prepare
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
@@ -399,6 +400,7 @@ app.command("tune")(tune_command)
 
 app.add_typer(backbones, name="backbones")
 data_commands.command("prepare")(prepare)
+data_commands.command("label")(label_command)
 app.add_typer(data_commands, name="data")
 
 

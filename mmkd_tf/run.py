@@ -117,7 +117,7 @@ def run(config: RunConfig, folder: RunFolder, reporter: Reporter) -> dict:
             if name == "student":
                 terms, where = student_terms(config, dataset), folder.state / "soft_targets"
                 teaching |= keep_soft_targets(models, dataset, config, terms=terms, folder=where)
-                rows = transfer_rows(models["teacher"], dataset, config, *tuned)
+                rows = transfer_rows(models["teacher"], dataset, config, *tuned, say=reporter.say)
                 teaching[TRANSFER] = rows
                 if rows is not None:
                     counts = {n: dataset.transfer_counts.get(n, 0) for n in (REPEATS, OF_TRAINING)}

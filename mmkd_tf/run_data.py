@@ -7,7 +7,7 @@ from typing import Any
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import features_folder
 from mmkd_tf.config import RunConfig
-from mmkd_tf.data.dataset import TRANSFER, Dataset, for_student, with_student_forms
+from mmkd_tf.data.dataset import TRANSFER, UNLABELLED, Dataset, for_student, with_student_forms
 from mmkd_tf.data.folders import from_folder
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.pretrained import with_pretrained
@@ -17,6 +17,7 @@ from mmkd_tf.distill.cross_fitting import with_folds
 from mmkd_tf.modalities.modality import is_absent, student_inputs
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
 from mmkd_tf.roles import frozen_encoders, sources
+from mmkd_tf.shard_files import is_shards
 from mmkd_tf.table_files import is_folder, is_table
 
 
@@ -69,6 +70,14 @@ def read_dataset(config: RunConfig) -> Dataset:
     return dataset
 
 
+def shards_without_labels(config: RunConfig) -> dict[str, Path]:
+    """The folders of shards that rows without labels come from, by source; see `UNLABELLED`."""
+    data = config.data
+    own = data.source if data.unlabelled_rows else None
+    given = zip(UNLABELLED, (data.unlabelled, own), strict=True)
+    return {name: Path(source) for name, source in given if source and is_shards(source)}
+
+
 def with_features(
     dataset: Dataset,
     config: RunConfig,
@@ -78,6 +87,8 @@ def with_features(
     """Gives the teacher features of its pretrained encoders, if it has some.
 
     Features are computed at the first call, and kept on disk for later ones and for other runs.
+    Rows without labels stay as they are where shards hold them, for `transfer_rows`: what the
+    teacher says of them may be there already.
 
     Args:
         dataset: What `read_dataset` gave.
@@ -88,9 +99,9 @@ def with_features(
     if not config.teacher_is_pretrained:
         return dataset
     encoders = frozen_encoders(config) if encoders is None else encoders
-    beside = config.teacher_reads_both
-    where = folder or features_folder()
-    dataset = with_pretrained(dataset, encoders, folder=where, beside=beside)
+    how: dict[str, Any] = {"folder": folder or features_folder()}
+    how |= {"beside": config.teacher_reads_both, "deferred": bool(shards_without_labels(config))}
+    dataset = with_pretrained(dataset, encoders, **how)
     if config.teacher_is_cross_fitted and not dataset.task.gives_embeddings:
         dataset = with_folds(dataset, config.teacher.folds, seed=config.seed)
     return dataset

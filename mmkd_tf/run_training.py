@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.backbones.feature_files import features_folder
 from mmkd_tf.config import RunConfig
-from mmkd_tf.data.dataset import TRANSFER, Dataset
+from mmkd_tf.data.dataset import TRANSFER, UNLABELLED, Dataset
+from mmkd_tf.data.pretrained import read_by_teacher
 from mmkd_tf.distill.calibration import calibrated_loss
 from mmkd_tf.distill.cross_fitting import train_heads
 from mmkd_tf.distill.epochs import Backup
@@ -26,13 +27,14 @@ from mmkd_tf.distill.finetuning import (
     write_tuned,
 )
 from mmkd_tf.distill.generated_rows import Generator
+from mmkd_tf.distill.shard_answers import answers_key, find_answers
 from mmkd_tf.distill.soft_target_files import SoftTargetCache
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.teachers import output_tensors
 from mmkd_tf.distill.training import Recipe, class_weights, distill, terms_of, train
 from mmkd_tf.distill.transfer import TransferRows, joined, unlabelled_rows
 from mmkd_tf.evaluate.statistics import Predictions, teacher_gap
-from mmkd_tf.modalities.modality import student_inputs
+from mmkd_tf.modalities.modality import student_inputs, teacher_inputs
 from mmkd_tf.models.cross_fitted import heads_of
 from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
@@ -45,7 +47,7 @@ from mmkd_tf.roles import (
     untrained_teacher,
 )
 from mmkd_tf.run_callbacks import named_callbacks
-from mmkd_tf.run_data import with_features
+from mmkd_tf.run_data import shards_without_labels, with_features
 from mmkd_tf.run_folder import STATE_FOLDER, TUNED_FILE, RunFolder
 
 # What the views of one teacher may take on disk where the settings leave their number open.
@@ -157,23 +159,64 @@ def transfer_rows(
     config: RunConfig,
     encoders: Mapping[str, Sequence[Encoder]] | None = None,
     folder: Path | None = None,
+    *,
+    say: Callable[[str], Any] = lambda note: None,
 ) -> TransferRows | None:
     """The rows without labels that the student learns from, answered; None if there are none.
 
-    `encoders` and `folder` are those of `with_features`, whose features the teacher reads.
+    `encoders` and `folder` are those of `with_features`, whose features the teacher reads. Of
+    shards that `mmkd-tf data label` had it answer, the answers are read; `say` is told of it.
     """
-    settings = config.distillation
+    settings, folder = config.distillation, folder or features_folder()
     if not settings.transfer_share:
         return None
-    parts = [unlabelled_rows(teacher, dataset)]
+    if encoders is None:
+        encoders = frozen_encoders(config) if config.teacher_is_pretrained else {}
+    how: dict[str, Any] = {}
+    if shards_without_labels(config):  # whose features were left open
+        beside = config.teacher_reads_both
+        how["read"] = functools.partial(
+            read_by_teacher, encoders=encoders, folder=folder, beside=beside
+        )
+        how["known"] = _kept_answers(teacher, dataset, config, encoders, say)
+    parts = [unlabelled_rows(teacher, dataset, **how)]
     if made := config.distillation.generated:
-        encoders = frozen_encoders(config) if encoders is None else encoders
         encoders = {name: each for name, each in encoders.items() if name in config.student_inputs}
-        folder = folder or features_folder()
         generator = Generator(teacher, dataset, encoders, config.seed, folder)
         parts += [getattr(generator, name)(rate) for name, rate in made.items()]
     rows = joined(parts)
     return None if rows is None else rows.read_by(config.student_inputs)
+
+
+def _kept_answers(
+    teacher: keras.Model,
+    dataset: Dataset,
+    config: RunConfig,
+    encoders: Mapping[str, Sequence[Encoder]],
+    say: Callable[[str], Any],
+) -> np.ndarray | None:
+    """What was kept beside shards of the teacher's answers; NaN of rows without; None of all."""
+    examples = dataset.splits.get(TRANSFER)
+    if examples is None or examples.numbers is None:
+        return None
+    forms = {
+        name: getattr(form, "own", form)
+        for name, form in teacher_inputs(dataset.modalities).items()
+        if name not in encoders or config.teacher_reads_both
+    }
+    key = answers_key(teacher, config.inputs, encoders, forms)
+    known = np.full([len(examples), teacher.output.shape[-1]], np.nan, np.float32)
+    end, shards = 0, shards_without_labels(config)
+    for source in UNLABELLED:  # one after the other, as `mmkd_tf.data.unlabelled` has them
+        begin, end = end, end + dataset.transfer_counts.get(source, 0)
+        if source not in shards:
+            continue
+        found, note = find_answers(shards[source], key)
+        if note:
+            say(note)
+        if found is not None:
+            known[begin:end] = found[np.asarray(examples.numbers[begin:end], int)]
+    return None if np.isnan(known).all() else known
 
 
 def finetuned_encoders(

@@ -17,6 +17,7 @@ from mmkd_tf.csv_files import TableError
 SHARDS_FILE = "shards.json"
 SHARD_KEY = b"mmkd_tf"  # in a file's footer, what the shard was made of and what was left out
 FORM = 1  # another one where shards are written otherwise than before
+ANSWERS = "answers-"  # begins names of folders within, of what a teacher says of the rows
 _PART = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
 _LISTED = 10
 
@@ -138,13 +139,20 @@ class Shards:
         # As pandas reads a Parquet file, so that a cell is the same there and here.
         return pa.chunked_array([part for one in parts for part in one.chunks]).to_pandas().tolist()
 
+    def only(self, file: str) -> "Shards":
+        """One of the shards, as if there were no others."""
+        entries = [one for one in self.manifest["shards"] if one["file"] == file]
+        return Shards(self.folder, {**self.manifest, "shards": entries})
+
     @property
     def files(self) -> list[Path]:
         """The shards in order."""
         return [self.folder / one["file"] for one in self.manifest["shards"]]
 
 
-def read_groups(path: Path, column: str, groups: Sequence[int] | None = None) -> Iterator[Any]:
+def read_groups(
+    path: Path, column: str, groups: Sequence[int] | None = None, *, made_by: str = "prepare"
+) -> Iterator[Any]:
     """Reads a column of a shard, row group by row group, as Arrow has it."""
     import pyarrow.parquet
 
@@ -155,7 +163,7 @@ def read_groups(path: Path, column: str, groups: Sequence[int] | None = None) ->
     except (OSError, ValueError) as error:
         raise TableError(
             f"{path}: a damaged shard ({error}). Remove it, and run the same `mmkd-tf data "
-            "prepare` again."
+            f"{made_by}` again."
         ) from error
 
 

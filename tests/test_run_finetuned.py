@@ -96,10 +96,10 @@ def test_a_run_goes_on_with_the_weights_that_it_tuned(letters, table, tmp_path, 
     monkeypatch.setattr(run_training, "train_heads", None)
     seen, asked = [], run_training.transfer_rows
 
-    def transfer_rows(*given):
+    def transfer_rows(*given, **told):
         seen.extend([(out / ".state" / "tuned.npz").read_bytes(), given])
         seen.append(sorted((out / ".state").glob("features/*.npz")))
-        return asked(*given)
+        return asked(*given, **told)
 
     monkeypatch.setattr(run_module, "transfer_rows", transfer_rows)
     result = invoke("run", "--output", out, "--resume")

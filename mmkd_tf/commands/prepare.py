@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,11 @@ from mmkd_tf.quiet import quiet_tensorflow
 from mmkd_tf.terminal import echo
 
 Flag = typer.Option
+Runner = Annotated[str, Flag(help="A runner of Apache Beam, such as FlinkRunner.")]
+BeamOptions = Annotated[
+    list[str] | None,
+    Flag("--beam-option", metavar="NAME=VALUE", help="Any option of Beam or of the runner."),
+]
 
 
 def prepare(
@@ -29,13 +34,8 @@ def prepare(
         bool, Flag("--unlabelled", help="Rows without labels, for run --unlabelled.")
     ] = False,
     rows_per_shard: Annotated[int, Flag(help="Rows of a file, bad ones included.", min=1)] = 10_000,
-    runner: Annotated[str, Flag(help="A runner of Apache Beam, such as FlinkRunner.")] = (
-        "DirectRunner"
-    ),
-    beam_options: Annotated[
-        list[str] | None,
-        Flag("--beam-option", metavar="NAME=VALUE", help="Any option of Beam or of the runner."),
-    ] = None,
+    runner: Runner = "DirectRunner",
+    beam_options: BeamOptions = None,
     settings: Annotated[
         list[str] | None,
         Flag("--set", metavar="NAME=VALUE", help="A setting of run, such as inputs.image.size."),
@@ -58,8 +58,9 @@ def prepare(
             check_data(layered(read_yaml(config), given))
         quiet_tensorflow()
         from mmkd_tf.config import make_config
-        from mmkd_tf.data.shard_pipeline import find_beam, run_pipeline
-        from mmkd_tf.data.shards import finish, make_shard, missing, plan, shard_settings
+        from mmkd_tf.data.shard_pipeline import find_beam
+        from mmkd_tf.data.shard_plan import missing, plan, shard_settings
+        from mmkd_tf.data.shard_writer import finish, make_shard
         from mmkd_tf.run_data import dataset_options
 
         find_beam()
@@ -69,25 +70,44 @@ def prepare(
         jobs = plan(table.resolve(), output.resolve(), how, rows_per_shard=rows_per_shard)
         wanted = missing(jobs)
         echo(f"{len(wanted):,} of {len(jobs):,} shards are to be made in {output}", err=True)
-        if wanted:
-            flags = [f"--{option.removeprefix('--')}" for option in beam_options or []]
-            try:
-                with goes_on_later("Go on with the same command."):
-                    run_pipeline(wanted, make_shard, runner=runner, options=flags)
-            except typer.Exit:
-                raise
-            except Exception as error:
-                if os.environ.get("MMKD_TF_TRACEBACK"):
-                    raise
-                left = len(missing(jobs))
-                said = "the disk is full" if is_full_disk(error) else _last_line(error)
-                raise ValueError(
-                    f"The pipeline on {runner} has stopped: {said}\n{len(jobs) - left:,} of "
-                    f"{len(jobs):,} shards are there. Go on with the same command, once that is "
-                    "mended; MMKD_TF_TRACEBACK=1 shows all that the runner says."
-                ) from None
+        run_jobs(
+            wanted,
+            make_shard,
+            lambda: f"{len(jobs) - len(missing(jobs)):,} of {len(jobs):,} shards are there.",
+            runner=runner,
+            beam_options=beam_options,
+        )
         manifest = finish(jobs)
     echo(json.dumps(manifest, ensure_ascii=False) if as_json else _summary(manifest, output))
+
+
+def run_jobs(
+    jobs: Sequence,
+    make: Callable[..., Mapping],
+    progress: Callable[[], str],
+    *,
+    runner: str,
+    beam_options: Sequence[str] | None,
+) -> None:
+    """Has a runner do some jobs, see `run_pipeline`; `progress` says what is there if it stops."""
+    from mmkd_tf.data.shard_pipeline import run_pipeline
+
+    if not jobs:
+        return
+    flags = [f"--{option.removeprefix('--')}" for option in beam_options or []]
+    try:
+        with goes_on_later("Go on with the same command."):
+            run_pipeline(jobs, make, runner=runner, options=flags)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if os.environ.get("MMKD_TF_TRACEBACK"):
+            raise
+        said = "the disk is full" if is_full_disk(error) else _last_line(error)
+        raise ValueError(
+            f"The pipeline on {runner} has stopped: {said}\n{progress()} Go on with the same "
+            "command, once that is mended; MMKD_TF_TRACEBACK=1 shows all that the runner says."
+        ) from None
 
 
 def _last_line(error: Exception) -> str:

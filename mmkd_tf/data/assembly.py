@@ -78,7 +78,8 @@ def assemble(
     examples["test"] = replace(examples["test"], numbers=splits["test"].numbers)
     if transfer is not None:
         nothing = np.zeros([len(transfer), 0], np.uint8)
-        examples[TRANSFER] = _examples(transfer, nothing, modalities)
+        found = _examples(transfer, nothing, modalities)
+        examples[TRANSFER] = replace(found, numbers=transfer.numbers)
     return Dataset(
         name=name,
         splits=examples,

@@ -15,6 +15,7 @@ from mmkd_tf.modalities.modality import (
     chosen,
     in_tensor_form,
     is_absent,
+    select,
     student_inputs,
     teacher_form,
     teacher_inputs,
@@ -45,8 +46,8 @@ class Examples:
             belong together.
         raw: By name, the values as they were, of those inputs whose tensors lose of them, such as
             texts, str `[n]`, for reports and for exports that tokenise.
-        numbers: Of test examples of a table, `[n]`, the numbers of their rows as the list of
-            problems counts them; None where they are not known.
+        numbers: Of test examples of a table, and of rows without labels, `[n]`, the numbers of
+            their rows as the list of problems counts them; None where they are not known.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -56,6 +57,13 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def select(self, indices: np.ndarray) -> "Examples":
+        """Some of the examples."""
+        inputs: dict[str, Any] = {n: select(values, indices) for n, values in self.inputs.items()}
+        raw = {name: select(values, indices) for name, values in self.raw.items()}
+        numbers = None if self.numbers is None else [self.numbers[index] for index in indices]
+        return Examples(inputs, self.labels[indices], raw, numbers)
 
 
 class Dataset:
@@ -250,7 +258,8 @@ class Dataset:
             sizes += f", {len(self.splits[TRANSFER]):,} without labels"
         inputs = []
         for name, modality in self.modalities.items():
-            absent = sum(int(is_absent(part.inputs[name]).sum()) for part in parts)
+            arrays = [part.inputs[name] for part in parts if name in part.inputs]
+            absent = sum(int(is_absent(array).sum()) for array in arrays)
             note = f"; absent in {absent:,}" if absent else ""
             inputs.append(f"{name}: {modality.describe()}{note}")
         notes = (f"Note: {note}" for note in self.notes)

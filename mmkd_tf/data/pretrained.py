@@ -15,6 +15,7 @@ from mmkd_tf.backbones.feature_files import kept_features
 from mmkd_tf.data.beside import InputAndFeatures, packed
 from mmkd_tf.data.dataset import SPLITS, TRANSFER, Dataset, Examples
 from mmkd_tf.data.kept import KeptRows
+from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import (
     Modality,
@@ -71,6 +72,7 @@ def with_pretrained(
     *,
     folder: Path | None = None,
     beside: bool = False,
+    deferred: bool = False,
 ) -> Dataset:
     """Gives the teacher the features of frozen encoders in place of the inputs, or beside them.
 
@@ -84,6 +86,8 @@ def with_pretrained(
         folder: Where features are kept from run to run, by what the examples hold; None keeps
             none.
         beside: Whether the teacher reads the inputs too, for encoders trained from scratch.
+        deferred: Whether rows without labels stay as they are, for `read_by_teacher` of those that
+            the teacher is asked about.
 
     Returns:
         A Dataset in which `teacher/<input>` is float32 `[n, dim]`, zeros where the input is absent;
@@ -104,12 +108,15 @@ def with_pretrained(
     if problems:
         raise ValueError("\n".join(problems))
     chosen(kinds, list(encoders), argument="encoders")
+    left, asked = dataset.splits.get(TRANSFER), dataset.labelled if deferred else dataset
     of_example = {
-        teacher_form(name): _lookup(dataset, name, of_input, folder)
+        teacher_form(name): _lookup(asked, name, of_input, folder)
         for name, of_input in encoders.items()
     }
 
     def replaced(examples: Examples) -> dict:
+        if deferred and examples is left:
+            return dict(examples.inputs)
         found = {form: find(examples) for form, find in of_example.items()}
         if beside:
             own = {teacher_form(n): x for n, x in teacher_inputs(examples.inputs).items()}
@@ -132,6 +139,33 @@ def with_pretrained(
             for form, frozen in forms.items()
         }
     return dataset.with_inputs(replaced, {**dataset.modalities, **forms})
+
+
+def read_by_teacher(
+    examples: Examples,
+    encoders: Mapping[str, Sequence[Encoder]],
+    *,
+    folder: Path | None = None,
+    beside: bool = False,
+) -> dict[str, np.ndarray]:
+    """What a teacher of `with_pretrained` reads of examples that stand as they did before.
+
+    Args:
+        examples: Inputs in tensor form; of texts whose features alone are read, raw ones suffice.
+        encoders: As for `with_pretrained`, and so are the others.
+        folder: Where features are kept.
+        beside: Whether the teacher reads the inputs too.
+
+    Returns:
+        By input, `[n, ...]`.
+    """
+    read = teacher_inputs(examples.inputs)
+    for name, of_input in encoders.items():
+        values = examples.raw[name] if name in examples.raw else read[name]
+        kind = KINDS[of_input[0].backbone.kind]
+        features = features_of(kind, values, of_input, folder=folder)
+        read[name] = packed(read[name], features) if beside else features
+    return read
 
 
 def form_of_teacher(dataset: Dataset, name: str) -> str:

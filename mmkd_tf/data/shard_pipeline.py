@@ -1,6 +1,6 @@
 """Makes shards by a pipeline of Apache Beam, on whatever runner there is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 NAMESPACE = "mmkd_tf"  # of counters
@@ -19,12 +19,13 @@ def find_beam():
 
 
 def run_pipeline(
-    jobs: Sequence, make: Callable[..., dict], *, runner: str, options: Sequence[str] = ()
+    jobs: Sequence, make: Callable[..., Mapping], *, runner: str, options: Sequence[str] = ()
 ) -> None:
     """Calls `make(job)` for each job on the workers of a runner, and waits for all of them.
 
-    What `make` gives has numbers of `rows`, of `bad_rows` and, under `left_out`, of rows by
-    reason, which become counters of the pipeline; of a job that a runner repeats they count again.
+    What `make` gives has numbers, such as of `rows`, and more by reason under `left_out`, which
+    become counters of the pipeline; of a job that a runner repeats they count again. All else that
+    it gives is no matter.
 
     Args:
         jobs: What there is to do; each can be pickled and repeated.
@@ -45,11 +46,12 @@ def run_pipeline(
         _ = spread | "Make" >> beam.Map(partial(_counted, make))
 
 
-def _counted(make: Callable[..., dict], job) -> None:
+def _counted(make: Callable[..., Mapping], job) -> None:
     from apache_beam.metrics import Metrics
 
     found = make(job)
-    counts = {"rows": found["rows"], "bad_rows": found["bad_rows"], "shards": 1}
-    counts |= {f"left out: {reason}": number for reason, number in found["left_out"].items()}
+    counts = {name: number for name, number in found.items() if isinstance(number, int)}
+    reasons = found.get("left_out", {})
+    counts |= {"shards": 1, **{f"left out: {reason}": n for reason, n in reasons.items()}}
     for name, number in counts.items():
         Metrics.counter(NAMESPACE, name).inc(number)

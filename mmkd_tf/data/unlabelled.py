@@ -231,7 +231,8 @@ def _joined(parts: Sequence[Rows]) -> Rows:
         is_array = isinstance(values, np.ndarray)
         inputs[name] = np.concatenate(several) if is_array else [*chain(*several)]
     nothing = [MISSING] * sum(map(len, parts))
-    return Rows(first.source, "all in turn", range(len(nothing)), nothing, inputs, first.kinds)
+    numbers = [*chain(*(rows.numbers for rows in parts))]
+    return Rows(first.source, "all in turn", numbers, nothing, inputs, first.kinds)
 
 
 def repeats(rows: Rows, others: Sequence[Rows]) -> np.ndarray:

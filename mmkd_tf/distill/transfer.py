@@ -13,7 +13,7 @@ References:
     via Augmented Distillation, 2020 (FAST-DAD).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,10 +22,16 @@ import numpy as np
 import tensorflow as tf
 
 from mmkd_tf.data.batches import LABEL_WEIGHT, first_view_seed, output_key
-from mmkd_tf.data.dataset import TRANSFER, UNLABELLED, Dataset
+from mmkd_tf.data.dataset import TRANSFER, UNLABELLED, Dataset, Examples
 from mmkd_tf.data.kept import gatherer
 from mmkd_tf.distill.teachers import LOGITS
-from mmkd_tf.modalities.modality import Modality, is_absent, select, student_inputs
+from mmkd_tf.modalities.modality import (
+    Modality,
+    is_absent,
+    select,
+    student_inputs,
+    teacher_inputs,
+)
 from mmkd_tf.models.cross_fitted import FOLD, fold_weights
 from mmkd_tf.tasks.task import Task
 
@@ -227,13 +233,36 @@ def answers(logits: np.ndarray, task: Task) -> np.ndarray:
     return task.activate(logits).numpy()
 
 
-def unlabelled_rows(teacher: keras.Model, dataset: Dataset) -> TransferRows | None:
-    """Asks a teacher about the rows without labels of a Dataset; None if it has none."""
+def unlabelled_rows(
+    teacher: keras.Model,
+    dataset: Dataset,
+    *,
+    known: np.ndarray | None = None,
+    read: Callable[[Examples], Mapping] = lambda examples: teacher_inputs(examples.inputs),
+) -> TransferRows | None:
+    """Asks a teacher about the rows without labels of a Dataset; None if it has none.
+
+    Args:
+        teacher: Trained.
+        dataset: The data.
+        known: What the teacher has said of them before, float32 `[n, num_outputs]`, NaN of the
+            rows that it is to be asked about; None for all.
+        read: Gives by input what teachers read of some rows; by default it is there.
+    """
     examples = dataset.splits.get(TRANSFER)
     if examples is None:
         return None
-    theirs = dataset.seen_by(teacher=True).splits[TRANSFER].inputs
-    logits = ask(teacher, {name: theirs[name] for name in teacher.input})
+
+    def said_of(some: Examples) -> np.ndarray:
+        theirs = read(some)
+        return ask(teacher, {name: theirs[name] for name in teacher.input})
+
+    if known is None:
+        logits = said_of(examples)
+    else:
+        logits, asked = known.copy(), np.flatnonzero(np.isnan(known).any(axis=1))
+        if len(asked):
+            logits[asked] = said_of(examples.select(asked))
     values, index = dict[str, Any](), {}
     for name, held in student_inputs(examples.inputs).items():
         there = ~is_absent(held)

@@ -1,5 +1,6 @@
 """Text: strings -> token ids -> word embeddings -> a feature vector, by an LSTM or another form."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -134,6 +135,11 @@ class Text(Modality[Sequence[str], TextOptions]):
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(words, tf.constant(ids, tf.int32)), UNKNOWN_ID
         )
+
+    def __reduce__(self):
+        """Pickles it without its table, which is TensorFlow's and is made again."""
+        given = {"vocabulary": self.vocabulary, "length": self.length, "encoder": self.encoder}
+        return functools.partial(Text, self.name, **given), (), {"strength": self.strength}
 
     # Reading raw values.
 

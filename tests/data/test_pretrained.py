@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmkd_tf.data.dataset import Dataset, Examples, for_student, with_student_forms
-from mmkd_tf.data.pretrained import FeatureVector, with_pretrained
+from mmkd_tf.data.dataset import TRANSFER, Dataset, Examples, for_student, with_student_forms
+from mmkd_tf.data.pretrained import FeatureVector, read_by_teacher, with_pretrained
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.image_set import ImageSet
 from mmkd_tf.modalities.text import Text
@@ -87,6 +87,28 @@ def test_several_encoders_stand_side_by_side_and_other_inputs_stay(dataset):
     np.testing.assert_array_equal(train["teacher/text"][0], [1, 1, 0, 1, 1, 0])
     assert "teacher/image" not in train
     assert seen.modalities["teacher/text"].describe() == "features of fake text and other"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("forms", [{}, {"image": Image(height=9)}], ids=["shared", "own"])
+def test_features_of_rows_without_labels_can_wait(dataset, beside, forms):
+    splits = dataset.splits | {TRANSFER: examples([70, 0, 80], ["c b", "b", ""])}
+    both = Dataset(
+        name="both", splits=splits, class_names=["x", "y"], modalities=dataset.modalities
+    )
+    both = with_student_forms(both, forms)
+    at_once = with_pretrained(both, encoders(), beside=beside)
+    given = encoders()
+    left = with_pretrained(both, given, beside=beside, deferred=True)
+    assert [one.asked for (one,) in given.values()] == [7, 7] and "labels" in repr(left)
+    for split in SPLITS:
+        for name, values in at_once.splits[split].inputs.items():
+            np.testing.assert_array_equal(left.splits[split].inputs[name], values)
+    some = left.splits[TRANSFER].select(np.array([2, 0]))
+    read = read_by_teacher(some, given, beside=beside)
+    for name, values in at_once.seen_by(teacher=True).splits[TRANSFER].inputs.items():
+        np.testing.assert_array_equal(read[name], values[[2, 0]])
+    assert [one.asked for (one,) in given.values()] == [9, 9]
 
 
 def test_kept_features_are_read_however_the_examples_are_divided(dataset, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmkd_tf.cli import app
-from mmkd_tf.data import from_table, shards
+from mmkd_tf.data import from_table, shard_plan, shard_writer
 from mmkd_tf.data.shard_pipeline import NAMESPACE
 
 HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
@@ -40,18 +40,18 @@ def test_a_table_becomes_shards_that_models_read(items, tmp_path):
 
 @needs_beam
 def test_a_pipeline_that_stops_says_how_to_go_on(items, tmp_path, monkeypatch):
-    made = shards.make_shard
+    made = shard_writer.make_shard
 
     def stopping(job):
         if job.index == 1:
             raise OSError(28, "No space left on device")
         return made(job)
 
-    monkeypatch.setattr(shards, "make_shard", stopping)
+    monkeypatch.setattr(shard_writer, "make_shard", stopping)
     said = prepare(items, tmp_path / "shards")
     assert said.exit_code == 2 and "the disk is full" in said.stderr
     assert "of 3 shards are there. Go on with the same command" in said.stderr
-    monkeypatch.setattr(shards, "make_shard", made)
+    monkeypatch.setattr(shard_writer, "make_shard", made)
     assert prepare(items, tmp_path / "shards").exit_code == 0
     said = prepare(items, tmp_path / "shards", "--set", "data.label_separator=/")
     assert said.exit_code == 2 and "label_separator: | there, now /" in said.stderr
@@ -66,10 +66,10 @@ def test_bad_rows_are_counters_of_the_pipeline(items, tmp_path):
 
     options = DatasetOptions()
     inputs = named_inputs(None, image=None, text="text", options=options)
-    how = shards.shard_settings(items, inputs, "label", options)
-    jobs = shards.plan(items, tmp_path / "shards", how, rows_per_shard=5)
+    how = shard_plan.shard_settings(items, inputs, "label", options)
+    jobs = shard_plan.plan(items, tmp_path / "shards", how, rows_per_shard=5)
     pipeline = beam.Pipeline()
-    pipeline | beam.Create(jobs) | beam.Map(lambda job: _counted(shards.make_shard, job))
+    pipeline | beam.Create(jobs) | beam.Map(lambda job: _counted(shard_writer.make_shard, job))
     result = pipeline.run()
     result.wait_until_finish()
     found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))

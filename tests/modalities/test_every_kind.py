@@ -1,5 +1,6 @@
 """One battery for all kinds of input: absence, seeds, names, settings."""
 
+import pickle
 from datetime import datetime
 from types import SimpleNamespace
 
@@ -165,6 +166,17 @@ def test_what_is_there_stays_there_and_what_is_absent_stays_absent(kind):
         decoded = form.decode(form.encode(np.asarray(tensors))).numpy()
         check_presence(decoded, num_present)
         np.testing.assert_array_equal(form.decode(form.encode(decoded)), decoded)
+
+
+@every_kind
+def test_a_fitted_input_can_be_sent_to_another_process(kind):
+    forms, values, _ = fitted(kind)
+    forms[0].strength = 0.5
+    for form in forms:
+        copy = pickle.loads(pickle.dumps(form))
+        assert (copy.name, copy.strength) == (form.name, form.strength)
+        assert copy.fingerprint() == form.fingerprint() and copy.describe() == form.describe()
+        np.testing.assert_array_equal(copy.to_tensor(values), form.to_tensor(values))
 
 
 @every_kind

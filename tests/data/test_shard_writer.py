@@ -8,10 +8,11 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from mmkd_tf.data import decoding, from_table, shards
+from mmkd_tf.data import decoding, from_table, shard_writer
 from mmkd_tf.data.kept import KeptRows
 from mmkd_tf.data.options import DatasetOptions, named_inputs
-from mmkd_tf.data.shards import Settings, finish, make_shard, missing, plan
+from mmkd_tf.data.shard_plan import Settings, missing, plan
+from mmkd_tf.data.shard_writer import finish, make_shard
 from mmkd_tf.shard_files import PictureCells, Shards, is_shards, shard_files
 from mmkd_tf.table_files import TableError, is_folder, is_table, read_table
 
@@ -150,7 +151,7 @@ def test_killed_or_out_of_disk_a_shard_is_not_there(items, tmp_path, monkeypatch
         def full(*_arguments):
             raise OSError(28, "No space left on device")
 
-        patch.setattr(shards, "_content", full)
+        patch.setattr(shard_writer, "_content", full)
         with pytest.raises(OSError, match="No space left"):
             make_shard(jobs[1])
     assert [path.name for path in output.iterdir()] == [jobs[0].path.name]
