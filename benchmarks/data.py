@@ -94,7 +94,7 @@ def benchmark_times(
         raise ValueError(f"`{'`, `'.join(wrong)}`: 1 or more. Received: {wrong}.")
     from training import spreads
 
-    from mmkd_tf.kept_files import CACHE_VARIABLE
+    from mmkd_tf.files.kept import CACHE_VARIABLE
 
     before, rounds = os.environ.get(CACHE_VARIABLE), []
     with tempfile.TemporaryDirectory() as name:

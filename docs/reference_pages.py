@@ -17,8 +17,8 @@ from sphinx.util.docutils import SphinxDirective
 from mmkd_tf import run
 from mmkd_tf.config import RunConfig
 from mmkd_tf.modalities import KINDS
-from mmkd_tf.setting_names import SHORT_NAMES
-from mmkd_tf.setting_words import settings_of
+from mmkd_tf.settings.names import SHORT_NAMES
+from mmkd_tf.settings.words import settings_of
 from mmkd_tf.tasks import TASKS
 
 PACKAGES = ("backbones", "data", "distill", "edge", "export", "losses", "modalities", "models")

@@ -25,8 +25,8 @@ from mmkd_tf.commands.label import label as label_command
 from mmkd_tf.commands.prepare import prepare
 from mmkd_tf.commands.settings_list import settings_command
 from mmkd_tf.commands.tune import tune_command
+from mmkd_tf.files.tables import is_folder, is_table
 from mmkd_tf.quiet import quiet_tensorflow
-from mmkd_tf.table_files import is_folder, is_table
 from mmkd_tf.terminal import echo
 
 app = typer.Typer(
@@ -135,7 +135,7 @@ def run(
         ):
             given[name] = str(path.resolve())
     with errors_for_people():
-        from mmkd_tf.setting_names import layered, parse_settings, read_yaml
+        from mmkd_tf.settings.names import layered, parse_settings, read_yaml
 
         given |= parse_settings(settings or [])
         if compare not in (None, "scratch"):
@@ -148,7 +148,7 @@ def run(
         quiet_tensorflow()
         from mmkd_tf.config import make_config
         from mmkd_tf.data.table import table_name
-        from mmkd_tf.run_folder import RunFolder, default_folder
+        from mmkd_tf.runs.folder import RunFolder, default_folder
 
         if resume and output is not None:
             folder = RunFolder(output)
@@ -217,7 +217,7 @@ def study(
 ) -> None:
     """Compare the student alone with distilled ones, by seeds, datasets and recipes."""
     with errors_for_people():
-        from mmkd_tf.setting_names import layered, parse_settings
+        from mmkd_tf.settings.names import layered, parse_settings
 
         of_all = given_columns(image, text, label, skip_bad_rows)
         of_all |= parse_settings(settings or [])

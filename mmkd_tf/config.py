@@ -20,10 +20,7 @@ from mmkd_tf.backbones import find_backbone
 from mmkd_tf.backbones.backbone import DEFAULTS
 from mmkd_tf.modalities import KINDS, input_options, unfit_input_name
 from mmkd_tf.modalities.modality import InputOptions
-from mmkd_tf.setting_names import SHORT_FORM, close_group, close_setting, flat, layered, read_yaml
-from mmkd_tf.setting_values import Settings
-from mmkd_tf.setting_words import commented_yaml
-from mmkd_tf.settings import (
+from mmkd_tf.settings.groups import (
     AUTO,
     CallbackSettings,
     DataSettings,
@@ -33,6 +30,9 @@ from mmkd_tf.settings import (
     TeacherSettings,
     TrainingSettings,
 )
+from mmkd_tf.settings.names import SHORT_FORM, close_group, close_setting, flat, layered, read_yaml
+from mmkd_tf.settings.values import Settings
+from mmkd_tf.settings.words import commented_yaml
 from mmkd_tf.tasks.task import Task
 
 # What the written method's teacher is made for; see `mmkd_tf.models.builder.baseline_teacher`.

@@ -28,7 +28,11 @@ from mmkd_tf.report.card import model_card
 from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.verdict import verdict
-from mmkd_tf.roles import (
+from mmkd_tf.runs.callbacks import check_callbacks, named_callbacks
+from mmkd_tf.runs.data import load_dataset, read_dataset, with_features
+from mmkd_tf.runs.folder import TRANSFER_FILE, RunFolder, versions
+from mmkd_tf.runs.report import keep_test_outputs, write_report, write_results
+from mmkd_tf.runs.roles import (
     STUDENTS,
     inherited_from,
     num_parameters,
@@ -36,11 +40,7 @@ from mmkd_tf.roles import (
     seen_by,
     untrained,
 )
-from mmkd_tf.run_callbacks import check_callbacks, named_callbacks
-from mmkd_tf.run_data import load_dataset, read_dataset, with_features
-from mmkd_tf.run_folder import TRANSFER_FILE, RunFolder, versions
-from mmkd_tf.run_report import keep_test_outputs, write_report, write_results
-from mmkd_tf.run_training import (
+from mmkd_tf.runs.training import (
     choose_teacher,
     compare_teacher,
     finetuned_encoders,
@@ -49,7 +49,7 @@ from mmkd_tf.run_training import (
     train_model,
     transfer_rows,
 )
-from mmkd_tf.settings import ExportSettings
+from mmkd_tf.settings.groups import ExportSettings
 
 LABELS_FILE = "labels.txt"
 TITLES = {

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from mmkd_tf.data.dataset import TRANSFER, Dataset
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.cross_fitted import FOLD
 from mmkd_tf.processes import default_jobs, run_groups
@@ -19,15 +20,14 @@ from mmkd_tf.progress import shown_by
 from mmkd_tf.report.figures import study_figure
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
-from mmkd_tf.roles import num_parameters, predict, untrained
-from mmkd_tf.run_data import load_dataset
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_manifest import LOCK_FILE, FolderLock
-from mmkd_tf.run_training import keep_soft_targets, student_terms, train_model, transfer_rows
+from mmkd_tf.runs.data import load_dataset
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.manifest import LOCK_FILE, FolderLock
+from mmkd_tf.runs.roles import num_parameters, predict, untrained
+from mmkd_tf.runs.training import keep_soft_targets, student_terms, train_model, transfer_rows
 from mmkd_tf.study_config import StudyConfig, teacher_settings
 from mmkd_tf.study_results import SOFT_TARGETS_FOLDER, Outcome, Unit, summarize
 from mmkd_tf.tasks.task import Task
-from mmkd_tf.whole_file import whole_file
 
 RESULTS_FILE, PAGE_FILE, FIGURE_FILE = "study.json", "study.md", "study.png"
 

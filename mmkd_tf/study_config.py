@@ -9,10 +9,10 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from mmkd_tf.config import RunConfig, problems_of
 from mmkd_tf.data.table import table_name
-from mmkd_tf.setting_names import full_names, layered, read_yaml, setting_names
-from mmkd_tf.setting_values import Settings
-from mmkd_tf.settings import AUTO, DistillationSettings
-from mmkd_tf.table_files import is_table
+from mmkd_tf.files.tables import is_table
+from mmkd_tf.settings.groups import AUTO, DistillationSettings
+from mmkd_tf.settings.names import full_names, layered, read_yaml, setting_names
+from mmkd_tf.settings.values import Settings
 from mmkd_tf.tasks.task import SoftTargetDefaults
 
 # A recipe may set these alone. Whatever else differed between two recipes would change the data,

@@ -15,11 +15,11 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.distill.epochs import Backup
 from mmkd_tf.evaluate.statistics import Comparison, Predictions, compare, rank_recipes, scores
 from mmkd_tf.report.verdict import study_verdict
-from mmkd_tf.roles import expert_name
-from mmkd_tf.run_folder import CONFIG_FILE, OLDER, RunFolder, versions
-from mmkd_tf.run_manifest import Manifest
-from mmkd_tf.setting_names import differences, grouped, read_yaml
-from mmkd_tf.settings import DistillationSettings
+from mmkd_tf.runs.folder import CONFIG_FILE, OLDER, RunFolder, versions
+from mmkd_tf.runs.manifest import Manifest
+from mmkd_tf.runs.roles import expert_name
+from mmkd_tf.settings.groups import DistillationSettings
+from mmkd_tf.settings.names import differences, grouped, read_yaml
 from mmkd_tf.study_config import StudyConfig, recipe_settings, shared_settings
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task

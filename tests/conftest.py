@@ -179,8 +179,8 @@ def register_letters(monkeypatch, tmp_path):
     """
     import keras
 
-    from mmkd_tf import roles
     from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
+    from mmkd_tf.runs import roles
 
     letters = "abcdefghijklmnopqrstuvwxyz"
 

@@ -5,9 +5,9 @@ from mmkd_tf.config import DistillationSettings, RunConfig, make_config
 from mmkd_tf.modalities import KINDS, register_modality
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.models.builder import MODALITY_DROPOUT
-from mmkd_tf.run_folder import OLDER
-from mmkd_tf.setting_names import differences, full_names, grouped, parse_settings, setting_names
-from mmkd_tf.settings import GENERATORS
+from mmkd_tf.runs.folder import OLDER
+from mmkd_tf.settings.groups import GENERATORS
+from mmkd_tf.settings.names import differences, full_names, grouped, parse_settings, setting_names
 from mmkd_tf.tasks import find_task
 
 # What a run wrote before settings came in groups; null where nothing was said.

@@ -22,7 +22,7 @@ from mmkd_tf.modalities import KINDS, register_modality
 from mmkd_tf.modalities.modality import Damage, InputOptions, Modality
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run import run
-from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.runs.folder import RunFolder
 from mmkd_tf.tasks import TASKS, register_task
 from mmkd_tf.tasks.splits import stratified_split
 from mmkd_tf.tasks.task import SoftTargetDefaults, Task

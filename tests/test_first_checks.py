@@ -12,8 +12,8 @@ import pytest
 
 from mmkd_tf.commands.errors import ends_on_sigterm, for_command_line, refused_path, stopped
 from mmkd_tf.commands.first_checks import check_data, check_resume, check_run_folders
-from mmkd_tf.setting_names import layered
-from mmkd_tf.table_files import TableError
+from mmkd_tf.files.tables import TableError
+from mmkd_tf.settings.names import layered
 
 MODEL = Path(__file__).parents[1] / "saved_models/emoji/student_small.tflite"
 WITHOUT_TENSORFLOW = """

@@ -67,7 +67,7 @@ def test_commands_exist():
 
 def test_settings_exist():
     from mmkd_tf.config import make_config
-    from mmkd_tf.setting_names import parse_settings
+    from mmkd_tf.settings.names import parse_settings
 
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     commands = re.findall(r"^(mmkd-tf .*)$|`(mmkd-tf [^`]*)`|`(--set [^`]*)`", text, re.MULTILINE)

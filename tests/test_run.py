@@ -11,9 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mmkd_tf import run as run_module
-from mmkd_tf import run_training
 from mmkd_tf.cli import app
 from mmkd_tf.edge.model_file import read_model_file
+from mmkd_tf.runs import training as run_training
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
 WORDS = {"red": "cherry", "green": "leaf", "blue": "sky"}

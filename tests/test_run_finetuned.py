@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmkd_tf import roles, run_training
 from mmkd_tf import run as run_module
 from mmkd_tf.backbones import BACKBONES, backbone_of, register_backbone
 from mmkd_tf.cli import app
@@ -15,6 +14,8 @@ from mmkd_tf.config import make_config
 from mmkd_tf.distill import training
 from mmkd_tf.distill.training import Recipe
 from mmkd_tf.report.sentences import finetuning
+from mmkd_tf.runs import roles
+from mmkd_tf.runs import training as run_training
 from mmkd_tf.study_config import make_study
 from mmkd_tf.tasks import TASKS
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from mmkd_tf import run_training
 from mmkd_tf.config import make_config
 from mmkd_tf.data.dataset import Dataset, Examples, for_student
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
-from mmkd_tf.roles import predict, untrained
-from mmkd_tf.run_training import keep_soft_targets, student_terms, train_model
-from mmkd_tf.setting_names import grouped
+from mmkd_tf.runs import training as run_training
+from mmkd_tf.runs.roles import predict, untrained
+from mmkd_tf.runs.training import keep_soft_targets, student_terms, train_model
+from mmkd_tf.settings.names import grouped
 from mmkd_tf.tasks import TASKS
 
 WORDS = ["red", "green", "blue"]

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
-from mmkd_tf import run_training
 from mmkd_tf.backbones import BACKBONES
 from mmkd_tf.cli import app
 from mmkd_tf.edge import Classifier
+from mmkd_tf.runs import training as run_training
 
 SMALL = ["--epochs", "2", "--set", "image_size=32", "--set", "batch_size=16"]
 SMALL += ["--set", "robustness=false", "--set", "licence=CC-BY-4.0"]

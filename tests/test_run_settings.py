@@ -6,7 +6,7 @@ import pytest
 from mmkd_tf import losses
 from mmkd_tf.config import make_config
 from mmkd_tf.data.dataset import Dataset, Examples
-from mmkd_tf.run_training import student_terms
+from mmkd_tf.runs.training import student_terms
 from mmkd_tf.tasks import TASKS
 
 

@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mmkd_tf import run as run_module
-from mmkd_tf import run_training
 from mmkd_tf.cli import app
 from mmkd_tf.data import unlabelled as unlabelled_module
+from mmkd_tf.runs import training as run_training
 
 SMALL = ["--epochs", "1", "--set", "image_size=16", "--set", "batch_size=16", "--skip-bad-rows"]
 SMALL += ["--set", "teacher.encoders=scratch", "--set", "student.inherit=none"]

@@ -7,9 +7,9 @@ import pytest
 from mmkd_tf.config import make_config
 from mmkd_tf.distill.transfer import SINGLE_WORDS
 from mmkd_tf.models.cross_fitted import heads_of
-from mmkd_tf.roles import num_parameters, untrained
-from mmkd_tf.run_data import load_dataset
-from mmkd_tf.run_training import transfer_rows
+from mmkd_tf.runs.data import load_dataset
+from mmkd_tf.runs.roles import num_parameters, untrained
+from mmkd_tf.runs.training import transfer_rows
 from mmkd_tf.study import make_units, train_unit
 from mmkd_tf.study_config import make_study
 

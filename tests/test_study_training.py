@@ -4,11 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from mmkd_tf import run_training
 from mmkd_tf import study as study_module
 from mmkd_tf.config import make_config
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.setting_names import grouped
+from mmkd_tf.runs import training as run_training
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.settings.names import grouped
 from mmkd_tf.study import make_units, train_unit
 from mmkd_tf.study_config import make_study
 

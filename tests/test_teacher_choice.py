@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from mmkd_tf import config as config_module
 from mmkd_tf import run as run_module
-from mmkd_tf import run_training
 from mmkd_tf.cli import app
 from mmkd_tf.config import make_config
 from mmkd_tf.distill.calibration import calibrated_loss
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.run_data import load_dataset
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_training import choose_teacher
+from mmkd_tf.runs import training as run_training
+from mmkd_tf.runs.data import load_dataset
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.training import choose_teacher
 from mmkd_tf.study_config import make_study
 
 SMALL = {"image": None, "batch_size": 16, "student.inherit": "none", "epochs": 12}

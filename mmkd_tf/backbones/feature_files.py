@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mmkd_tf.backbones.encoder import Encoder
-from mmkd_tf.kept_files import FEATURES, cache_folder
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.files.kept import FEATURES, cache_folder
+from mmkd_tf.files.whole import whole_file
 
 _AT_ONCE = 1024
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkd_tf.kept_files import cache_folder
+from mmkd_tf.files.kept import cache_folder
 
 FOLDER_VARIABLE = "MMKD_TF_BACKBONES"
 WEIGHTS = "backbones"  # the part of the cache that fetched weights have

@@ -14,7 +14,7 @@ from pathlib import Path
 from spellchecker import SpellChecker
 
 from mmkd_tf.backbones.weight_files import cache_folder
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.files.whole import whole_file
 
 LEAST_SHARE = 0.1  # of the words, that a language must explain beyond those before it
 MOST_LANGUAGES = 3

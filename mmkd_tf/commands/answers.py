@@ -16,11 +16,11 @@ import typer
 
 from mmkd_tf.commands.errors import errors_for_people
 from mmkd_tf.commands.first_checks import check_model
+from mmkd_tf.files.tables import NAME_COLUMNS, Table, TableError, read_header, read_table
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.progress import each, shown_by
 from mmkd_tf.quiet import quiet_tensorflow
-from mmkd_tf.table_files import NAME_COLUMNS, Table, TableError, read_header, read_table
 from mmkd_tf.terminal import echo, plain
-from mmkd_tf.whole_file import whole_file
 
 if TYPE_CHECKING:
     from mmkd_tf.edge.model_file import ModelFile
@@ -426,7 +426,7 @@ def _settings_of_run(model: Path) -> dict:
     file = (model if model.is_dir() else model.parent) / "config.yaml"
     if not file.is_file():
         return {}
-    from mmkd_tf.yaml_files import read_yaml_file
+    from mmkd_tf.settings.yaml_files import read_yaml_file
 
     try:
         found = read_yaml_file(file)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mmkd_tf.commands.errors import errors_for_people
-from mmkd_tf.kept_files import DECODED, FEATURES, Kept, cache_folder, kept_files, limit_bytes
+from mmkd_tf.files.kept import DECODED, FEATURES, Kept, cache_folder, kept_files, limit_bytes
 from mmkd_tf.terminal import echo
 
 data = typer.Typer(no_args_is_help=True, help="Large tables as shards, and what is kept of data.")

@@ -40,7 +40,7 @@ def export(
         from mmkd_tf.report.progress import Reporter
         from mmkd_tf.report.summary import exports_text
         from mmkd_tf.run import export_settings, export_temperature, load_finished
-        from mmkd_tf.setting_names import grouped
+        from mmkd_tf.settings.names import grouped
 
         config, loaded, dataset = load_finished(folder, model)
         if text_input is not None:
@@ -77,7 +77,7 @@ def report(
             raise ValueError("`--output`: only of several runs; one run's page is in its folder.")
         check_run_folders(*folders)
         quiet_tensorflow()
-        from mmkd_tf.run_report import RUNS_FILE, report_again, report_runs
+        from mmkd_tf.runs.report import RUNS_FILE, report_again, report_runs
 
         if len(folders) == 1:
             page = report_again(folders[0])

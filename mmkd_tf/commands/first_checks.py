@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmkd_tf.table_files import (
+from mmkd_tf.files.tables import (
     BUILT_IN,
     TableError,
     check_columns,
@@ -54,7 +54,7 @@ def check_resume(
 
     Args:
         folder: That of `--output`.
-        settings: By the names of `mmkd_tf.setting_names.full_names`, what was given again.
+        settings: By the names of `mmkd_tf.settings.names.full_names`, what was given again.
         config: The file of `--config`, which is not read.
 
     Raises:
@@ -73,7 +73,7 @@ def check_resume(
     if not (folder / "config.yaml").is_file():
         return  # what else is there may do
     # Not above: an install for edge devices, which has these commands too, has no pydantic.
-    from mmkd_tf.setting_names import full_names, grouped, read_yaml
+    from mmkd_tf.settings.names import full_names, grouped, read_yaml
 
     saved, given = full_names(read_yaml(folder / "config.yaml")), full_names(settings)
     changed = [
@@ -105,7 +105,7 @@ def check_data(settings: Mapping[str, Any]) -> None:
     of TensorFlow datasets or settings of a wrong type, it leaves to that.
 
     Args:
-        settings: As `mmkd_tf.setting_names.grouped` gives them.
+        settings: As `mmkd_tf.settings.names.grouped` gives them.
 
     Raises:
         TableError: A `ValueError`; lists all tables that are not there or lack a column.

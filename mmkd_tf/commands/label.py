@@ -29,8 +29,8 @@ def label(
         quiet_tensorflow()
         from mmkd_tf.data.shard_pipeline import find_beam
         from mmkd_tf.distill.shard_answers import answers_folder
-        from mmkd_tf.labelling import answer_shard, teacher_of, unanswered
-        from mmkd_tf.shard_files import Shards
+        from mmkd_tf.files.shards import Shards
+        from mmkd_tf.runs.labelling import answer_shard, teacher_of, unanswered
 
         find_beam()
         shards = shards.resolve()

@@ -47,7 +47,7 @@ def prepare(
     Bad rows are left out and counted by reason. Shards that are there are not made again.
     """
     with errors_for_people():
-        from mmkd_tf.setting_names import layered, parse_settings, read_yaml
+        from mmkd_tf.settings.names import layered, parse_settings, read_yaml
 
         given: dict[str, Any] = {"data": str(table), "image": image, "text": text, "label": label}
         given = {name: value for name, value in (given | {"task": task}).items() if value}
@@ -61,7 +61,7 @@ def prepare(
         from mmkd_tf.data.shard_pipeline import find_beam
         from mmkd_tf.data.shard_plan import missing, plan, shard_settings
         from mmkd_tf.data.shard_writer import finish, make_shard
-        from mmkd_tf.run_data import dataset_options
+        from mmkd_tf.runs.data import dataset_options
 
         find_beam()
         made = make_config(given, config)

@@ -28,8 +28,8 @@ def settings_command(
     A setting is given as --set NAME=VALUE, or in the YAML file of --config.
     """
     with errors_for_people():
-        from mmkd_tf.setting_names import GROUPS, close_setting
-        from mmkd_tf.setting_words import settings_of
+        from mmkd_tf.settings.names import GROUPS, close_setting
+        from mmkd_tf.settings.words import settings_of
 
         found = [s for name, model in GROUPS.items() for s in settings_of(model, f"{name}.")]
         parts = {part for s in found for part in s.name.split(".")} - {"inputs"}

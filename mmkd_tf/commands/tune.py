@@ -10,8 +10,8 @@ import typer
 from mmkd_tf.commands.columns import Image, Label, SkipBadRows, Text, as_flags, given_columns
 from mmkd_tf.commands.errors import errors_for_people, goes_on_later
 from mmkd_tf.commands.first_checks import check_data
+from mmkd_tf.files.tables import is_folder, is_table
 from mmkd_tf.quiet import quiet_tensorflow
-from mmkd_tf.table_files import is_folder, is_table
 from mmkd_tf.terminal import echo
 
 Flag = typer.Option
@@ -42,7 +42,7 @@ def tune_command(
     trained once. The same command goes on with a search that was interrupted.
     """
     with errors_for_people():
-        from mmkd_tf.setting_names import layered, parse_settings, read_yaml
+        from mmkd_tf.settings.names import layered, parse_settings, read_yaml
 
         given: dict[str, Any] = {} if data is None else {"data": data}
         if data is not None and Path(data).exists() and (is_table(data) or is_folder(data)):
@@ -54,8 +54,8 @@ def tune_command(
 
         from mmkd_tf.config import make_config
         from mmkd_tf.report.progress import Reporter, progress_console
-        from mmkd_tf.run_folder import CONFIG_FILE, RunFolder
-        from mmkd_tf.tuning import best_file, tune
+        from mmkd_tf.runs.folder import CONFIG_FILE, RunFolder
+        from mmkd_tf.runs.tuning import best_file, tune
 
         folder, made = RunFolder(output), make_config(given, config)
         if (output / CONFIG_FILE).is_file():

@@ -7,9 +7,9 @@ from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, named_inputs
 from mmkd_tf.data.table import from_table
 from mmkd_tf.edge.picture import SUFFIXES
+from mmkd_tf.files.tables import Table, TableError
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions
-from mmkd_tf.table_files import Table, TableError
 
 _SPLITS = {
     "train": ("train", "training"),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmkd_tf.kept_files import ABOUT, DECODED, UNFINISHED, cache_folder, make_room
+from mmkd_tf.files.kept import ABOUT, DECODED, UNFINISHED, cache_folder, make_room
 from mmkd_tf.modalities.modality import Modality, in_tensor_form
 
 PART_BYTES = 2**24

@@ -11,8 +11,8 @@ from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, named_inputs
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import SPLIT_NAMES
+from mmkd_tf.files.tables import Table
 from mmkd_tf.modalities.modality import InputOptions
-from mmkd_tf.table_files import Table
 
 _COUNTING = "examples counted from 0"
 

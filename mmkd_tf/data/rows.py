@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mmkd_tf.files.shards import CellTuples
+from mmkd_tf.files.tables import Table, TableError
 from mmkd_tf.modalities.modality import InputOptions, Modality, RawValues, select
-from mmkd_tf.shard_files import CellTuples
-from mmkd_tf.table_files import Table, TableError
 
 LISTED_PROBLEMS = 20
 

@@ -12,13 +12,9 @@ from typing import Any
 
 import PIL
 
-from mmkd_tf.csv_files import Part, divide
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.modalities.image import Image
-from mmkd_tf.modalities.modality import InputOptions
-from mmkd_tf.modalities.tabular import Tabular
-from mmkd_tf.modalities.text import Text
-from mmkd_tf.shard_files import (
+from mmkd_tf.files.csv_tables import Part, divide
+from mmkd_tf.files.shards import (
     ANSWERS,
     FORM,
     SHARDS_FILE,
@@ -27,7 +23,11 @@ from mmkd_tf.shard_files import (
     shard_files,
     shard_name,
 )
-from mmkd_tf.table_files import NPZ_SUFFIX, PARQUET, TableError, check_columns, read_header
+from mmkd_tf.files.tables import NPZ_SUFFIX, PARQUET, TableError, check_columns, read_header
+from mmkd_tf.modalities.image import Image
+from mmkd_tf.modalities.modality import InputOptions
+from mmkd_tf.modalities.tabular import Tabular
+from mmkd_tf.modalities.text import Text
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 
 ROWS_PER_SHARD = 10_000

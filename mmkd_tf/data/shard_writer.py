@@ -15,25 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from mmkd_tf.csv_files import Part, read_part
 from mmkd_tf.data.kept import PART_BYTES
 from mmkd_tf.data.rows import Rows, cells_of, check_rows
 from mmkd_tf.data.shard_plan import Job, Settings, found_shard, is_list_column
 from mmkd_tf.data.table import decode_labels
 from mmkd_tf.data.unlabelled import without_label
-from mmkd_tf.kept_files import UNFINISHED
+from mmkd_tf.files.csv_tables import Part, read_part
+from mmkd_tf.files.kept import UNFINISHED
+from mmkd_tf.files.shards import FORM, SHARD_KEY, SHARDS_FILE, listed
+from mmkd_tf.files.tables import Table, read_table
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.cells import cell_text
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import is_absent
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.modalities.text import Text
-from mmkd_tf.shard_files import FORM, SHARD_KEY, SHARDS_FILE, listed
-from mmkd_tf.table_files import Table, read_table
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.labels import is_list
 from mmkd_tf.tasks.task import MISSING
-from mmkd_tf.whole_file import whole_file
 
 _MOST_AT_ONCE = 4096
 _SHOWN_ROWS = 5  # of a shard that are left out

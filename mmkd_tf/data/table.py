@@ -13,12 +13,12 @@ from mmkd_tf.data.decoding import read_values
 from mmkd_tf.data.options import DEFAULTS, DatasetOptions, check_fractions, named_inputs
 from mmkd_tf.data.rows import Rows, cells_of, check_rows, check_sizes
 from mmkd_tf.data.unlabelled import read_unlabelled, without_label
+from mmkd_tf.files.tables import Table, TableError, read_header, read_table
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.cell_files import NO_FILE
 from mmkd_tf.modalities.cells import cell_text, is_value, plain_text, quote
 from mmkd_tf.modalities.modality import InputOptions
-from mmkd_tf.setting_names import SHORT_FORM
-from mmkd_tf.table_files import Table, TableError, read_header, read_table
+from mmkd_tf.settings.names import SHORT_FORM
 from mmkd_tf.tasks import DEFAULT_TASK, choose_task, find_task
 from mmkd_tf.tasks.labels import is_list
 from mmkd_tf.tasks.task import MISSING, Task

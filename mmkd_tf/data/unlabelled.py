@@ -17,12 +17,12 @@ from mmkd_tf.data.decoding import kept_shape, read_values
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError, Rows, cells_of, check_rows, check_sizes
 from mmkd_tf.edge.picture import SUFFIXES
+from mmkd_tf.files.shards import is_shards
+from mmkd_tf.files.tables import Table, TableError, decode, read_table
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.processes import available_memory
-from mmkd_tf.shard_files import is_shards
-from mmkd_tf.table_files import Table, TableError, decode, read_table
 from mmkd_tf.tasks.labels import label_text
 from mmkd_tf.tasks.task import MISSING
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.files.whole import whole_file
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, LookupError, ValueError, TypeError)
 # An epoch has a loss so many times that of the first steps only where weights run off.

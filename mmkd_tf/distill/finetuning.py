@@ -17,10 +17,10 @@ from mmkd_tf.data.pretrained import FeatureVector, form_of_teacher, with_pretrai
 from mmkd_tf.distill.cross_fitting import head_recipe
 from mmkd_tf.distill.epochs import DivergedError
 from mmkd_tf.distill.training import Recipe, train
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.modalities.picture_files import resized
 from mmkd_tf.models.builder import build_teacher
 from mmkd_tf.models.seeding import seeded
-from mmkd_tf.whole_file import whole_file
 
 # A tenth of a teacher's learning rate: the weights are good already.
 FINETUNING_RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=2e-4)

@@ -11,11 +11,11 @@ import numpy as np
 
 from mmkd_tf.backbones.encoder import Encoder
 from mmkd_tf.distill.fingerprints import teacher_fingerprints
+from mmkd_tf.files.shards import ANSWERS, SHARD_KEY, Shards, read_footer, read_groups
+from mmkd_tf.files.tables import TableError
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.modalities.modality import InputOptions
 from mmkd_tf.models.cross_fitted import FOLD
-from mmkd_tf.shard_files import ANSWERS, SHARD_KEY, Shards, read_footer, read_groups
-from mmkd_tf.table_files import TableError
-from mmkd_tf.whole_file import whole_file
 
 _FORM = 1  # another one where answers are written otherwise than before
 _COLUMN = "logits"

@@ -45,7 +45,7 @@ class Recipe:
     There is no early stopping by default: every model gets the same budget, and the last weights of
     a cosine are about its best. `learning_rate` is the highest, `weight_decay` is decoupled;
     `augment` changes pictures and texts at random, and `seed` is that of order and augmentation.
-    The others are as in `mmkd_tf.settings.TrainingSettings`.
+    The others are as in `mmkd_tf.settings.groups.TrainingSettings`.
     """
 
     epochs: int = 32

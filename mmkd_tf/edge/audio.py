@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd_tf.table_files import quote
+from mmkd_tf.files.tables import quote
 
 STEP = 2.0**-15  # of 16-bit samples; what a sample of a silent sound is
 RATES = (1_000, 768_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmkd_tf.edge.model_file import UNREADABLE
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.files.whole import whole_file
 
 _FIELDS = {"text", "ends", "embeddings"}
 _OLD_FIELDS = {"items", "embeddings"}  # texts of one width, which lost a NUL at their end

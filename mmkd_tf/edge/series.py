@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd_tf.table_files import quote, read_header, read_table
+from mmkd_tf.files.tables import quote, read_header, read_table
 
 _SUFFIX = re.compile(r"\.[A-Za-z]\w*$")
 # Lists, or numbers with commas between them.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from mmkd_tf.table_files import quote
+from mmkd_tf.files.tables import quote
 
 COLUMNS_FILE = "columns.json"
 # What people and pandas write into cells of numbers and dates that are left open.

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mmkd_tf.table_files import LONGEST_QUOTE, quote
+from mmkd_tf.files.tables import LONGEST_QUOTE, quote
 
 __all__ = ["LONGEST_QUOTE", "cell_text", "is_missing", "is_value", "plain_text", "quote"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field, ValidationError, model_validator
 
-from mmkd_tf.setting_values import Settings
+from mmkd_tf.settings.values import Settings
 
 Value = TypeVar("Value")
 # Raw values of a kind: a list, or an array with examples along the first axis.

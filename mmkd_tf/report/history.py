@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.files.whole import whole_file
 
 HISTORY_FILE = "history.csv"
 

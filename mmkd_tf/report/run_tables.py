@@ -7,7 +7,7 @@ from mmkd_tf.modalities.modality import TEACHER_PREFIX
 from mmkd_tf.report.sentences import MODELS, damage_title, kinds, task_of
 from mmkd_tf.report.tables import Table, figure
 from mmkd_tf.report.verdict import difference_words, interval_words, naive_words
-from mmkd_tf.setting_names import flat, full_names
+from mmkd_tf.settings.names import flat, full_names
 
 _MOST_MISTAKES = 15
 # By what a file gives: in which space it is compared with Keras.

@@ -13,7 +13,7 @@ from mmkd_tf.report.verdict import (
     score_words,
     verdict,
 )
-from mmkd_tf.setting_names import flat, full_names
+from mmkd_tf.settings.names import flat, full_names
 
 
 def runs_page(runs: Mapping[str, Mapping], paired: Mapping[str, Mapping] | None = None) -> str:

@@ -11,7 +11,7 @@ from mmkd_tf.edge.remarks import rough_calibration
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, student_inputs, teacher_inputs
 from mmkd_tf.report.tables import figure
-from mmkd_tf.setting_names import SHORT_FORM, flat, full_names
+from mmkd_tf.settings.names import SHORT_FORM, flat, full_names
 from mmkd_tf.tasks import DEFAULT_TASK, find_task
 from mmkd_tf.tasks.task import Task
 

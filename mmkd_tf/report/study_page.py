@@ -6,7 +6,7 @@ from mmkd_tf.report.page import render
 from mmkd_tf.report.sentences import study_task
 from mmkd_tf.report.tables import Table, capitalized, points_interval, wrapped
 from mmkd_tf.report.tables import figure as shown
-from mmkd_tf.setting_names import flat
+from mmkd_tf.settings.names import flat
 
 
 def study_page(results: Mapping, *, figure: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mmkd_tf.evaluate.run_comparison import DIFFERENCES
 from mmkd_tf.evaluate.statistics import Comparison, wilson_interval
 from mmkd_tf.report.sentences import MODELS, first_look, nothing_seen, setting, task_of
-from mmkd_tf.settings import TrainingSettings
+from mmkd_tf.settings.groups import TrainingSettings
 from mmkd_tf.tasks.task import Task
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"

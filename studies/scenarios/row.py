@@ -17,7 +17,7 @@ from mmkd_tf.config import RunConfig
 from mmkd_tf.evaluate.statistics import Predictions, compare
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run import run
-from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.runs.folder import RunFolder
 from mmkd_tf.study import make_units
 from mmkd_tf.study_config import StudyConfig, make_study
 

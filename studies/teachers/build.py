@@ -27,7 +27,7 @@ import typer
 from PIL import Image
 
 from mmkd_tf.config import make_config
-from mmkd_tf.run_data import load_dataset
+from mmkd_tf.runs.data import load_dataset
 
 SPLIT_SEED = 0
 SHARES = {"5-percent": 0.05, "20-percent": 0.2}

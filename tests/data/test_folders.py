@@ -7,8 +7,8 @@ from PIL import Image
 from mmkd_tf.config import make_config
 from mmkd_tf.data.folders import from_folder
 from mmkd_tf.data.options import DatasetOptions
-from mmkd_tf.run_data import read_dataset
-from mmkd_tf.table_files import TableError
+from mmkd_tf.files.tables import TableError
+from mmkd_tf.runs.data import read_dataset
 
 SMALL = DatasetOptions(image_size=8)
 

@@ -9,7 +9,7 @@ from mmkd_tf.cli import app
 from mmkd_tf.data import batches, decoding, for_student, from_table, kept, training_batches
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.pretrained import with_pretrained
-from mmkd_tf.kept_files import DECODED, LIMIT_VARIABLE, kept_files, make_room
+from mmkd_tf.files.kept import DECODED, LIMIT_VARIABLE, kept_files, make_room
 from mmkd_tf.modalities import KINDS
 
 OPTIONS = DatasetOptions(image_size=16)

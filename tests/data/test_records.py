@@ -11,7 +11,7 @@ from PIL import Image as Pictures
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.records import from_hugging_face, from_tf_data
 from mmkd_tf.data.table import from_table
-from mmkd_tf.table_files import TableError
+from mmkd_tf.files.tables import TableError
 
 SMALL = DatasetOptions(image_size=8, text_length=3)
 NAMES = ["red", "green"]

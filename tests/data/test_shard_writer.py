@@ -13,8 +13,8 @@ from mmkd_tf.data.kept import KeptRows
 from mmkd_tf.data.options import DatasetOptions, named_inputs
 from mmkd_tf.data.shard_plan import Settings, missing, plan
 from mmkd_tf.data.shard_writer import finish, make_shard
-from mmkd_tf.shard_files import PictureCells, Shards, is_shards, shard_files
-from mmkd_tf.table_files import TableError, is_folder, is_table, read_table
+from mmkd_tf.files.shards import PictureCells, Shards, is_shards, shard_files
+from mmkd_tf.files.tables import TableError, is_folder, is_table, read_table
 
 OPTIONS = DatasetOptions(image_size=16)
 NUM_ROWS = 23

@@ -11,8 +11,8 @@ from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError
 from mmkd_tf.data.table import from_table
 from mmkd_tf.edge.tokenizer import Tokenizer
+from mmkd_tf.files.tables import TableError
 from mmkd_tf.modalities import KINDS
-from mmkd_tf.table_files import TableError
 
 SMALL = DatasetOptions(image_size=8)
 SKIP = DatasetOptions(image_size=8, skip_bad_rows=True)

@@ -12,9 +12,9 @@ from mmkd_tf.data.dataset import TRANSFER, for_student
 from mmkd_tf.data.options import DatasetOptions
 from mmkd_tf.data.rows import DataError
 from mmkd_tf.data.table import from_table
+from mmkd_tf.files.tables import TableError
 from mmkd_tf.modalities.image import Image as Picture
 from mmkd_tf.modalities.text import Text
-from mmkd_tf.table_files import TableError
 
 
 def draw(number, size=(96, 64)):

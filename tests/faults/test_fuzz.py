@@ -22,7 +22,7 @@ from mmkd_tf import from_table
 from mmkd_tf.config import RunConfig, make_config
 from mmkd_tf.edge.tokenizer import Tokenizer, split_words, text_bytes
 from mmkd_tf.export.text_bytes import text_reader
-from mmkd_tf.setting_names import read_yaml
+from mmkd_tf.settings.names import read_yaml
 
 NUM_TRIED = int(os.environ.get("MMKD_TF_FUZZ", "40"))
 GOLDEN = Path(__file__).parents[1] / "golden" / "models" / "concatenation.tflite"
@@ -169,7 +169,7 @@ import numpy as np
 from test_fuzz import mutated, tried
 
 from mmkd_tf.edge import Classifier
-from mmkd_tf.run_manifest import read_model
+from mmkd_tf.runs.manifest import read_model
 
 folder, golden, number = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 rng, whole = random.Random(0), golden.read_bytes()

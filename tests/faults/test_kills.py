@@ -20,8 +20,8 @@ from mmkd_tf.config import make_config
 from mmkd_tf.distill.epochs import Checkpoint
 from mmkd_tf.report.progress import Reporter, progress_console
 from mmkd_tf.run import run
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_manifest import Manifest
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.manifest import Manifest
 
 # In the order of a run: where it ends, and how often it has been there before. `begin` is
 # before the call and `end` behind it.

@@ -18,8 +18,8 @@ import pytest
 
 from mmkd_tf.config import make_config
 from mmkd_tf.distill.epochs import Backup, BestEpoch, Checkpoint, DivergedError, StopDiverging
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_manifest import FolderLock
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.manifest import FolderLock
 
 SETTINGS = {"epochs": 3, "teacher.encoders": "scratch", "student.inherit": "none"}
 RESULTS = {"chosen": "scratch", "num_examples": 4, "candidates": {}}

@@ -13,12 +13,12 @@ from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.report.progress import Reporter, progress_console
 from mmkd_tf.run import run
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.setting_names import full_names, layered, parse_settings, read_yaml
-from mmkd_tf.settings import ExportSettings
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.settings.groups import ExportSettings
+from mmkd_tf.settings.names import full_names, layered, parse_settings, read_yaml
+from mmkd_tf.settings.yaml_files import parse_yaml
 from mmkd_tf.tasks import find_task
 from mmkd_tf.tasks.task import Task
-from mmkd_tf.yaml_files import parse_yaml
 
 DEEP = 3000
 

@@ -13,7 +13,7 @@ import pytest
 from mmkd_tf import study
 from mmkd_tf.config import make_config
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.run_manifest import FolderLock
+from mmkd_tf.runs.manifest import FolderLock
 from mmkd_tf.study import _check_files, _held, run_study
 from mmkd_tf.study_config import StudyConfig
 from mmkd_tf.study_results import Outcome, Unit

@@ -13,8 +13,8 @@ import pytest
 
 from mmkd_tf import from_table
 from mmkd_tf.edge.tabular import read_cell
+from mmkd_tf.files.tables import TableError, check_columns, read_header, read_table
 from mmkd_tf.modalities.cells import plain_text
-from mmkd_tf.table_files import TableError, check_columns, read_header, read_table
 from mmkd_tf.tasks import find_task
 
 COLUMNS = ("text", "label")

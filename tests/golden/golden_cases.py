@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import mmkd_tf
 from mmkd_tf.cli import app
-from mmkd_tf.settings import GENERATORS
+from mmkd_tf.settings.groups import GENERATORS
 
 FOLDER = Path(__file__).parent
 TOLERANCE = 1e-5  # absolute below 1, relative above

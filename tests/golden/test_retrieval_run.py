@@ -20,10 +20,10 @@ from mmkd_tf.cli import app
 from mmkd_tf.config import make_config
 from mmkd_tf.distill.training import Recipe, train
 from mmkd_tf.edge import Encoder, Index, Retriever
-from mmkd_tf.roles import predict
 from mmkd_tf.run import evaluate
-from mmkd_tf.run_data import load_dataset
-from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.runs.data import load_dataset
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.roles import predict
 
 
 def invoke(*arguments):

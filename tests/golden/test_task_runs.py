@@ -12,10 +12,10 @@ from mmkd_tf.config import make_config
 from mmkd_tf.distill.calibration import file_calibration
 from mmkd_tf.distill.training import Recipe, train
 from mmkd_tf.edge import Classifier, Regressor
-from mmkd_tf.roles import predict
 from mmkd_tf.run import evaluate
-from mmkd_tf.run_data import load_dataset
-from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.runs.data import load_dataset
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.roles import predict
 
 SMALL = ["--epochs", "2", "--set", "image_size=16", "--set", "teacher.encoders=scratch"]
 SMALL += ["--set", "student.inherit=none"]

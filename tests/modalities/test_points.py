@@ -14,7 +14,7 @@ from mmkd_tf.modalities.points import Points
 from mmkd_tf.models import build_student
 from mmkd_tf.report.progress import Reporter
 from mmkd_tf.run import run
-from mmkd_tf.run_folder import RunFolder
+from mmkd_tf.runs.folder import RunFolder
 
 RNG = np.random.default_rng(0)
 CLOUDS = RNG.standard_normal([4, 16, 3]).astype("float32")

@@ -14,11 +14,11 @@ import mmkd_tf
 from mmkd_tf.edge import Classifier
 from mmkd_tf.edge.tabular import TabularReader, read_cell
 from mmkd_tf.export.tflite import TFLiteOptions, export_tflite
+from mmkd_tf.files.tables import TableError
 from mmkd_tf.modalities import input_options
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.models import build_student, build_teacher
 from mmkd_tf.models.seeding import seeded
-from mmkd_tf.table_files import TableError
 
 
 def options(*columns, **more):

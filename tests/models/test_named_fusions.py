@@ -7,7 +7,7 @@ from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models import build_student, build_teacher
 from mmkd_tf.models.named_fusions import FUSION_NAMES, fusion_by_name
-from mmkd_tf.settings import FusionName
+from mmkd_tf.settings.groups import FusionName
 
 
 def test_settings_have_all_names():

@@ -7,8 +7,8 @@ import pytest
 
 from mmkd_tf.report.class_tables import with_class_tables, without_class_tables
 from mmkd_tf.report.run_tables import mistakes, outputs
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_report import read_run, write_results
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.report import read_run, write_results
 from mmkd_tf.tasks import find_task
 
 

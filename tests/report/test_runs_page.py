@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from mmkd_tf.report.runs_page import runs_page
-from mmkd_tf.run_report import report_runs
+from mmkd_tf.runs.report import report_runs
 
 
 def test_runs_stand_beside_each_other(fabricate_run):

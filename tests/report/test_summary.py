@@ -21,7 +21,7 @@ from mmkd_tf.report.sentences import (
 )
 from mmkd_tf.report.summary import next_steps, summary
 from mmkd_tf.report.tables import figure
-from mmkd_tf.setting_names import parse_settings
+from mmkd_tf.settings.names import parse_settings
 from mmkd_tf.tasks import TASKS
 
 

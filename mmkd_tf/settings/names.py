@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mmkd_tf.settings import (
+from mmkd_tf.files.tables import is_folder
+from mmkd_tf.settings.groups import (
     FAST,
     DataSettings,
     DistillationSettings,
@@ -20,8 +21,7 @@ from mmkd_tf.settings import (
     TeacherSettings,
     TrainingSettings,
 )
-from mmkd_tf.table_files import is_folder
-from mmkd_tf.yaml_files import parse_yaml, read_yaml_file
+from mmkd_tf.settings.yaml_files import parse_yaml, read_yaml_file
 
 # Inputs of the short form: a setting of that name is the column of a table, or "none".
 SHORT_FORM = ("image", "text")

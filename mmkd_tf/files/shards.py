@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkd_tf.csv_files import TableError
+from mmkd_tf.files.csv_tables import TableError
 
 SHARDS_FILE = "shards.json"
 SHARD_KEY = b"mmkd_tf"  # in a file's footer, what the shard was made of and what was left out

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 
 from mmkd_tf.distill.checks import broken_weight_problems
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.models.inputs import input_names
-from mmkd_tf.whole_file import whole_file
 
 if sys.platform != "win32":
     import fcntl

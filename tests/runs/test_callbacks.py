@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mmkd_tf.config import make_config
 from mmkd_tf.data.dataset import Examples
-from mmkd_tf.run_callbacks import check_callbacks, named_callbacks
+from mmkd_tf.runs.callbacks import check_callbacks, named_callbacks
 
 LOGGER = {
     "name": "keras.callbacks.CSVLogger",

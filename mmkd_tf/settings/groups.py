@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from mmkd_tf.setting_values import Settings
+from mmkd_tf.settings.values import Settings
 
 if TYPE_CHECKING:
     from mmkd_tf.tasks.task import Task

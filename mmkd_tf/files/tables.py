@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmkd_tf.csv_files import (
+from mmkd_tf.files.csv_tables import (
     LONGEST_QUOTE,
     TableError,
     decode,
@@ -25,7 +25,7 @@ from mmkd_tf.csv_files import (
     quote,
     read_records,
 )
-from mmkd_tf.shard_files import Shards, is_shards
+from mmkd_tf.files.shards import Shards, is_shards
 
 __all__ = ["LONGEST_QUOTE", "TableError", "decode", "quote"]
 
@@ -182,7 +182,7 @@ def read_header(path: str | Path) -> list[str] | None:
 def is_table(source: str | Path) -> bool:
     """Whether a source of data is a table's path by its suffix, or as a file that is there.
 
-    So is a folder of shards, see `mmkd_tf.shard_files`.
+    So is a folder of shards, see `mmkd_tf.files.shards`.
     """
     path = Path(source)
     is_file = path.suffix.lower() in TABLE_SUFFIXES or os.path.isfile(path)

@@ -13,6 +13,7 @@ import numpy as np
 from mmkd_tf.data.dataset import Dataset
 from mmkd_tf.evaluate.run_comparison import compare_models, compare_runs
 from mmkd_tf.evaluate.statistics import Predictions
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.report.class_tables import (
     CLASS_TABLES_FILE,
     with_class_tables,
@@ -23,8 +24,7 @@ from mmkd_tf.report.history import History
 from mmkd_tf.report.page import report_page
 from mmkd_tf.report.runs_page import runs_page
 from mmkd_tf.report.sentences import task_of
-from mmkd_tf.run_folder import CONFIG_FILE, RESULTS_FILE, RunFolder
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 
 REPORT_FILE = "report.html"
 RUNS_FILE = "comparison.html"

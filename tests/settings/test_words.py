@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from mmkd_tf.cli import app
 from mmkd_tf.config import RunConfig, make_config
-from mmkd_tf.setting_names import GROUPS, OTHERS, setting_names
-from mmkd_tf.setting_words import settings_of
-from mmkd_tf.settings import FAST
+from mmkd_tf.settings.groups import FAST
+from mmkd_tf.settings.names import GROUPS, OTHERS, setting_names
+from mmkd_tf.settings.words import settings_of
 
 
 def invoke(*arguments):

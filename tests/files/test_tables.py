@@ -3,7 +3,7 @@ import csv
 import pandas as pd
 import pytest
 
-from mmkd_tf.table_files import TableError, read_table
+from mmkd_tf.files.tables import TableError, read_table
 
 COLUMNS = ("image", "text", "label")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.files.whole import whole_file
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

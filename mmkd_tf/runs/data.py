@@ -14,11 +14,11 @@ from mmkd_tf.data.pretrained import with_pretrained
 from mmkd_tf.data.table import from_table
 from mmkd_tf.data.tfds import from_tfds
 from mmkd_tf.distill.cross_fitting import with_folds
+from mmkd_tf.files.shards import is_shards
+from mmkd_tf.files.tables import is_folder, is_table
 from mmkd_tf.modalities.modality import is_absent, student_inputs
 from mmkd_tf.models.inheritance import SIZES, inherited_forms
-from mmkd_tf.roles import frozen_encoders, sources
-from mmkd_tf.shard_files import is_shards
-from mmkd_tf.table_files import is_folder, is_table
+from mmkd_tf.runs.roles import frozen_encoders, sources
 
 
 def load_dataset(config: RunConfig) -> Dataset:

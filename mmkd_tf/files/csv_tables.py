@@ -9,7 +9,7 @@ import itertools
 import re
 from array import array
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,35 +115,21 @@ def divide(path: Path, rows: int) -> list[Part]:
 
 
 def _divided(lines: Iterable[str], path: Path, delimiter: str, at: int, rows: int) -> list[Part]:
-    limit = csv.field_size_limit(2**31 - 1)
-    read_to = at
-
-    def told():
-        nonlocal read_to
-        for line in lines:
-            read_to += len(line.encode())
-            yield line
-
-    reader = csv.reader(told(), delimiter=delimiter, strict=True)
     header: tuple[int, int] | None = None
-    parts, number, count, first, begin, end = list[Part](), 0, 0, 0, at, 0
-    try:
-        for number, record in enumerate(reader, start=1):
-            if header is None:
-                if any(map(str.strip, record)):
-                    header = at, read_to
-            elif any(record):
-                if count == rows:
-                    parts.append(Part(header, begin, at, first, count))
-                    count = 0
-                if not count:
-                    first, begin = number, at
-                count += 1
-            at, end = read_to, reader.line_num
-    except csv.Error as error:
-        raise _unclosed(path, number, end, error) from error
-    finally:
-        csv.field_size_limit(limit)
+    parts, count, first, begin = list[Part](), 0, 0, at
+    for number, record, taken in _rows(lines, path, delimiter):
+        behind = at + sum(len(line.encode()) for line in taken)
+        if header is None:
+            if any(map(str.strip, record)):
+                header = at, behind
+        elif any(record):
+            if count == rows:
+                parts.append(Part(header, begin, at, first, count))
+                count = 0
+            if not count:
+                first, begin = number, at
+            count += 1
+        at = behind
     if header is None:
         raise TableError(_NO_HEADER.format(path))
     if not count:
@@ -166,46 +152,30 @@ def read_part(path: Path, part: Part, choose: Callable[[list[str]], Mapping[str,
 
 
 def _read(lines: Iterable[str], path: Path, choose, delimiter: str) -> Records:
-    limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
-    of_record: list[str] = []
-
-    def told():
-        for line in lines:
-            of_record.append(line)
-            yield line
-
-    reader = csv.reader(told(), delimiter=delimiter, strict=True)
     found: Records | None = None
-    number, end, columns, refusal = 0, 0, list[tuple[list[str], int, dict[str, str]]](), None
+    columns, refusal = list[tuple[list[str], int, dict[str, str]]](), None
     numbers, breaks, swallowed = array("q"), list[int](), list[int]()
-    try:
-        for number, record in enumerate(reader, start=1):
-            if found is None:
-                if any(map(str.strip, record)):
-                    found = Records([n.strip() for n in record], number, {}, numbers, {}, [])
-                    try:
-                        positions = choose(found.header)
-                    except TableError as error:
-                        positions, refusal = {}, error
-                    found.cells = {name: [] for name in positions}
-                    columns = [(found.cells[name], at, {}) for name, at in positions.items()]
-            elif any(record):
-                if len(record) != len(found.header):
-                    found.broken[len(numbers)] = len(record)
-                numbers.append(number)
-                for cells, at, known in columns:
-                    cells.append(_shared(record[at] if at < len(record) else "", known))
-                if len(of_record) > 1:
-                    breaks.append(number)
-                    width = len(found.header)
-                    if width > 1 and all(x.count(delimiter) == width - 1 for x in of_record):
-                        swallowed.append(number)
-            end = reader.line_num
-            of_record.clear()
-    except csv.Error as error:
-        raise _unclosed(path, number, end, error) from error
-    finally:
-        csv.field_size_limit(limit)
+    for number, record, taken in _rows(lines, path, delimiter):
+        if found is None:
+            if any(map(str.strip, record)):
+                found = Records([n.strip() for n in record], number, {}, numbers, {}, [])
+                try:
+                    positions = choose(found.header)
+                except TableError as error:
+                    positions, refusal = {}, error
+                found.cells = {name: [] for name in positions}
+                columns = [(found.cells[name], at, {}) for name, at in positions.items()]
+        elif any(record):
+            if len(record) != len(found.header):
+                found.broken[len(numbers)] = len(record)
+            numbers.append(number)
+            for cells, at, known in columns:
+                cells.append(_shared(record[at] if at < len(record) else "", known))
+            if len(taken) > 1:
+                breaks.append(number)
+                width = len(found.header)
+                if width > 1 and all(x.count(delimiter) == width - 1 for x in taken):
+                    swallowed.append(number)
     if found is None:
         raise TableError(_NO_HEADER.format(path))
     if not numbers:
@@ -214,6 +184,30 @@ def _read(lines: Iterable[str], path: Path, choose, delimiter: str) -> Records:
         raise refusal
     found.notes = _line_breaks(breaks, swallowed)
     return found
+
+
+def _rows(
+    lines: Iterable[str], path: Path, delimiter: str
+) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Each row's number, its cells and the lines that it takes, which the next row has no more."""
+    limit = csv.field_size_limit(2**31 - 1)  # else one long text would hide all other problems
+    taken: list[str] = []
+
+    def told():
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    reader, number, end = csv.reader(told(), delimiter=delimiter, strict=True), 0, 0
+    try:
+        for number, record in enumerate(reader, start=1):
+            yield number, record, taken
+            end = reader.line_num
+            taken.clear()
+    except csv.Error as error:
+        raise _unclosed(path, number, end, error) from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _shared(cell: str, known: dict[str, str]) -> str:

@@ -14,13 +14,13 @@ import yaml
 
 from mmkd_tf.config import RunConfig
 from mmkd_tf.data.dataset import TRANSFER, Dataset
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.roles import STUDENTS, predict, untrained
-from mmkd_tf.run_data import load_dataset
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_training import keep_soft_targets, student_terms, train_model, transfer_rows
-from mmkd_tf.setting_names import flat, grouped
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.runs.data import load_dataset
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.roles import STUDENTS, predict, untrained
+from mmkd_tf.runs.training import keep_soft_targets, student_terms, train_model, transfer_rows
+from mmkd_tf.settings.names import flat, grouped
 
 TRIALS_FILE, BEST_FILE = "trials.log", "best.yaml"
 

@@ -4,7 +4,7 @@ from importlib.metadata import version
 import pytest
 
 from mmkd_tf.config import RunConfig, make_config
-from mmkd_tf.run_folder import RunFolder, default_folder, versions
+from mmkd_tf.runs.folder import RunFolder, default_folder, versions
 
 
 def test_begin_notes_the_settings_and_resume_reads_them(tmp_path):

@@ -38,7 +38,10 @@ from mmkd_tf.modalities.modality import student_inputs, teacher_inputs
 from mmkd_tf.models.cross_fitted import heads_of
 from mmkd_tf.report.history import History
 from mmkd_tf.report.progress import Reporter
-from mmkd_tf.roles import (
+from mmkd_tf.runs.callbacks import named_callbacks
+from mmkd_tf.runs.data import shards_without_labels, with_features
+from mmkd_tf.runs.folder import STATE_FOLDER, TUNED_FILE, RunFolder
+from mmkd_tf.runs.roles import (
     STUDENTS,
     frozen_encoders,
     num_parameters,
@@ -46,9 +49,6 @@ from mmkd_tf.roles import (
     seen_by,
     untrained_teacher,
 )
-from mmkd_tf.run_callbacks import named_callbacks
-from mmkd_tf.run_data import shards_without_labels, with_features
-from mmkd_tf.run_folder import STATE_FOLDER, TUNED_FILE, RunFolder
 
 # What the views of one teacher may take on disk where the settings leave their number open.
 MOST_BYTES_OF_VIEWS = 2**30

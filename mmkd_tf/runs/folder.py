@@ -15,11 +15,11 @@ import numpy as np
 from mmkd_tf.config import RunConfig, make_config
 from mmkd_tf.distill.checks import broken_weight_problems
 from mmkd_tf.distill.epochs import Backup
+from mmkd_tf.files.whole import whole_file
 from mmkd_tf.losses.checks import refuse
 from mmkd_tf.report.history import History
-from mmkd_tf.run_manifest import LOCK_FILE, MANIFEST_FILE, FolderLock, Manifest, read_model
-from mmkd_tf.setting_names import differences, full_names, grouped, read_yaml
-from mmkd_tf.whole_file import whole_file
+from mmkd_tf.runs.manifest import LOCK_FILE, MANIFEST_FILE, FolderLock, Manifest, read_model
+from mmkd_tf.settings.names import differences, full_names, grouped, read_yaml
 
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"

@@ -4,8 +4,8 @@ import pytest
 
 from mmkd_tf.config import make_config
 from mmkd_tf.report.history import History
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_report import read_run, report_again, report_runs
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.report import read_run, report_again, report_runs
 
 
 @pytest.fixture

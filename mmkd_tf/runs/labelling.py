@@ -18,16 +18,16 @@ from mmkd_tf.data.pretrained import read_by_teacher
 from mmkd_tf.data.rows import cells_of, check_sizes
 from mmkd_tf.distill.shard_answers import answers_key, are_answered, write_answers
 from mmkd_tf.distill.transfer import ask
+from mmkd_tf.files.shards import Shards
+from mmkd_tf.files.tables import Table, TableError
 from mmkd_tf.modalities import KINDS
 from mmkd_tf.modalities.modality import Modality, in_tensor_form, teacher_inputs
 from mmkd_tf.modalities.tabular import Tabular
 from mmkd_tf.models.cross_fitted import FOLD
 from mmkd_tf.progress import shown_by
-from mmkd_tf.roles import frozen_encoders
-from mmkd_tf.run_data import read_dataset
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.shard_files import Shards
-from mmkd_tf.table_files import Table, TableError
+from mmkd_tf.runs.data import read_dataset
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.roles import frozen_encoders
 from mmkd_tf.tasks import TASKS
 
 TEACHER_FILE = "teacher.keras"

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mmkd_tf import labelling
 from mmkd_tf.backbones.encoder import TextEncoder
 from mmkd_tf.cli import app
 from mmkd_tf.config import make_config
@@ -20,11 +19,12 @@ from mmkd_tf.data.shard_writer import finish, make_shard
 from mmkd_tf.distill import transfer
 from mmkd_tf.distill.shard_answers import answers_folder, are_answered, find_answers
 from mmkd_tf.distill.transfer import ask, unlabelled_rows
-from mmkd_tf.roles import untrained_teacher
-from mmkd_tf.run_data import dataset_options, load_dataset
-from mmkd_tf.run_folder import RunFolder
-from mmkd_tf.run_training import transfer_rows
-from mmkd_tf.shard_files import Shards, shard_files
+from mmkd_tf.files.shards import Shards, shard_files
+from mmkd_tf.runs import labelling
+from mmkd_tf.runs.data import dataset_options, load_dataset
+from mmkd_tf.runs.folder import RunFolder
+from mmkd_tf.runs.roles import untrained_teacher
+from mmkd_tf.runs.training import transfer_rows
 
 HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
 needs_beam = pytest.mark.skipif(not HAS_BEAM, reason="apache-beam is not installed")

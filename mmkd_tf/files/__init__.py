@@ -1,0 +1,1 @@
+"""Files: tables, shards, what is kept, and files that are written whole or not at all."""
