@@ -81,7 +81,7 @@ def read_series(
     if isinstance(source, np.ndarray) and source.dtype.kind in "cmMV":  # NumPy converts some
         raise TypeError(f"no numbers [steps, channels] but {source.dtype.name}")
     if isinstance(source, np.ma.MaskedArray):  # what is masked was not measured
-        source = source.astype(np.float64).filled(np.nan)
+        source = np.ma.filled(source.astype(np.float64), np.nan)
     try:
         values = np.asarray(source, np.float64)
     except OverflowError:
