@@ -2,9 +2,9 @@
 
     python benchmarks/start.py
 
-Each is a process of its own. Of a run on emoji the time is until the first steps of the first model
-are done (those of one execution), with a teacher whose features are kept from before and with one
-from scratch.
+Each is a process of its own. Of a run on emoji the time is until the first steps of a model are done
+(those of one execution): of the student alone, behind a pretrained teacher whose features are kept
+from before, and of a teacher from scratch, which is the first model of its run.
 """
 
 import os
@@ -25,8 +25,8 @@ COMMANDS = {
     "a table that is not there": ["run", "nowhere.csv"],
 }
 RUNS = {
-    "first step, features kept": [],
-    "first step, from scratch": ["teacher.encoders=scratch", "student.inherit=none"],
+    "first step of a student, features kept": [],
+    "first step of a teacher from scratch": ["teacher.encoders=scratch", "student.inherit=none"],
 }
 
 
@@ -96,7 +96,7 @@ def main(
 ) -> None:
     """Print the seconds of each."""
     for asked, seconds in benchmark_start(num_rounds=rounds).items():
-        typer.echo(f"{asked:<28}{seconds:6.2f} s")
+        typer.echo(f"{asked:<40}{seconds:6.2f} s")
 
 
 if __name__ == "__main__":
