@@ -1,5 +1,6 @@
 """What the command line says at once, and in the words of its flags."""
 
+import errno
 import os
 import re
 import signal
@@ -10,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mmkd_tf.commands.errors import ends_on_sigterm, for_command_line, refused_path, stopped
+from mmkd_tf.commands.errors import (
+    ends_on_sigterm,
+    for_command_line,
+    is_full_disk,
+    refused_path,
+    stopped,
+)
 from mmkd_tf.commands.first_checks import check_data, check_resume, check_run_folders
 from mmkd_tf.files.tables import TableError
 from mmkd_tf.settings.names import layered
@@ -211,3 +218,10 @@ def test_a_path_that_the_system_refuses_comes_with_what_to_do(tmp_path):
         with pytest.raises(OSError) as error:
             call()
         assert re.search(said, refused_path(error.value) or "")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_quota_that_is_used_up_is_a_full_disk(number):
+    full = number != errno.EROFS
+    assert is_full_disk(OSError(number, os.strerror(number))) == full
+    assert is_full_disk(RuntimeError(f"can't write: {os.strerror(number)}")) == full

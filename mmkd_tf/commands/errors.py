@@ -163,4 +163,6 @@ def left_out(error: Exception) -> str | None:
 
 def is_full_disk(error: Exception) -> bool:
     """Python has an error number for it, HDF5 and TensorFlow have words."""
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    words = "No space left", "quota exceeded"
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(each in str(error) for each in words)
