@@ -2,9 +2,9 @@
 
     python benchmarks/start.py
 
-Each is a process of its own. Of a run on emoji the time is until the first steps of a model are done
-(those of one execution): of the student alone, behind a pretrained teacher whose features are kept
-from before, and of a teacher from scratch, which is the first model of its run.
+Each is a process of its own. Of a run on emoji the time is until the first steps of a model are
+done (those of one execution): of the student alone, behind a pretrained teacher whose features are
+kept from before, and of a teacher from scratch, which is the first model of its run.
 """
 
 import os
