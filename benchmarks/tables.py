@@ -38,6 +38,7 @@ BENCHMARKS = {
     "features": Benchmark("teachers.md", "benchmark_features", {}),
     "data": Benchmark("scale.md", "benchmark_times", {}),
     "run": Benchmark("scale.md", "benchmark_run", {"num_examples": 128}),
+    "start": Benchmark("scale.md", "benchmark_start", {}),
     "edge": Benchmark("device.md", "benchmark_edge", {}),
 }
 
@@ -60,6 +61,8 @@ def tables_of(name: str, measured: Mapping) -> list[Table]:
             for each, found in measured.items()
         ]
         return [Table(columns, rows)]
+    if name == "start":
+        return [seconds({"seconds": measured})]
     times = [edge_files(measured)] if name == "edge" else [seconds(measured)]
     return [*times, ratios(measured["ratios"])]
 

@@ -23,7 +23,7 @@ from mmkd_tf.report.progress import Reporter
 from mmkd_tf.report.study_page import study_page
 from mmkd_tf.runs.data import load_dataset
 from mmkd_tf.runs.folder import RunFolder
-from mmkd_tf.runs.manifest import LOCK_FILE, FolderLock
+from mmkd_tf.runs.manifest import LOCK_FILE, MANIFEST_FILE, FolderLock
 from mmkd_tf.runs.roles import num_parameters, predict, untrained
 from mmkd_tf.runs.training import keep_soft_targets, student_terms, train_model, transfer_rows
 from mmkd_tf.study_config import StudyConfig, teacher_settings
@@ -54,6 +54,11 @@ def _held(output: Path) -> Iterator[None]:
     """Keeps other studies out of a folder, which is made and, if nothing came of it, removed."""
     if output.exists() and not output.is_dir():
         raise ValueError(f"`--output`: a folder. Received: the file {output}.")
+    if (output / MANIFEST_FILE).exists():
+        raise ValueError(
+            f"`--output`: a new folder, or that of a study. Received: {output}, which holds a run. "
+            "Choose another folder."
+        )
     made = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(output)

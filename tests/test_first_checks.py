@@ -1,13 +1,23 @@
 """What the command line says at once, and in the words of its flags."""
 
+import errno
+import os
+import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mmkd_tf.commands.errors import ends_on_sigterm, for_command_line, stopped
+from mmkd_tf.commands.errors import (
+    ends_on_sigterm,
+    for_command_line,
+    is_full_disk,
+    refused_path,
+    stopped,
+)
 from mmkd_tf.commands.first_checks import check_data, check_resume, check_run_folders
 from mmkd_tf.files.tables import TableError
 from mmkd_tf.settings.names import layered
@@ -192,3 +202,26 @@ def test_a_signal_that_ends_a_command_is_said(number, said, code, usual_sigint):
         signal.raise_signal(number)
     assert stopped(caught.value) == (said, code)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_path_that_the_system_refuses_comes_with_what_to_do(tmp_path):
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.touch()
+    folder.mkdir()
+    refused = [
+        ((file / "x").mkdir, f"`{file}/x`: a path that can be used. Received: Not a directory. Ch"),
+        (folder.mkdir, f"`{folder}`: a path that can be used. Received: File exists. Remove"),
+        (partial(os.replace, file, folder), f"`{folder}`: a path .*: Is a directory. Move the fol"),
+        (partial(open, tmp_path / ("x" * 300)), "name too long. Choose a shorter one"),
+    ]
+    for call, said in refused:
+        with pytest.raises(OSError) as error:
+            call()
+        assert re.search(said, refused_path(error.value) or "")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_quota_that_is_used_up_is_a_full_disk(number):
+    full = number != errno.EROFS
+    assert is_full_disk(OSError(number, os.strerror(number))) == full
+    assert is_full_disk(RuntimeError(f"can't write: {os.strerror(number)}")) == full

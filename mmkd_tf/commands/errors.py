@@ -15,6 +15,15 @@ import typer
 
 from mmkd_tf.terminal import echo
 
+# What to do about a path that the system refuses, by its error.
+_PATHS = {
+    errno.EACCES: "Change its rights, or choose another place.",
+    errno.EEXIST: "Remove what is there, or choose another place.",
+    errno.EISDIR: "Move the folder away, or choose another path.",
+    errno.ENAMETOOLONG: "Choose a shorter one.",
+    errno.ENOTDIR: "Choose a path on which there are folders alone.",
+    errno.EROFS: "Choose a place that can be written.",
+}
 # What is an argument in Python and has another name, or another look, on the command line.
 _FLAGS = {
     "table": "DATA",
@@ -127,9 +136,19 @@ def errors_for_people():
         full = is_full_disk(error)
         if os.environ.get("MMKD_TF_TRACEBACK") or not (full or isinstance(error, mistakes)):
             raise
-        said = "the disk is full." if full else left_out(error) or for_command_line(str(error))
+        said = "the disk is full." if full else left_out(error) or refused_path(error)
+        said = said or for_command_line(str(error))
         echo(f"Error: {said}", err=True)
         raise typer.Exit(2) from None
+
+
+def refused_path(error: Exception) -> str | None:
+    """What the system said of a path, and what to do; None where it is not about one."""
+    if not isinstance(error, OSError) or error.errno not in _PATHS or not error.filename:
+        return None
+    path = error.filename2 or re.sub(r"\.unfinished\.[0-9a-f]{8}\.", "", str(error.filename))
+    said = f"`{path!s:.200}`: a path that can be used. Received: {error.strerror}."
+    return f"{said} {_PATHS[error.errno]}"
 
 
 def left_out(error: Exception) -> str | None:
@@ -144,4 +163,6 @@ def left_out(error: Exception) -> str | None:
 
 def is_full_disk(error: Exception) -> bool:
     """Python has an error number for it, HDF5 and TensorFlow have words."""
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    words = "No space left", "quota exceeded"
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(each in str(error) for each in words)

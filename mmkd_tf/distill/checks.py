@@ -241,10 +241,15 @@ def check_sample_weight(sample_weight) -> None:
         )
 
 
-def check_class_weight(class_weight, num_outputs: int) -> None:
+def check_class_weight(class_weight, num_outputs: int, loss) -> None:
     """Refuses weights of what is no class: Keras would leave them out without a word."""
     if class_weight is None:
         return
+    if not task_of_loss(loss).has_one_class:  # Keras weighs an example by its first or largest
+        raise ValueError(
+            "`class_weight`: for a loss of one class an example. Received: it with "
+            f"{type(loss).__name__}. Weigh examples by `sample_weight`."
+        )
     fits = isinstance(class_weight, Mapping) and all(
         isinstance(number, numbers.Integral) and 0 <= int(number) < num_outputs
         for number in class_weight

@@ -271,13 +271,16 @@ class Distiller(keras.Model):
             ValueError: If a teacher gives NaN or infinity for an example, labels are none of the
                 student's outputs, or the first batch shows that a model gives probabilities.
                 Under `jit_compile=True` these are not seen, because XLA leaves checks out.
-            ValueError: If `class_weight` names what is no class of the student's.
+            ValueError: If `class_weight` names what is no class of the student's, or the loss is
+                of several labels or numbers.
             DivergedError: A ValueError: as soon as the loss is no number, or in the end a weight.
         """
         check_trainable(self.student)
         given = _FIT.bind(self, *args, **kwargs).arguments
         given.pop("self")
-        check_class_weight(given.get("class_weight"), self.student.outputs[0].shape[-1])
+        num_outputs = self.student.outputs[0].shape[-1]
+        loss = getattr(self, "hard_label_loss", None)  # None before `compile`, which Keras refuses
+        check_class_weight(given.get("class_weight"), num_outputs, loss)
         stop, callbacks = StopDiverging(), given.get("callbacks")
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(stop)

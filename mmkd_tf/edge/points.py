@@ -107,7 +107,10 @@ def spread(num_rows: int, num_points: int) -> np.ndarray:
 def _array(source) -> np.ndarray:
     try:
         of_rows = np.ndim(source) == 1 and len(source) and isinstance(source[0], np.ndarray)
-        return np.atleast_1d(np.asarray(list(source) if of_rows else source, np.float64))
+        source = np.asarray(list(source) if of_rows else source)
+        if source.dtype.kind in "cmM":  # NumPy converts them
+            raise TypeError(source.dtype.name)
+        return np.atleast_1d(source.astype(np.float64))
     except (ValueError, TypeError) as error:  # rows of unequal lengths too
         raise TypeError(f"no array of numbers ({error}); leave an absent cloud out") from error
 

@@ -80,6 +80,8 @@ def read_series(
         raise TypeError("no numbers [steps, channels] but dict")
     if isinstance(source, np.ndarray) and source.dtype.kind in "cmMV":  # NumPy converts some
         raise TypeError(f"no numbers [steps, channels] but {source.dtype.name}")
+    if isinstance(source, np.ma.MaskedArray):  # what is masked was not measured
+        source = np.ma.filled(source.astype(np.float64), np.nan)
     try:
         values = np.asarray(source, np.float64)
     except OverflowError:

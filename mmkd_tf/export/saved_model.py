@@ -83,8 +83,8 @@ def export_saved_model(
     path = Path(path)
     if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty_folder(path):
         raise FileExistsError(
-            "`path`: a folder to make, or a SavedModel to replace. "
-            f"Received: '{path}', which holds something else. Choose another path."
+            f"`{path}`: a folder to make, or a SavedModel to replace. Received: one which holds "
+            "something else. Choose another path."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     unproved = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -139,7 +139,7 @@ def export_tflite(
     calibration = options.calibration
     if calibration is not None:
         try:
-            calibration = check_model(model, examples=calibration, **about)
+            calibration = check_model(model, examples=calibration, modalities=modalities, **about)
         except ValueError as error:
             raise ValueError(str(error).replace("`examples`", "`calibration`")) from None
 

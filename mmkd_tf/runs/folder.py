@@ -32,6 +32,7 @@ COMPARISON_FILE = f"{STATE_FOLDER}/teacher_comparison.json"
 FINGERPRINT_FILE = "data.sha256"
 # Beside the models, files of a run's state that the manifest lists.
 TRANSFER_FILE, TUNED_FILE = f"{STATE_FOLDER}/transfer.json", f"{STATE_FOLDER}/tuned.npz"
+_SUFFIXES = ".csv .html .json .keras .md .npz .sha256 .tflite .txt .yaml".split()
 KEPT = (COMPARISON_FILE, TRANSFER_FILE, TUNED_FILE)
 OLDER = {"teacher.encoders": "scratch", "student.inherit": "none"}
 
@@ -200,10 +201,10 @@ class RunFolder:
 
         So does a run that was resumed: what keeps it from going on may pass.
         """
-        ours = {CONFIG_FILE, MANIFEST_FILE, LOCK_FILE, STATE_FOLDER}
-        if self.begun and {entry.name for entry in self.path.iterdir()} <= ours:
+        ours = CONFIG_FILE, MANIFEST_FILE, LOCK_FILE, FINGERPRINT_FILE
+        if self.begun and {entry.name for entry in self.path.iterdir()} <= {*ours, STATE_FOLDER}:
             shutil.rmtree(self.state, ignore_errors=True)
-            for name in (CONFIG_FILE, MANIFEST_FILE, LOCK_FILE):
+            for name in ours:
                 (self.path / name).unlink(missing_ok=True)
             if self.made:
                 self.path.rmdir()
@@ -386,6 +387,11 @@ def _strange(manifest: Manifest, settings: dict, made: list[str]) -> list[str]:
         History(folder).read()
     except ValueError as error:
         problems.append(str(error))
+    problems += [
+        f"`{entry}`: a file that the run writes. Received: a folder. Move it away."
+        for entry in sorted(folder.iterdir())
+        if entry.suffix in _SUFFIXES and entry.is_dir()
+    ]
     problems += manifest.problems(dict.fromkeys([*manifest.files, *made]))
     states = folder / STATE_FOLDER
     learned = [*folder.glob("student.keras"), *states.glob("student/epoch-*")]

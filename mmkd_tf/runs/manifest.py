@@ -48,7 +48,9 @@ class Manifest:
             return None
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            if all(isinstance(content[name], kind) for name, kind in _KEYS.items()):
+            if all(isinstance(content[name], kind) for name, kind in _KEYS.items()) and all(
+                isinstance(each, str) for each in content["files"].values()
+            ):
                 return cls(folder, **{name: content[name] for name in _KEYS})
             reason = "other values"
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -9,6 +9,7 @@ MEASURED = {
     "training_step": {"milliseconds": {"a": 3.0, "b": 2.0}, "ratios": RATIOS},
     "data": {"seconds": {"a": 3.0, "b": 2.0}, "ratios": RATIOS},
     "features": {"lite": {"kind": "image", "load_s": 1.0, "ms": 20.0, "rate": 0.98}},
+    "start": {"help": 0.5},
     "run": {"read": {"milliseconds": 3.6, "times": 2, "bytes": 1000}},
     "edge": {
         "texts": {"5 words": {}, "10 words": {}},

@@ -140,7 +140,10 @@ def test_what_is_no_cloud_is_refused(source, reason):
         read(source, normalize=True)
 
 
-@pytest.mark.parametrize("source", [{}, None, [["a", "b", "c"]], [[1, 2, 3], [4, 5]], object()])
+@pytest.mark.parametrize(
+    "source",
+    [{}, None, [["a", "b", "c"]], [[1, 2, 3], [4, 5]], object(), np.ones([5, 3]) * 1j],
+)
 def test_other_types_are_refused(source):
     reader = PointsReader("cloud", (3, 3), np.dtype("float32"), {}, {})
     with pytest.raises((TypeError, ValueError), match="`cloud`: a point cloud or mesh .* Received"):

@@ -242,6 +242,14 @@ def test_weights_without_effect_are_refused(case):
     expect(said, lambda: distiller().fit(X, Y, verbose=0, **given))
 
 
+def test_weights_of_classes_are_for_one_class_an_example():
+    model = distiller(loss=KERAS.BinaryCrossentropy(from_logits=True), terms=[], metrics=None)
+    expect(
+        "`class_weight`: for a loss of one class.*BinaryCrossentropy",
+        lambda: model.fit(X, ONE_HOT, class_weight={0: 2.0}, verbose=0),
+    )
+
+
 def test_a_metric_may_be_alone():
     for metric in ("accuracy", keras.metrics.SparseCategoricalAccuracy("accuracy")):
         assert "accuracy" in distiller(metrics=metric).evaluate(X, Y, verbose=0, return_dict=True)

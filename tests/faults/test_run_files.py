@@ -212,10 +212,19 @@ CASES = {
     "history of words": (write("history.csv", b"model,epoch\nteacher,two\n"), "history.csv"),
     "history of bytes": (write("history.csv", b"\xff\x00\xfe"), "history.csv"),
     "history gone": (remove("history.csv"), None),
+    "folders in the place of what comes later": (
+        lambda path: [(path / name).mkdir() for name in ("report.html", "student.tflite")],
+        "report.html`: a file that the run writes. Received: a folder.*student.tflite`: a file",
+    ),
+    "a folder of another's": (lambda path: (path / "notes.d").mkdir(), None),
     "manifest gone": (old(), None),
     "manifest cut": (cut("manifest.json"), "manifest.json`: the checksums .* damaged"),
     "manifest is a list": (write("manifest.json", b"[]"), "manifest.json"),
     "manifest of other keys": (write("manifest.json", b'{"files": 1}'), "manifest.json"),
+    "manifest of numbers": (
+        write("manifest.json", b'{"settings": {}, "data": null, "files": {"teacher.keras": 5}}'),
+        "manifest.json`: the checksums .* damaged file \\(other values",
+    ),
     "manifest of bytes": (write("manifest.json", b"\xff\xfe"), "manifest.json"),
     "old, teacher cut": (
         old(cut("teacher.keras")),
@@ -386,6 +395,16 @@ def test_two_that_begin_at_once_are_one(tmp_path):
     assert second.manifest.files == {}
     second.give_up()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_is_too_small_leaves_no_folder(tmp_path):
+    folder = RunFolder(tmp_path / "out")
+    folder.begin(make_config(SETTINGS))
+    folder.check_same_data("abc")
+    with pytest.raises(ValueError, match="`--output`: a disk with at least .* MiB free"):
+        folder.check_space(2**60)
+    folder.give_up()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_path_that_no_model_can_be_written_to_is_refused_before_any_training(tmp_path):

@@ -116,6 +116,14 @@ SERIES = {
         [[1, 10], [None, None], [3, 30], [4, 40]],
         KNOWN * np.array([[1], [0], [1], [1]]),
     ),
+    "a masked channel": (
+        np.ma.masked_array(LINES, mask=[[0, 0], [0, 1], [0, 0], [0, 0]]),
+        KNOWN,
+    ),
+    "a masked step": (
+        np.ma.masked_array(LINES, mask=[[0, 0], [1, 1], [0, 0], [0, 0]]),
+        KNOWN * np.array([[1], [0], [1], [1]]),
+    ),
     "nothing measured": ([[None, None]] * 4, NOTHING),
     "no steps": ([], "its shape is"),
     "JSON without steps": ("[]", "its shape is"),

@@ -176,6 +176,9 @@ def test_a_second_study_in_a_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="gone.csv"):
         run_study(asked, out, jobs=1)
     assert not out.exists()
+    (tmp_path / "manifest.json").touch()
+    with pytest.raises(ValueError, match="`--output`: a new folder, .* which holds a run"):
+        run_study(asked, tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="`--output`: a folder. Received: the file"):
         run_study(asked, tmp_path / "file")

@@ -164,7 +164,7 @@ def test_a_cloud_is_drawn():
 
 
 def test_from_files_to_a_file(tmp_path):
-    """Spheres and boxes: a run, and its file on a phone's interpreter."""
+    """Spheres and boxes, an input named as its kind: a run, and its file without TensorFlow."""
     rows = []
     for index in range(48):
         cloud = RNG.standard_normal([40, 3])
@@ -177,7 +177,10 @@ def test_from_files_to_a_file(tmp_path):
     pd.DataFrame(rows, columns=["cloud", "title", "label"]).to_csv(tmp_path / "t.csv", index=False)
     settings = {
         "data.source": str(tmp_path / "t.csv"),
-        "inputs": {"cloud": {"kind": "points", "points": 32}, "title": {"kind": "text"}},
+        "inputs": {
+            "points": {"kind": "points", "points": 32, "column": "cloud"},
+            "title": {"kind": "text"},
+        },
         "training.epochs": 1,
         "teacher.encoders": "scratch",
         "student.inherit": "none",
@@ -192,9 +195,9 @@ def test_from_files_to_a_file(tmp_path):
         assert one["max_abs_logit_difference"] < 1e-4 or one["quantize"] != "float32"
     classifier = Classifier(folder.path / "student.tflite")
     path = str(tmp_path / "3.xyz")
-    answer = classifier.predict(cloud=path, title="box").probabilities
-    given = classifier.predict(cloud=np.loadtxt(path) * 7 + 1, title="box").probabilities
+    answer = classifier.predict(points=path, title="box").probabilities
+    given = classifier.predict(points=np.loadtxt(path) * 7 + 1, title="box").probabilities
     assert given == pytest.approx(answer, abs=1e-3)
     assert classifier.predict(title="box").probabilities != answer
-    with pytest.raises(ValueError, match="`cloud`: a point cloud or mesh"):
-        classifier.predict(cloud="no.obj")
+    with pytest.raises(ValueError, match="`points`: a point cloud or mesh"):
+        classifier.predict(points="no.obj")
