@@ -36,6 +36,7 @@ from mmkd_tf.distill.teachers import (
     output_shapes,
 )
 from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.distill.workers import check_steps
 from mmkd_tf.models.inputs import route
 from mmkd_tf.tasks import task_of_loss
 
@@ -166,6 +167,7 @@ class Distiller(keras.Model):
         check_soft_targets(terms, loss)
         check_teacher_options(teacher_weights, on_wrong_teacher, self._held.named, terms, loss)
         check_replicas(terms, loss, self._num_replicas())
+        check_steps(self.distribute_strategy, kwargs.get("steps_per_execution", 1))
         terms = list(terms)
         kwargs = {"jit_compile": False, **kwargs}
         # Variables belong to all replicas also where `compile` is called outside their scope.

@@ -79,6 +79,15 @@ def refuse_together(name: str, what: str) -> None:
         )
 
 
+def check_steps(strategy: tf.distribute.Strategy, steps_per_execution) -> None:
+    """Raises a ValueError for several steps in one call, where TensorFlow fails."""
+    if between_workers(strategy) and steps_per_execution != 1:
+        raise ValueError(
+            "`steps_per_execution`: 1 under MultiWorkerMirroredStrategy, where TensorFlow fails in "
+            f"a loop of several steps. Received: steps_per_execution={steps_per_execution!r}."
+        )
+
+
 def between_workers(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether the replicas of a strategy are of several processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and (
@@ -93,7 +102,7 @@ def from_chief(data: bytes, strategy: tf.distribute.Strategy) -> bytes:
     """
     size = np.array([len(data)], np.uint64).view(np.uint16)
     size = int(_of_chief(size, strategy).view(np.uint64)[0])
-    words = np.zeros(-(-size // 2), np.uint16)
+    words = np.zeros(max(1, -(-size // 2)), np.uint16)
     if is_chief():
         words.view(np.uint8)[:size] = np.frombuffer(data, np.uint8)
     return _of_chief(words, strategy).tobytes()[:size]

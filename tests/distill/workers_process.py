@@ -15,6 +15,7 @@ from test_replicas import ONE, Logs, few, model
 
 from mmkd_tf import run
 from mmkd_tf.config import make_config
+from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.replicas import strategy_by_name
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.terms import SoftTargets
@@ -97,6 +98,12 @@ def main(folder: Path):
     except ValueError as error:
         refused = str(error)
     results = whole_run(folder, f"run{number}")
+    with strategy.scope():
+        distiller = Distiller(student=model(), teacher=model(5, seed=1))
+    try:
+        distiller.compile("adam", steps_per_execution=2)
+    except ValueError as error:
+        refused += str(error)
     for name, each in (("labels", labels), ("taught", taught), ("shared", shared)):
         np.savez(folder / f"{name}{number}.npz", *each.get_weights())
     found = {"labels": after, "taught": epochs, "state": state, "refused": refused}
