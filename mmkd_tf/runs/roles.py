@@ -33,6 +33,8 @@ STUDENTS = ("student_alone", "student_scratch", "student")
 # Of the pictures that a teacher's encoder reads; at its usual 224 they take three times as long.
 PIXELS_OF_A_FIRST_LOOK = 128
 WORDS_OF_A_FIRST_LOOK = 1_500  # that a student inherits; what they say takes half a minute of all
+# Training rows that say what a task asks of words; of more their features would fill the memory.
+MOST_PROBED = 20_000
 
 
 def untrained(config: RunConfig, dataset: Dataset) -> dict[str, keras.Model]:
@@ -119,10 +121,17 @@ def sources(config: RunConfig, dataset: Dataset) -> dict[str, Source]:
     for name, encoder in student_encoders(config).items():
         probe, kind = None, type(dataset.modalities[name])
         if kind.takes_utf8 and targets is not None:
-            # Of all splits, as the teacher's features are, so that they are computed once.
-            values = [value for split in SPLITS for value in dataset.splits[split].raw[name]]
-            features = features_of(kind, values, [encoder], folder=folder)[: len(labels)]
-            probe = linear_probe(features, targets)
+            rows = np.arange(len(labels))
+            raw = [dataset.splits[split].raw[name] for split in SPLITS]
+            if sum(map(len, raw)) <= MOST_PROBED:
+                # Of all splits, as the teacher's features are, so that they are computed once.
+                values = [value for texts in raw for value in texts]
+            else:
+                rng, number = np.random.default_rng(config.seed), min(MOST_PROBED, len(labels))
+                rows = np.sort(rng.choice(len(labels), number, replace=False))
+                values = [raw[0][row] for row in rows]
+            features = features_of(kind, values, [encoder], folder=folder)[: len(rows)]
+            probe = linear_probe(features, targets[rows])
         most_frequent = WORDS_OF_A_FIRST_LOOK if config.fast else None
         found[name] = Source(encoder, probe, folder, most_frequent)
     return found
