@@ -27,9 +27,6 @@ def model_card(results: Mapping) -> str:
     texts = [name for name, kind in read.items() if kind is not None and kind.takes_utf8]
     values = {name: "..." if kind is None else kind.example for name, kind in read.items()}
     arguments = ", ".join(f"{name}={value}" for name, value in values.items())
-    if not all(map(str.isidentifier, values)):
-        arguments = ", ".join(f"{name!r}: {value}" for name, value in values.items())
-        arguments = f"**{{{arguments}}}"
     # Of pairs: what is no text finds a text, if there are both.
     query = next((name for name in read if name not in texts), next(iter(read)))
     limits = [kind.limits for kind in read.values() if kind is not None and kind.limits]

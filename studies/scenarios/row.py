@@ -41,7 +41,9 @@ def rows(study: StudyConfig, output: Path) -> list[str]:
                 if len(its.inputs) == 1 < most and same_question(config, its)
             ]
             alone = models.get(dataset + SCRATCH, models[dataset])["student_alone"]
-            lines.append(f"| `{dataset}` | {figures(models[dataset], less, alone)} | {files} |")
+            nothing = "one input" if most == 1 else "not compared"
+            measured = figures(models[dataset], less, alone, nothing)
+            lines.append(f"| `{dataset}` | {measured} | {files} |")
     return lines
 
 
@@ -66,11 +68,16 @@ def same_question(config: RunConfig, other: RunConfig) -> bool:
     return config.data == other.data
 
 
-def figures(models, less: list[list[Predictions]], alone: list[Predictions]) -> str:
-    """Teachers, what more inputs bring, students, and how far the student went."""
+def figures(
+    models, less: list[list[Predictions]], alone: list[Predictions], nothing: str
+) -> str:
+    """Teachers, what more inputs bring, students, and how far the student went.
+
+    `nothing` stands where there is no teacher of less.
+    """
     teacher, student = models["teacher"], models[STUDENT]
     best = max(less, key=mean, default=None)
-    brought = "one input" if best is None else points(best, teacher)
+    brought = nothing if best is None else points(best, teacher)
     gap = mean(teacher) - mean(alone)
     share = f"{(mean(student) - mean(alone)) / gap:.2f}" if gap > 0 else "no gap"
     first = "" if best is None else f"{mean(best):.3f}"

@@ -138,23 +138,23 @@ def test_a_bar_stays_within_its_cell(fabricate_run, share, width):
 def test_inputs_of_any_name_and_of_both_forms_are_shown(fabricate_run):
     results = fabricate_run()
     results["dataset"]["modalities"] = {
-        "front photo": "uint8 RGB, 16 x 16 pixels",
-        "teacher/front photo": "uint8 RGB, 32 x 32 pixels",
+        "front_photo": "uint8 RGB, 16 x 16 pixels",
+        "teacher/front_photo": "uint8 RGB, 32 x 32 pixels",
         "back": "uint8 RGB, 16 x 16 pixels",
     }
-    results["dataset"]["inputs"] = {"front photo": {"kind": "image"}, "back": {"kind": "image"}}
+    results["dataset"]["inputs"] = {"front_photo": {"kind": "image"}, "back": {"kind": "image"}}
     results["config"] = make_config(
-        {"inputs": {name: {"kind": "image"} for name in ("front photo", "back")}}
+        {"inputs": {name: {"kind": "image"} for name in ("front_photo", "back")}}
     ).model_dump()
     page = Page(report_page(results))
     data = page.section("data")
-    assert "front photo uint8 RGB, 16 x 16" in data
-    assert "teacher's front photo uint8 RGB, 32 x 32" in data
+    assert "front_photo uint8 RGB, 16 x 16" in data
+    assert "teacher's front_photo uint8 RGB, 32 x 32" in data
     making = page.section("made")
-    assert "They read: the teacher front photo (uint8 RGB, 32 x 32 pixels), back" in making
+    assert "They read: the teacher front_photo (uint8 RGB, 32 x 32 pixels), back" in making
     assert "inputs.back.size 64 Picture height" in making
     card = model_card(results)
-    assert "predict(**{'front photo': \"picture.png\", 'back': \"picture.png\"})" in card
+    assert 'predict(front_photo="picture.png", back="picture.png")' in card
     assert card.count("A picture is stretched") == 1 and "vocabulary and" not in card
 
 
