@@ -25,6 +25,7 @@ from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.terms import SoftTargets
+from mmkd_tf.distill.training import MOST_STEPS_TOGETHER
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models.builder import build_student, build_teacher
@@ -106,13 +107,16 @@ def spreads(ratios: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]
 
 
 def timed_round(variants: dict[str, Callable], index: int) -> dict[str, float]:
-    """Seconds of each variant, called once; rounds begin with another one each time."""
+    """Seconds of each variant, called once; rounds begin with another one each time.
+
+    A variant may measure itself and give its seconds.
+    """
     names, seconds = list(variants), {}
     first = index % len(names)
     for name in names[first:] + names[:first]:
         start = time.perf_counter()
-        variants[name]()
-        seconds[name] = time.perf_counter() - start
+        own = variants[name]()
+        seconds[name] = own if isinstance(own, float) else time.perf_counter() - start
     return seconds
 
 
@@ -138,6 +142,8 @@ def _variants(dataset, folder, *, batch_size, seed) -> dict[str, Callable]:
         return seeded(make_student, seed=seed)
 
     def trained(model, batches, **arguments):
+        together = max(d for d in range(1, MOST_STEPS_TOGETHER + 1) if steps % d == 0)
+        arguments["steps_per_execution"] = together  # as a run trains
         model.compile(keras.optimizers.Adam(), jit_compile=False, **arguments)
         return lambda: model.fit(batches, steps_per_epoch=steps, verbose=0)
 
@@ -152,8 +158,10 @@ def _variants(dataset, folder, *, batch_size, seed) -> dict[str, Callable]:
     if find_spec("torch"):
         from training_torch import torch_variants
 
-        like = {"student": student(), "teacher": teacher}
-        peers = torch_variants(dataset.splits["train"], batch_size=batch_size, like=like)
+        train = dataset.splits["train"]
+        like = {"student": student().count_params(), "teacher": teacher.count_params()}
+        given = {**train.inputs, "labels": train.labels}
+        peers = torch_variants(given, batch_size=batch_size, like=like)
     return peers | {
         "student": trained(student(), live, **labels),
         "teacher forward": _forward(teacher, live),
