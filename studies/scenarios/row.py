@@ -68,9 +68,7 @@ def same_question(config: RunConfig, other: RunConfig) -> bool:
     return config.data == other.data
 
 
-def figures(
-    models, less: list[list[Predictions]], alone: list[Predictions], nothing: str
-) -> str:
+def figures(models, less: list[list[Predictions]], alone: list[Predictions], nothing: str) -> str:
     """Teachers, what more inputs bring, students, and how far the student went.
 
     `nothing` stands where there is no teacher of less.
