@@ -58,19 +58,18 @@ def _bare(encoder, values) -> Callable[[], object]:
     """The model alone over batches that are tensors already."""
     import tensorflow as tf
 
-    scaled = tf.identity
+    model = encoder.model
     if encoder.backbone.kind == "text":
         values = encoder.token_ids(values)
         lengths = np.count_nonzero(values, axis=1)
-        order, fixed = np.argsort(lengths), encoder.model.input_shape[1]
+        order, fixed = np.argsort(lengths), model.input_shape[1]
         starts = range(0, len(values), BATCH)
         parts = [order[start : start + BATCH] for start in starts]
         ready = [values[rows, : fixed or max(1, lengths[rows].max())] for rows in parts]
     else:
         ready = [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
-        scaled = lambda pixels: tf.cast(pixels, tf.float32)  # noqa: E731
-    apply = tf.function(lambda x: encoder.model(scaled(x), training=False), reduce_retracing=True)
-    tensors = [tf.constant(each) for each in ready]
+    tensors, dtype = [tf.constant(each) for each in ready], model.inputs[0].dtype
+    apply = tf.function(lambda x: model(tf.cast(x, dtype), training=False), reduce_retracing=True)
     return lambda: [apply(each).numpy() for each in tensors]
 
 

@@ -71,7 +71,7 @@ def seconds(measured: Mapping) -> Table:
     """A row for each thing that was timed."""
     unit = next(each for each in ("seconds", "milliseconds") if each in measured)
     rows = [(name, f"{value:.2f}") for name, value in measured[unit].items()]
-    return Table(("", unit), rows, num_words=1)
+    return Table(("", unit), rows)
 
 
 def ratios(found: Mapping[str, Mapping[str, float]]) -> Table:

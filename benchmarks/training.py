@@ -25,7 +25,7 @@ from mmkd_tf.distill.distiller import Distiller
 from mmkd_tf.distill.feature_terms import Hint
 from mmkd_tf.distill.soft_targets import cache_soft_targets
 from mmkd_tf.distill.terms import SoftTargets
-from mmkd_tf.distill.training import MOST_STEPS_TOGETHER
+from mmkd_tf.distill.training import steps_together
 from mmkd_tf.modalities.image import Image
 from mmkd_tf.modalities.text import Text
 from mmkd_tf.models.builder import build_student, build_teacher
@@ -142,8 +142,7 @@ def _variants(dataset, folder, *, batch_size, seed) -> dict[str, Callable]:
         return seeded(make_student, seed=seed)
 
     def trained(model, batches, **arguments):
-        together = max(d for d in range(1, MOST_STEPS_TOGETHER + 1) if steps % d == 0)
-        arguments["steps_per_execution"] = together  # as a run trains
+        arguments["steps_per_execution"] = steps_together(steps)  # as a run trains
         model.compile(keras.optimizers.Adam(), jit_compile=False, **arguments)
         return lambda: model.fit(batches, steps_per_epoch=steps, verbose=0)
 

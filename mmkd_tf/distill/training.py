@@ -304,12 +304,18 @@ def _stepping(dataset: Dataset, recipe: Recipe, strategy: tf.distribute.Strategy
         optimizer = ClippingAdamW(limit=1.0, **arguments)
     else:
         optimizer = keras.optimizers.AdamW(clipnorm=1.0, **arguments)
-    # Several steps in one call of TensorFlow save a tenth to a fifth of a small model's time.
-    # Keras takes too many batches where they do not divide the epoch.
-    together = max(d for d in range(1, MOST_STEPS_TOGETHER + 1) if steps % d == 0)
-    if between_workers(strategy):
-        together = 1  # in a loop of its own TensorFlow loses what it is fed of a last batch
+    # Between workers TensorFlow loses in a loop of its own what it is fed of a last batch.
+    together = 1 if between_workers(strategy) else steps_together(steps)
     return {"optimizer": optimizer, "steps_per_execution": together}
+
+
+def steps_together(steps: int) -> int:
+    """How many of an epoch's steps are made in one call of TensorFlow.
+
+    It saves a tenth to a fifth of a small model's time. Keras takes too many batches where the
+    number does not divide the epoch.
+    """
+    return max(d for d in range(1, MOST_STEPS_TOGETHER + 1) if steps % d == 0)
 
 
 def _fit(model, dataset, recipe, backup, callbacks, *, soft_targets=None, more=None):
